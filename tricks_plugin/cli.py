@@ -1,0 +1,88 @@
+"""What the command-line doors share: reading a config with its tricks, and one-line errors."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from .errors import TrickError
+
+__all__ = ['add_config_arguments', 'load_config', 'run_door']
+
+
+def add_config_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds ``--tricks`` and ``--cfg-options``."""
+    from mmengine.config import DictAction
+    parser.add_argument(
+        '--tricks', metavar='NAME[,NAME...]',
+        help='recipes or single tricks to apply; parameters by --cfg-options tricks.NAME.PARAM=V')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+        help='settings to override in the config; lists as key="[a,b]" or key=a,b')
+
+
+def load_config(path: str, tricks: str | None, options: dict[str, Any] | None) -> Any:
+    """Reads a config and merges the command line's settings into it.
+
+    Args:
+        path: The config file, or ``package::path`` of an installed OpenMMLab package's zoo.
+        tricks: The value of ``--tricks``.
+        options: The value of ``--cfg-options``.
+
+    Returns:
+        The Config, with ``tricks`` set where any are asked for.
+
+    Raises:
+        TrickError: If the file cannot be read or merged, or tricks are given twice.
+    """
+    from mmengine.config import Config
+    options = dict(options or {})
+    try:
+        cfg = _from_zoo(path) if '::' in path else Config.fromfile(path)
+    except Exception as error:  # a config is a program: reading it may raise anything
+        raise TrickError(f'cannot read config {path}: {_one_line(error)}') from error
+    if tricks is not None and cfg.get('tricks') is not None:
+        raise TrickError(
+            f'tricks are given twice: by --tricks and in {path} under `tricks`; to change the '
+            "config's, set tricks.NAME.PARAMETER with --cfg-options"
+        )
+    beside = {}
+    if tricks is not None:
+        if 'tricks' in options:
+            raise TrickError('tricks are given twice: by --tricks and by --cfg-options tricks=')
+        beside = {key: options.pop(key) for key in list(options) if key.startswith('tricks.')}
+    try:
+        cfg.merge_from_dict(options)
+        if tricks is not None:
+            cfg.tricks = [name.strip() for name in tricks.split(',')]
+            if beside:
+                own = Config({})
+                own.merge_from_dict(beside)
+                cfg.tricks = [*cfg.tricks, own.tricks.to_dict()]
+    except TrickError:
+        raise
+    except Exception as error:  # mmengine raises TypeError, KeyError and others here
+        raise TrickError(f'cannot set --cfg-options in {path}: {_one_line(error)}') from error
+    return cfg
+
+
+def _from_zoo(path: str) -> Any:
+    """A config of an installed package, such as ``mmdet::yolo/yolov3_d53_...py``."""
+    from mmengine.hub import get_config
+    return get_config(path)
+
+
+def _one_line(error: BaseException) -> str:
+    text = ' '.join(str(error).split()) or 'no message'
+    return f'{type(error).__name__}: {text}'
+
+
+def run_door(door: Callable[[], int | None]) -> int:
+    """Runs a command, and turns a wrong setting into one line on stderr and exit status 2."""
+    try:
+        return door() or 0
+    except TrickError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 2

@@ -1,0 +1,272 @@
+"""Finding and editing parts of a config: by class, through wrappers.
+
+Everything here works on a *plain* config: nested dicts, lists, tuples and values, where every
+class or lazy object has become the string that mmengine's registries resolve to it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+__all__ = [
+    'Pipeline', 'RunLength', 'copy_plain', 'default_scope', 'find', 'get', 'is_a', 'lookup_class',
+    'optim_wrappers', 'plain', 'run_length', 'train_pipelines', 'type_name', 'walk',
+]
+
+_REGISTRIES = ('MODELS', 'TRANSFORMS', 'DATASETS', 'HOOKS', 'PARAM_SCHEDULERS', 'OPTIMIZERS',
+               'OPTIM_WRAPPERS', 'OPTIM_WRAPPER_CONSTRUCTORS', 'LOOPS', 'DATA_SAMPLERS', 'RUNNERS',
+               'FUNCTIONS')
+
+
+def plain(value: Any) -> Any:
+    """A config as plain dicts, lists, tuples and values that share nothing with the input.
+
+    Classes, functions and mmengine's lazy objects become the dotted path they are imported by,
+    as in the files that mmengine dumps. Objects that cannot be named so stay as they are.
+
+    Args:
+        value: A Config, ConfigDict, dict, or any value of one.
+    """
+    if hasattr(value, '_cfg_dict'):
+        value = value._cfg_dict
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in dict.items(value)}
+    if isinstance(value, (list, tuple)):
+        return type(value)(plain(item) for item in value)
+    if type(value).__name__ in ('LazyObject', 'LazyAttr') and hasattr(value, 'build'):
+        return f'{value.module}.{value}'
+    if inspect.isclass(value) or inspect.isroutine(value):
+        return _import_path(value) or value
+    return value
+
+
+def _import_path(value: Any) -> str | None:
+    """The dotted path of a class or function, if importing that path gives it back."""
+    path = f'{value.__module__}.{value.__qualname__}'
+    return path if _import_object(path) is value else None
+
+
+def _import_object(path: str) -> Any:
+    """The object of a dotted path, or None."""
+    try:
+        from mmengine.utils import get_object_from_string
+    except ImportError:
+        return None
+    try:
+        return get_object_from_string(path)
+    except Exception:  # an import of unknown code may raise anything
+        return None
+
+
+def copy_plain(value: Any) -> Any:
+    """A copy of a plain config in which no two places share a dict or list."""
+    if isinstance(value, dict):
+        return {key: copy_plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(copy_plain(item) for item in value)
+    return value
+
+
+def get(cfg: Any, path: str, default: Any = None) -> Any:
+    """The value at a dotted path; the default where any part of the path is missing."""
+    node = cfg
+    for key in path.split('.'):
+        if not isinstance(node, dict) or key not in node:
+            return default
+        node = node[key]
+    return node
+
+
+def type_name(node: Any) -> str:
+    """The class name in a node's ``type`` (or in a type string), without scope or module."""
+    kind = node.get('type', '') if isinstance(node, dict) else node
+    return kind.rsplit('.', 1)[-1] if isinstance(kind, str) else getattr(kind, '__name__', '')
+
+
+def default_scope(cfg: dict[str, Any]) -> str:
+    """The registry scope of unscoped names: the config's own, or mmdet."""
+    scope = cfg.get('default_scope')
+    return scope if isinstance(scope, str) else 'mmdet'
+
+
+def is_a(node: Any, *names: str, scope: str = 'mmdet') -> bool:
+    """Whether a node's class is, or derives from, one of the named classes.
+
+    Args:
+        node: A dict with a ``type``, or a type string: plain, scoped, or a full import path.
+        *names: Class names without scope.
+        scope: The registry scope of an unscoped type.
+
+    Returns:
+        True also for a user's subclass, if it is registered; a class that cannot be found is
+        judged by its own name alone.
+    """
+    name = type_name(node)
+    if name in names:
+        return True
+    kind = node.get('type') if isinstance(node, dict) else node
+    found = lookup_class(kind, scope) if isinstance(kind, str) else kind
+    return any(base.__name__ in names for base in inspect.getmro(found)) \
+        if inspect.isclass(found) else False
+
+
+_found: dict[tuple[str, str], Any] = {}
+
+
+def lookup_class(kind: str, scope: str = 'mmdet') -> Any:
+    """The class or function that a type string stands for, or None.
+
+    Args:
+        kind: ``Name``, ``scope.Name`` or a full import path.
+        scope: Where to look an unscoped name up.
+    """
+    key = (kind, scope)
+    if key not in _found:
+        found = _search(kind, scope)
+        if found is None:
+            return None  # not remembered: it may be registered later
+        _found[key] = found
+    return _found[key]
+
+
+def _search(kind: str, scope: str) -> Any:
+    if kind.count('.') > 1:
+        return _import_object(kind)
+    name = kind.rsplit('.', 1)[-1]
+    scopes = [kind.rsplit('.', 1)[0]] if '.' in kind else [scope, 'mmengine']
+    for registry in _scoped_registries(tuple(scopes)):
+        found = registry._module_dict.get(name)
+        if found is not None:
+            return found
+    return _import_object(kind) if '.' in kind else None
+
+
+@functools.lru_cache(maxsize=32)
+def _scoped_registries(scopes: tuple[str, ...]) -> list[Any]:
+    """Every registry of the given scopes, its modules imported."""
+    try:
+        from mmengine import registry as roots
+    except ImportError:
+        return []
+    import importlib
+    registries = []
+    for scope in scopes:
+        if scope != 'mmengine':
+            try:
+                importlib.import_module(f'{scope}.registry')
+            except ImportError:
+                continue
+        for name in _REGISTRIES:
+            root = getattr(roots, name, None)
+            child = root if root is None or scope == 'mmengine' else root.children.get(scope)
+            if child is None:
+                continue
+            child.import_from_location()
+            registries.append(child)
+    return registries
+
+
+def walk(node: Any, path: str = '') -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every dict below a node, itself included, with its path, parents first.
+
+    Yields:
+        ``(path, dict)``, where the path reads like ``model.roi_head.bbox_head[0]``.
+    """
+    if isinstance(node, dict):
+        yield path, node
+        for key, item in node.items():
+            yield from walk(item, f'{path}.{key}' if path else str(key))
+    elif isinstance(node, (list, tuple)):
+        for index, item in enumerate(node):
+            yield from walk(item, f'{path}[{index}]')
+
+
+def find(node: Any, *names: str, path: str = '', scope: str = 'mmdet',
+         ) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every dict below a node whose class is, or derives from, one of the named classes."""
+    for where, item in walk(node, path):
+        if isinstance(item.get('type'), str) and is_a(item, *names, scope=scope):
+            yield where, item
+
+
+@dataclasses.dataclass
+class Pipeline:
+    """A training pipeline and where it stands.
+
+    Attributes:
+        path: Such as ``train_dataloader.dataset.pipeline``.
+        owner: The dataset (or wrapper) dict that holds it.
+    """
+
+    path: str
+    owner: dict[str, Any]
+
+    @property
+    def steps(self) -> list[dict[str, Any]]:
+        """The transforms. Assign a new list to edit."""
+        return self.owner['pipeline']
+
+    @steps.setter
+    def steps(self, steps: list[dict[str, Any]]) -> None:
+        self.owner['pipeline'] = steps
+
+
+def train_pipelines(cfg: dict[str, Any]) -> list[Pipeline]:
+    """Every pipeline of the training dataset, through any nesting of dataset wrappers."""
+    root = 'train_dataloader.dataset'
+    return [
+        Pipeline(f'{path}.pipeline', node)
+        for path, node in walk(get(cfg, root), root)
+        if isinstance(node.get('pipeline'), list)
+    ]
+
+
+def optim_wrappers(cfg: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:
+    """Every optimizer wrapper that names an optimizer, with its path.
+
+    One for a config with a single optimizer; one per name where ``optim_wrapper`` holds several
+    under their names beside a ``constructor``.
+    """
+    root = cfg.get('optim_wrapper')
+    if not isinstance(root, dict):
+        return []
+    if isinstance(root.get('optimizer'), dict):
+        return [('optim_wrapper', root)]
+    return [
+        (f'optim_wrapper.{name}', item) for name, item in root.items()
+        if isinstance(item, dict) and isinstance(item.get('optimizer'), dict)
+    ]
+
+
+@dataclasses.dataclass(frozen=True)
+class RunLength:
+    """How long a config trains.
+
+    Attributes:
+        value: Epochs or iterations.
+        by_epoch: Which of the two.
+    """
+
+    value: int
+    by_epoch: bool
+
+
+def run_length(cfg: dict[str, Any]) -> RunLength | None:
+    """The length of training, or None where the config does not train or does not say."""
+    loop = cfg.get('train_cfg')
+    if not isinstance(loop, dict):
+        return None
+    scope = default_scope(cfg)
+    by_epoch = loop.get('by_epoch')
+    if 'type' in loop:
+        by_epoch = not is_a(loop, 'IterBasedTrainLoop', scope=scope)
+    elif by_epoch is None:
+        by_epoch = 'max_iters' not in loop
+    value = loop.get('max_epochs' if by_epoch else 'max_iters')
+    if not isinstance(value, (int, float)) or value <= 0:
+        return None
+    return RunLength(int(value), bool(by_epoch))

@@ -1,0 +1,32 @@
+"""The errors that a wrong `tricks` setting raises."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+__all__ = ['TrickError', 'nearest']
+
+
+class TrickError(ValueError):
+    """A trick's name, parameter or place in the config is wrong.
+
+    The message is one line, begins with the path in the config, and says the rule and the
+    value received.
+    """
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """The hint that closes an "unknown name" message.
+
+    Args:
+        name: What the user wrote.
+        known: Every valid name.
+
+    Returns:
+        ``"; did you mean 'mixup'? (known: ...)"``, without the question where nothing is near.
+    """
+    names = sorted(known)
+    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
+    question = f'; did you mean {close[0]!r}?' if close else ''
+    return f'{question} (known: {", ".join(names)})'

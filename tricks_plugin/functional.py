@@ -1,0 +1,10 @@
+"""The pure functions of every room, for plain PyTorch, Lightning or NumPy code.
+
+Importing this module needs NumPy and torch only.
+"""
+
+from .tricks.cosine_warmup.functional import *  # noqa: F403
+from .tricks.label_smoothing.functional import *  # noqa: F403
+from .tricks.linear_lr.functional import *  # noqa: F403
+from .tricks.mixup.functional import *  # noqa: F403
+from .tricks.no_bias_decay.functional import *  # noqa: F403

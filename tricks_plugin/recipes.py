@@ -1,0 +1,174 @@
+"""Recipes: config fragments that name a set of tricks, and reading what `tricks` says."""
+
+from __future__ import annotations
+
+import runpy
+from pathlib import Path
+from typing import Any
+
+from .errors import TrickError, nearest
+from .tricks import TRICKS
+
+__all__ = ['load_recipe', 'recipe', 'recipe_names', 'resolve']
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def _folder() -> Path:
+    """Where the recipes lie: in a wheel under .mim, in a checkout beside the package."""
+    for base in (_PACKAGE / '.mim', _PACKAGE.parent):
+        folder = base / 'configs' / 'recipes'
+        if folder.is_dir():
+            return folder
+    raise FileNotFoundError(f'tricks_plugin at {_PACKAGE} was installed without its configs')
+
+
+def recipe_names() -> list[str]:
+    """The names of the recipes that come with the package."""
+    return sorted(path.stem for path in _folder().glob('*.py') if path.stem != '__init__')
+
+
+def recipe(name: str) -> str:
+    """The path of a recipe, for a config's ``_base_``.
+
+    Args:
+        name: Such as ``bag_of_freebies``.
+
+    Raises:
+        TrickError: If there is no such recipe; names the nearest.
+    """
+    names = recipe_names()
+    if name not in names:
+        raise TrickError(f'unknown recipe {name!r}{nearest(name, names)}')
+    return str(_folder() / f'{name}.py')
+
+
+def load_recipe(name: str) -> dict[str, Any]:
+    """The ``tricks`` of a recipe: trick names to parameters.
+
+    Args:
+        name: A recipe's name.
+
+    Raises:
+        TrickError: If there is no such recipe.
+    """
+    return dict(runpy.run_path(recipe(name))['tricks'])
+
+
+def resolve(tricks: Any, path: str = 'tricks') -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+    """What a ``tricks`` value asks for.
+
+    Args:
+        tricks: A recipe's or trick's name (several separated by commas), a dict of trick names
+            to parameters, True or False (with ``recipe`` and ``strict`` beside them), or a list
+            of such names and dicts. What is set beside a recipe wins over the recipe.
+        path: Where the value stands, for error messages.
+
+    Returns:
+        ``(wanted, options)``: parameters by trick name, for the tricks that are switched on, and
+        ``{'strict': bool}``.
+
+    Raises:
+        TrickError: For unknown names, values of a wrong type, and a trick given twice.
+    """
+    reader = _Reader()
+    for where, item in _entries(tricks, path):
+        if isinstance(item, str):
+            reader.name(item, where)
+        else:
+            reader.mapping(item, where)
+    return reader.wanted(), {'strict': reader.strict}
+
+
+def _entries(tricks: Any, path: str) -> list[tuple[str, Any]]:
+    """The names and dicts of a ``tricks`` value, each with its path."""
+    if isinstance(tricks, str):
+        tricks = [name.strip() for name in tricks.split(',')]
+        if len(tricks) == 1:
+            return [(path, tricks[0])]
+    if isinstance(tricks, dict):
+        return [(path, tricks)]
+    if isinstance(tricks, (list, tuple)) and tricks:
+        entries = [(f'{path}[{index}]', item) for index, item in enumerate(tricks)]
+        for where, item in entries:
+            if not isinstance(item, (str, dict)):
+                raise TrickError(f'{where} must be a name or a dict, got {item!r}')
+        return entries
+    raise TrickError(
+        f'{path} must be the name of a recipe or trick, a dict, or a list of these, got {tricks!r}'
+    )
+
+
+class _Reader:
+    """Collects what recipes set and what the user set; the user's own settings win."""
+
+    def __init__(self) -> None:
+        self.strict = False
+        self._recipes: dict[str, Any] = {}
+        self._own: dict[str, Any] = {}
+        self._seen: dict[tuple[str, str], str] = {}
+
+    def wanted(self) -> dict[str, dict[str, Any]]:
+        """Parameters by name, for the tricks that are switched on."""
+        merged = {
+            name: {**self._recipes.get(name, {}), **(self._own.get(name) or {})}
+            for name in {**self._recipes, **self._own}
+            if self._own.get(name) is not False
+        }
+        return merged
+
+    def name(self, name: str, where: str) -> None:
+        """Takes a bare name: a trick with its defaults, or a recipe."""
+        if name in TRICKS:
+            self._once(name, where, 'name')
+            self._own.setdefault(name, {})
+            return
+        known = recipe_names()
+        if name not in known:
+            known += [trick.name for trick in TRICKS.in_order()]
+            raise TrickError(f'{where}: unknown trick or recipe {name!r}{nearest(name, known)}')
+        self._recipe(name, where)
+
+    def mapping(self, item: dict[str, Any], where: str) -> None:
+        """Takes a dict of tricks, with ``recipe`` and ``strict`` beside them."""
+        for key, value in item.items():
+            path = f'{where}.{key}'
+            if key == 'recipe':
+                self._recipes_of(value, path)
+            elif key == 'strict':
+                if not isinstance(value, bool):
+                    raise TrickError(f'{path} must be True or False, got {value!r}')
+                self.strict = value
+            else:
+                self._trick(key, value, path)
+
+    def _trick(self, name: Any, values: Any, path: str) -> None:
+        if name not in TRICKS:
+            known = [*(trick.name for trick in TRICKS.in_order()), 'recipe', 'strict']
+            raise TrickError(f'{path}: unknown trick{nearest(name, known)}')
+        if not isinstance(values, (dict, bool)):
+            raise TrickError(f'{path} must be a dict of parameters, True or False, got {values!r}')
+        self._once(name, path, 'parameters')
+        self._own[name] = {} if values is True else values
+
+    def _recipes_of(self, value: Any, path: str) -> None:
+        names = value.split(',') if isinstance(value, str) else value
+        if not isinstance(names, (list, tuple)) or not all(isinstance(n, str) for n in names):
+            raise TrickError(f'{path} must be the name of a recipe, got {value!r}')
+        for name in names:
+            self._recipe(name.strip(), path)
+
+    def _recipe(self, name: str, path: str) -> None:
+        if name not in recipe_names():
+            raise TrickError(f'{path}: unknown recipe {name!r}{nearest(name, recipe_names())}')
+        self._once(name, path, 'recipe')
+        for trick, values in load_recipe(name).items():
+            known = self._recipes.get(trick, {})
+            self._recipes[trick] = {**known, **(values if isinstance(values, dict) else {})}
+
+    def _once(self, name: str, path: str, role: str) -> None:
+        """Refuses a second mention in the same role; a bare name may have parameters beside it."""
+        if (name, role) in self._seen:
+            raise TrickError(
+                f'{path}: {name!r} is given twice, first at {self._seen[name, role]}')
+        self._seen[name, role] = path
