@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+import types
+
+import pytest
+import torch
+from torch import nn
+
+pytest.importorskip('mmengine')
+from mmengine.config import ConfigDict  # noqa: E402
+from mmengine.optim import OptimWrapper, OptimWrapperDict, build_optim_wrapper  # noqa: E402
+
+import tricks_plugin.tricks.no_bias_decay.constructor  # noqa: E402, F401
+from tricks_plugin.tricks.no_bias_decay.evidence import DecayEvidence  # noqa: E402
+
+OURS = 'NoBiasDecayOptimWrapperConstructor'
+PLAIN = {'norm_decay_mult': 0.0, 'bias_decay_mult': 0.0}
+CUSTOM = {'custom_keys': {'backbone': {'lr_mult': 0.1, 'decay_mult': 0.5},
+                          'backbone.bn': {'lr_mult': 0.2}}}
+
+
+class Net(nn.Module):
+    """A backbone with a frozen layer, and a head with attention."""
+
+    def __init__(self):
+        super().__init__()
+        self.backbone = nn.ModuleDict({
+            'stem': nn.Conv2d(3, 4, 3), 'bn': nn.BatchNorm2d(4), 'depthwise': nn.Conv2d(4, 4, 3,
+                                                                                        groups=4)})
+        self.backbone['stem'].requires_grad_(False)
+        self.head = nn.ModuleDict({'fc': nn.Linear(4, 2), 'attention': nn.MultiheadAttention(4, 2)})
+
+
+def build(model, paramwise, constructor=None):
+    cfg = {'optimizer': {'type': 'SGD', 'lr': 0.2, 'weight_decay': 0.04},
+           'paramwise_cfg': paramwise}
+    if constructor:
+        cfg['constructor'] = constructor
+    return build_optim_wrapper(model, ConfigDict(cfg))
+
+
+def settings(model, optim):
+    """(lr, weight decay) by parameter name."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    return {names[id(parameter)]: (pytest.approx(group['lr']), group['weight_decay'])
+            for group in optim.optimizer.param_groups for parameter in group['params']}
+
+
+def measure(model, optim):
+    runner = types.SimpleNamespace(model=model, optim_wrapper=optim)
+    evidence = DecayEvidence(0.04)
+    evidence.start(runner)
+    return evidence.finding(runner)
+
+
+def test_custom_keys_and_the_exemption_are_both_in_force():
+    model = Net()
+    assert settings(model, build(model, CUSTOM, OURS)) == {
+        'backbone.bn.weight': (0.04, 0.0), 'backbone.bn.bias': (0.04, 0.0),
+        'backbone.depthwise.weight': (0.02, 0.02), 'backbone.depthwise.bias': (0.02, 0.0),
+        'head.fc.weight': (0.2, 0.04), 'head.fc.bias': (0.2, 0.0),
+        'head.attention.in_proj_weight': (0.2, 0.04), 'head.attention.in_proj_bias': (0.2, 0.0),
+        'head.attention.out_proj.weight': (0.2, 0.04), 'head.attention.out_proj.bias': (0.2, 0.0),
+    }
+
+
+def test_the_constructor_works_without_any_paramwise_setting():
+    model = Net()
+    found = settings(model, build(model, None, OURS))
+    assert {name for name, (_, decay) in found.items() if decay == 0.0} == {
+        'backbone.bn.weight', 'backbone.bn.bias', 'backbone.depthwise.bias', 'head.fc.bias',
+        'head.attention.in_proj_bias', 'head.attention.out_proj.bias'}
+
+
+def test_the_offset_layer_of_a_deformable_convolution_is_reached():
+    ops = pytest.importorskip('mmcv.ops')
+    model = nn.Sequential(nn.Conv2d(3, 4, 1, bias=False), ops.ModulatedDeformConv2dPack(4, 4, 3))
+    plain, ours = build(model, PLAIN), build(model, None, OURS)
+    assert settings(model, plain)['1.conv_offset.bias'][1] == 0.04
+    assert settings(model, ours)['1.conv_offset.bias'][1] == 0.0
+    assert measure(model, plain).live is False
+    assert measure(model, ours).live is True
+
+
+def test_a_decay_is_needed_where_there_is_something_to_exempt():
+    with pytest.raises(ValueError, match='base_wd should not be None'):
+        build_optim_wrapper(Net(), ConfigDict(
+            {'optimizer': {'type': 'AdamW', 'lr': 0.1}, 'constructor': OURS}))
+
+
+def test_the_measurement_counts_what_the_optimizer_holds():
+    model = Net()
+    finding = measure(model, build(model, CUSTOM, OURS))
+    assert finding.live is True
+    assert finding.measured == ('6 of 6 bias and norm parameters without decay; 4 others decay '
+                                '0.02/0.04')
+
+
+@pytest.mark.parametrize(('paramwise', 'words'), [
+    (CUSTOM, '0 of 6'),
+    ({**PLAIN, **CUSTOM}, '2 of 6'),
+    (PLAIN, '5 of 6 bias and norm parameters without decay; 4 others decay 0.04 '
+            '(with decay: head.attention.in_proj_bias)'),
+])
+def test_a_cancelled_exemption_is_reported_as_not_live(paramwise, words):
+    model = Net()
+    finding = measure(model, build(model, paramwise))
+    assert finding.live is False
+    assert words in finding.measured
+
+
+def test_an_optimizer_without_any_decay_is_reported_as_not_live():
+    model = Net()
+    optim = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
+    assert measure(model, optim).live is False
+
+
+def test_several_optimizers_and_a_wrapped_model_are_measured():
+    model = Net()
+    optims = OptimWrapperDict(
+        a=build(model.backbone, PLAIN), b=build(model.head, None, OURS))
+    wrapped = types.SimpleNamespace(module=model)
+    assert measure(wrapped, optims).live is True
+    optims['b'].optimizer.param_groups[1]['weight_decay'] = 0.3
+    assert measure(wrapped, optims).values['wrongly_decayed'] == ['head.fc.bias']

@@ -1,0 +1,75 @@
+"""The learning rate of a linear warm-up and a cosine, as a function of the step alone."""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ['fitted_warmup', 'warmup_cosine']
+
+
+def warmup_cosine(
+    step: float, base_lr: float, warmup: float, total: float, eta_min: float = 0.0,
+) -> float:
+    """The LR of one step: linear from 0 to the base LR, then a half cosine to ``eta_min``.
+
+    Step 0 gives exactly 0 (exactly ``base_lr`` where there is no warm-up), step ``warmup`` gives
+    exactly ``base_lr`` from both sides, step ``total`` and every later one exactly ``eta_min``.
+
+    Args:
+        step: Steps done so far, in the unit of ``warmup`` and ``total`` (iterations, mostly).
+        base_lr: The LR at the end of the warm-up.
+        warmup: Length of the warm-up; 0 for none.
+        total: Length of the run, the warm-up included.
+        eta_min: The LR at the end of the run.
+
+    Raises:
+        ValueError: If ``step`` or ``warmup`` is negative, ``warmup`` not below ``total``, or
+            ``eta_min`` outside of [0, ``base_lr``].
+
+    Source: BoT (arXiv 1812.01187) section 5.1, where the cosine's T leaves the warm-up out;
+    warm-up from 0: section 3.1 and Goyal et al. (arXiv 1706.02677) section 2.2, which starts at
+    the LR of a single worker instead.
+    """
+    if step < 0:
+        raise ValueError(f'step must be >= 0, got {step!r}')
+    check_schedule(warmup, total)
+    check_eta_min(eta_min, base_lr)
+    if step < warmup:
+        return base_lr * (step / warmup)
+    if step >= total:
+        return eta_min
+    share = (step - warmup) / (total - warmup)
+    # eta_min + 0.5 (base_lr - eta_min) (1 + cos), turned round: share 0 gives base_lr exactly.
+    return base_lr - 0.5 * (base_lr - eta_min) * (1.0 - math.cos(math.pi * share))
+
+
+def fitted_warmup(warmup: float, total: float) -> float:
+    """A warm-up's length, made to fit a run that it was not written for.
+
+    A warm-up that fills more than half of the run belongs to a longer run; a tenth of this one
+    takes its place. Shorter ones stay as they are.
+
+    Args:
+        warmup: Length of the warm-up.
+        total: Length of the run, in the same unit.
+    """
+    return total / 10 if 2 * warmup > total else warmup
+
+
+def check_schedule(warmup: float, total: float) -> None:
+    """Raises ValueError unless 0 <= ``warmup`` < ``total``."""
+    if warmup < 0:
+        raise ValueError(f'warmup must be >= 0, got {warmup!r}')
+    if warmup >= total:
+        raise ValueError(
+            f'warmup must be shorter than the run, got a warm-up of {warmup!r} for {total!r} steps'
+        )
+
+
+def check_eta_min(eta_min: float, base_lr: float) -> None:
+    """Raises ValueError unless 0 <= ``eta_min`` <= ``base_lr``."""
+    if not 0 <= eta_min <= base_lr:
+        raise ValueError(
+            f'eta_min must be between 0 and the base LR, got {eta_min!r} for a base LR of '
+            f'{base_lr!r}'
+        )

@@ -1,0 +1,184 @@
+"""Scales a config's learning rate to its effective batch."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any
+
+from ...config_edit import default_scope, get, is_a, optim_wrappers, type_name
+from ..base import TRICKS, Params, Trick, Verdict, bounded
+from .functional import effective_batch_size, linear_scaled_lr
+
+__all__ = ['LinearScaling', 'world_size']
+
+_RANKS = {'pytorch': 'WORLD_SIZE', 'slurm': 'SLURM_NTASKS', 'mpi': 'OMPI_COMM_WORLD_SIZE'}
+_ABSOLUTE = ('eta_min', 'eta_max', 'min_value')
+
+
+def world_size(launcher: Any) -> int:
+    """The number of training processes.
+
+    From the process group where there is one, otherwise from the environment that the launcher
+    sets, so that the answer is the same before and after the group is formed.
+
+    Args:
+        launcher: mmengine's name of the launcher: ``pytorch``, ``slurm``, ``mpi``, or anything
+            else for a single process.
+    """
+    from torch import distributed
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_world_size()
+    variable = _RANKS.get(launcher) if isinstance(launcher, str) else None
+    value = os.environ.get(variable, '') if variable else ''
+    return max(int(value), 1) if value.isdigit() else 1
+
+
+@dataclasses.dataclass(frozen=True)
+class _Batch:
+    """What makes up the effective batch."""
+
+    images: int
+    processes: int
+    accumulation: int
+
+    @property
+    def effective(self) -> int:
+        return effective_batch_size(self.images, self.processes, self.accumulation)
+
+    def __str__(self) -> str:
+        images = 'image' if self.images == 1 else 'images'
+        processes = 'process' if self.processes == 1 else 'processes'
+        return (f'{self.images} {images} x {self.processes} {processes} x '
+                f'{self.accumulation} accumulation')
+
+
+@TRICKS.register
+class LinearScaling(Trick):
+    """LR in proportion to the effective batch, gradient accumulation included."""
+
+    name = 'linear_lr'
+    title = 'learning rate in proportion to the effective batch'
+    paper = 'Goyal et al. (arXiv 1706.02677) section 2.1; BoT (arXiv 1812.01187) section 3.1'
+    order = 10
+    evidence = 'tricks_plugin.tricks.linear_lr.evidence:BatchEvidence'
+
+    @dataclasses.dataclass(frozen=True)
+    class Params(Params):
+        """Parameters of the scaling."""
+
+        base_batch_size: int | None = bounded(
+            None, "images per update that the config's LR was chosen for; None takes "
+            'auto_scale_lr.base_batch_size', gt=0)
+
+    def apply(self, cfg: dict[str, Any]) -> Verdict:
+        """Scales every optimizer's LR, and the absolute LRs of the schedule with it."""
+        wrappers = optim_wrappers(cfg)
+        if not wrappers:
+            return Verdict.not_applicable('the config has no optimizer whose LR could be scaled')
+        batch = _batch(cfg, wrappers)
+        if isinstance(batch, str):
+            return Verdict.not_applicable(batch)
+        unset = [path for path, wrapper in wrappers if not _is_lr(wrapper['optimizer'].get('lr'))]
+        if unset:
+            return Verdict.not_applicable(f'{unset[0]}.optimizer sets no lr that could be scaled')
+        recorded = get(cfg, 'tricks_applied.linear_lr.effective_batch_size')
+        declared = get(cfg, 'auto_scale_lr.base_batch_size')
+        base = next((value for value in (recorded, self.params.base_batch_size, declared)
+                     if _is_count(value)), None)
+        if base is None:
+            return Verdict.not_applicable(
+                'the config does not say which batch size its LR was chosen for: set '
+                'tricks.linear_lr.base_batch_size')
+        enabled = bool(get(cfg, 'auto_scale_lr.enable', False))
+        if enabled and batch.accumulation == 1 and base == declared and not _is_count(recorded):
+            return Verdict.present(f'auto_scale_lr is enabled: mmengine scales the LR by '
+                                   f'{batch.effective}/{base} itself')
+        if batch.effective == base and not enabled:
+            return Verdict.present(f'the effective batch of {base} ({batch}) is the base batch')
+        return self._scale(cfg, wrappers, batch, base, enabled)
+
+    def _scale(
+        self, cfg: dict[str, Any], wrappers: list[tuple[str, dict[str, Any]]], batch: _Batch,
+        base: int, enabled: bool,
+    ) -> Verdict:
+        """Edits the config, and words the verdict."""
+        effective = batch.effective
+        words, planned = [], {}
+        for path, wrapper in wrappers:
+            optimizer = wrapper['optimizer']
+            before = optimizer['lr']
+            planned[path] = optimizer['lr'] = linear_scaled_lr(before, effective, base)
+            words.append(f'{before:g} x {effective}/{base} = {optimizer["lr"]:g}')
+            _scale_keys(get(wrapper, 'paramwise_cfg.custom_keys'), ('lr',), effective / base)
+        _scale_keys(_lr_schedulers(cfg), _ABSOLUTE, effective / base)
+        if enabled:
+            cfg['auto_scale_lr'] = {**cfg['auto_scale_lr'], 'enable': False}
+            words.append('auto_scale_lr is switched off, so that mmengine does not scale it again')
+        record = cfg.setdefault('tricks_applied', {})
+        first = get(record, 'linear_lr.base_batch_size')
+        record['linear_lr'] = {'effective_batch_size': effective,
+                               'base_batch_size': base if first is None else first}
+        reason = f'lr {", ".join(words)} ({batch})'
+        scope = default_scope(cfg)
+        others = sorted({type_name(wrapper['optimizer']) for _, wrapper in wrappers
+                         if not is_a(wrapper['optimizer'], 'SGD', scope=scope)})
+        if others and effective != base:
+            reason += f'; the rule was derived for SGD, not for {", ".join(others)}'
+        return Verdict.applied(reason, effective_batch_size=effective, lr=planned)
+
+    def timm_args(self, args: dict[str, Any]) -> dict[str, Any] | None:
+        """Has timm derive the LR from its base batch linearly, as it does for SGD by default."""
+        settings: dict[str, Any] = {'lr': None, 'lr_base_scale': 'linear'}
+        if self.params.base_batch_size is not None:
+            settings['lr_base_size'] = self.params.base_batch_size
+        if args.get('lr') is not None:
+            settings['lr_base'] = args['lr']
+        return settings
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _is_lr(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value >= 0
+
+
+def _batch(cfg: dict[str, Any], wrappers: list[tuple[str, dict[str, Any]]]) -> _Batch | str:
+    """The effective batch, or why there is no one answer."""
+    images = get(cfg, 'train_dataloader.batch_size')
+    if not _is_count(images):
+        return 'train_dataloader.batch_size is not given as a number'
+    counts = {path: wrapper.get('accumulative_counts', 1) for path, wrapper in wrappers}
+    wrong = next((path for path, count in counts.items() if not _is_count(count)), None)
+    if wrong is not None:
+        return f'{wrong}.accumulative_counts is not a number of iterations'
+    if len(set(counts.values())) > 1:
+        listed = ', '.join(f'{path} {count}' for path, count in counts.items())
+        return f'the optimizers accumulate over different numbers of iterations ({listed})'
+    return _Batch(images, world_size(cfg.get('launcher')), next(iter(counts.values())))
+
+
+def _scale_keys(node: Any, keys: tuple[str, ...], factor: float) -> None:
+    """Scales absolute LRs among the values of a dict or list of dicts."""
+    items = node.values() if isinstance(node, dict) else node or ()
+    for item in items:
+        for key in keys:
+            if isinstance(item, dict) and _is_lr(item.get(key)) and item[key] > 0:
+                item[key] *= factor
+
+
+def _lr_schedulers(cfg: dict[str, Any]) -> list[dict[str, Any]]:
+    """Every LR scheduler whose absolute LRs move along, whatever form ``param_scheduler`` has.
+
+    Not WarmupCosineLR, whose ``eta_min`` is the user's own parameter.
+    """
+    node, scope = cfg.get('param_scheduler'), default_scope(cfg)
+    items = [node] if isinstance(node, dict) and 'type' in node else \
+        list(node.values()) if isinstance(node, dict) else list(node or ())
+    flat = [inner for item in items for inner in (item if isinstance(item, list) else [item])]
+    return [item for item in flat if isinstance(item, dict) and 'type' in item and (
+        item.get('param_name') == 'lr' or type_name(item).endswith('LR')
+        or is_a(item, 'LRSchedulerMixin', scope=scope))
+        and type_name(item) != 'WarmupCosineLR']

@@ -1,0 +1,135 @@
+"""Takes the weight decay off biases and norm parameters."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from typing import Any
+
+from ...config_edit import default_scope, is_a, lookup_class, optim_wrappers, type_name, walk
+from ..base import TRICKS, Trick, Verdict
+
+__all__ = ['NoBiasDecay']
+
+_CONSTRUCTOR = 'tricks_plugin.NoBiasDecayOptimWrapperConstructor'
+_STOCK = 'DefaultOptimWrapperConstructor'
+_LAYER_DECAY = 'LearningRateDecayOptimizerConstructor'
+_TORCH_NORM = re.compile(r'^(Sync)?(BN|IN|GN|LN|BatchNorm|InstanceNorm|GroupNorm|LayerNorm)'
+                         r'(\d[dD])?$')
+# Parts whose biases or norms mmengine's own rules do not reach; see the constructor.
+_UNREACHED = re.compile(r'Attention|(?<!Swin)Transformer|DETR|DINO|DII|Deform|DCN|DDOD|SSDVGG|GLIP'
+                        r'|Bert|CLIP', re.IGNORECASE)
+_OPTION = re.compile(r'dcn|deform', re.IGNORECASE)
+
+
+@TRICKS.register
+class NoBiasDecay(Trick):
+    """No weight decay on biases and norm parameters."""
+
+    name = 'no_bias_decay'
+    title = 'no weight decay on biases and norm parameters'
+    paper = 'BoT (arXiv 1812.01187) section 3.1; Jia et al. (arXiv 1807.11205)'
+    order = 30
+    evidence = 'tricks_plugin.tricks.no_bias_decay.evidence:DecayEvidence'
+
+    def apply(self, cfg: dict[str, Any]) -> Verdict:
+        """Sets mmengine's multipliers, or this room's constructor where they do not suffice."""
+        wrappers = optim_wrappers(cfg)
+        if not wrappers:
+            return Verdict.not_applicable('the config has no optimizer')
+        path, wrapper = wrappers[0]
+        if path != 'optim_wrapper':
+            constructor = type_name(cfg['optim_wrapper'].get('constructor') or '')
+            return Verdict.not_applicable(
+                f'several optimizers are built by the constructor {constructor or "(none)"}, '
+                'which decides over the weight decay itself')
+        paramwise = wrapper.get('paramwise_cfg')
+        if paramwise is not None and not isinstance(paramwise, dict):
+            return Verdict.not_applicable('optim_wrapper.paramwise_cfg is not a dict')
+        scope = default_scope(cfg)
+        verdict = _by_constructor(wrapper.get('constructor'), scope)
+        if verdict is not None:
+            return verdict
+        decay = _weight_decay(wrapper['optimizer'], scope)
+        if decay is None:
+            return Verdict.not_applicable(
+                f'the weight decay of {type_name(wrapper["optimizer"])} is not known')
+        if decay == 0:
+            return Verdict.not_applicable('there is no weight decay to exempt from')
+        return _edit(cfg, wrapper, paramwise or {}, decay)
+
+    def timm_args(self, args: dict[str, Any]) -> dict[str, Any] | None:
+        """Nothing to change: timm takes the decay off all vectors by default."""
+        return {}
+
+
+def _by_constructor(constructor: Any, scope: str) -> Verdict | None:
+    """The verdict where the config names a constructor that settles it."""
+    name = type_name(constructor or _STOCK)
+    if name == _STOCK:
+        return None
+    if is_a(constructor, _CONSTRUCTOR.rsplit('.', 1)[-1], scope=scope):
+        return Verdict.present(f'{name} takes the decay off biases and norms already')
+    if name == _LAYER_DECAY:
+        return Verdict.present(f'{name} takes the decay off all biases and vectors already')
+    return Verdict.not_applicable(
+        f'the optimizer is built by {name}, which decides over the weight decay itself')
+
+
+def _weight_decay(optimizer: dict[str, Any], scope: str) -> float | None:
+    """The optimizer's weight decay, by its class's default where the config has none."""
+    value = optimizer.get('weight_decay')
+    if value is None:
+        kind = optimizer.get('type')
+        found = lookup_class(kind, scope) if isinstance(kind, str) else kind
+        parameters = inspect.signature(found).parameters if callable(found) else {}
+        value = parameters['weight_decay'].default if 'weight_decay' in parameters else None
+    known = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return float(value) if known else None  # type: ignore[arg-type]
+
+
+def _edit(
+    cfg: dict[str, Any], wrapper: dict[str, Any], paramwise: dict[str, Any], decay: float,
+) -> Verdict:
+    custom = _cancelling_keys(paramwise.get('custom_keys'))
+    unreached = _unreached(cfg.get('model'))
+    settled = paramwise.get('bias_decay_mult') == 0 and paramwise.get('norm_decay_mult') == 0 \
+        or paramwise.get('flat_decay_mult') == 0 and not {'bias_decay_mult', 'norm_decay_mult'} \
+        & set(paramwise)
+    if settled and not custom and not unreached:
+        return Verdict.present('paramwise_cfg takes the decay off biases and norms already')
+    reason = f'weight decay {decay:g} stays on the other parameters only'
+    if wrapper['optimizer'].get('weight_decay') is None:
+        wrapper['optimizer']['weight_decay'] = decay
+        reason += f', and is written out, being the default of {type_name(wrapper["optimizer"])}'
+    if custom or unreached:
+        wrapper['constructor'] = _CONSTRUCTOR
+        why = f'custom_keys {", ".join(map(repr, custom))}' if custom else unreached
+        verb = 'would bring it back' if custom else "is not reached by mmengine's rules"
+        reason += f'; by a constructor of its own, since {why} {verb}'
+    else:
+        wrapper['paramwise_cfg'] = {**paramwise, 'norm_decay_mult': 0.0, 'bias_decay_mult': 0.0}
+    return Verdict.applied(reason, weight_decay=decay)
+
+
+def _cancelling_keys(custom_keys: Any) -> list[str]:
+    """The entries of ``custom_keys`` that leave a weight decay on what they match."""
+    if not isinstance(custom_keys, dict):
+        return []
+    return [key for key, entry in custom_keys.items()
+            if not (isinstance(entry, dict) and entry.get('decay_mult') == 0)]
+
+
+def _unreached(model: Any) -> str:
+    """The first part of a model with biases or norms that mmengine's rules do not reach."""
+    for path, node in walk(model, 'model'):
+        kind = type_name(node)
+        if path.endswith('norm_cfg'):
+            if kind and not _TORCH_NORM.match(kind):
+                return f'the norm {kind}'
+        elif _UNREACHED.search(kind):
+            return kind
+        elif any(_OPTION.search(key) and value for key, value in node.items()
+                 if isinstance(key, str)):
+            return 'the deformable convolution'
+    return ''
