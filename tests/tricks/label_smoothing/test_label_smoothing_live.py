@@ -1,0 +1,189 @@
+"""Real detectors trained a step with smoothed targets, and the evidence that watches them."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from torch import nn
+
+pytest.importorskip('mmdet')
+
+from mmdet.models.losses import FocalLoss  # noqa: E402
+from mmdet.registry import MODELS  # noqa: E402
+from mmdet.testing import demo_mm_inputs  # noqa: E402
+from mmengine.config import Config, ConfigDict  # noqa: E402
+from mmengine.registry import init_default_scope  # noqa: E402
+
+from tricks_plugin import config_edit  # noqa: E402
+from tricks_plugin.tricks.label_smoothing.evidence import LabelSmoothingEvidence  # noqa: E402
+from tricks_plugin.tricks.label_smoothing.smoother import TargetSmoother  # noqa: E402
+from tricks_plugin.tricks.label_smoothing.trick import LabelSmoothing  # noqa: E402
+
+
+def _small(model):
+    """A smaller backbone of no pretrained weights, and four classes."""
+    model['backbone'].pop('init_cfg', None)
+    if model['backbone']['type'] == 'ResNet':
+        model['backbone'].update(depth=18, frozen_stages=-1)
+        model['neck'].update(in_channels=[64, 128, 256, 512], out_channels=32)
+        for key in ('rpn_head', 'bbox_head'):
+            if key in model:
+                model[key].update(in_channels=32, feat_channels=32)
+        if 'roi_head' in model:
+            model['roi_head']['bbox_roi_extractor']['out_channels'] = 32
+            model['roi_head']['bbox_head'].update(in_channels=32, fc_out_channels=32)
+    for _, node in config_edit.walk(model):
+        if node.get('num_classes') == 80:
+            node['num_classes'] = 4
+    return model
+
+
+@pytest.fixture()
+def build(zoo):
+    def run(name, **params):
+        init_default_scope('mmdet')
+        cfg = config_edit.plain(Config.fromfile(str(zoo / name)))
+        _small(cfg['model'])
+        verdict = LabelSmoothing.from_dict(params).apply(cfg)
+        assert verdict.status == 'applied'
+        torch.manual_seed(0)
+        model = MODELS.build(ConfigDict(cfg['model']))
+        model.init_weights()
+        return model.train(), verdict
+    return run
+
+
+def _train(model, verdict, iterations=1):
+    """Steps on random images, watched as in a run; returns the finding and the last losses."""
+    runner = SimpleNamespace(model=model, iter=0)
+    evidence = LabelSmoothingEvidence(**verdict.evidence)
+    evidence.start(runner)
+    for step in range(iterations):
+        data = demo_mm_inputs(2, [[3, 96, 128], [3, 128, 112]], num_items=[2, 3], num_classes=4)
+        evidence.before_iter(runner, step, data)
+        losses = model(**model.data_preprocessor(data, True), mode='loss')
+        total, logged = model.parse_losses(losses)
+        total.backward()
+        evidence.after_iter(runner, step, data)
+    found = evidence.finding(runner)
+    evidence.close()
+    return found, logged
+
+
+@pytest.mark.parametrize(('name', 'path', 'low', 'high'), [
+    # K = 5, background included: 0.9 and 0.1 / 4
+    ('faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py', 'roi_head.bbox_head.loss_cls', 0.025, 0.9),
+    # K = 4: 0.9 + 0.1 / 4 and 0.1 / 4
+    ('retinanet/retinanet_r50_fpn_1x_coco.py', 'bbox_head.loss_cls', 0.025, 0.925),
+    ('yolo/yolov3_mobilenetv2_8xb24-320-300e_coco.py', 'bbox_head.loss_cls', 0.025, 0.925),
+])
+def test_a_step_of_a_real_detector_sees_the_planned_targets(build, name, path, low, high):
+    model, verdict = build(name)
+    found, losses = _train(model, verdict)
+    assert found.live is True
+    assert found.values['targets'][path] == pytest.approx([low, high], abs=1e-6)
+    assert found.planned == f'{path} targets {low:g} to {high:g}' == found.measured
+    assert torch.isfinite(losses['loss'])
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters()
+               if parameter.grad is not None)
+
+
+def test_yolov3_with_the_smoothed_loss_in_place_of_its_smoother_is_watched_too(build):
+    model, verdict = build('yolo/yolov3_mobilenetv2_8xb24-320-300e_coco.py', variant='binary',
+                           eps=0.3)
+    found, _ = _train(model, verdict)
+    assert found.live is True
+    assert found.values['targets']['bbox_head.loss_cls'] == pytest.approx([0.15, 0.85], abs=1e-6)
+
+
+def test_hard_targets_are_found_out(build):
+    model, verdict = build('faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py')
+    model.roi_head.bbox_head.loss_cls.smoother.forward = lambda one_hot: one_hot.float()
+    found, _ = _train(model, verdict)
+    assert found.live is False
+    assert found.measured == 'roi_head.bbox_head.loss_cls targets 0 to 1'
+
+
+def test_a_yolov3_whose_smoother_was_lost_is_found_out(build):
+    model, verdict = build('yolo/yolov3_mobilenetv2_8xb24-320-300e_coco.py')
+    model.bbox_head.one_hot_smoother = 0.0
+    assert _train(model, verdict)[0].live is False
+
+
+def test_a_loss_that_was_replaced_is_found_out(build):
+    model, verdict = build('retinanet/retinanet_r50_fpn_1x_coco.py')
+    model.bbox_head.loss_cls = FocalLoss(use_sigmoid=True)
+    found, _ = _train(model, verdict)
+    assert found.live is False
+    assert found.measured == 'bbox_head.loss_cls has no smoothed loss in the model'
+
+
+def _head(eps, **layers):
+    """A container with one smoother at its end, and others on the way."""
+    loss = nn.ModuleDict({'smoother': TargetSmoother(eps, 'szegedy')})
+    return nn.ModuleDict({**layers, 'loss_cls': loss})
+
+
+def _evidence(model, *paths):
+    expected = [{'path': path, 'variant': 'szegedy', 'eps': 0.2, 'pos': 0.85, 'neg': 0.05}
+                for path in paths]
+    evidence = LabelSmoothingEvidence(expected)
+    evidence.start(SimpleNamespace(model=model))
+    return evidence
+
+
+def test_a_loss_that_is_never_called_is_an_error_only_after_enough_objects():
+    evidence = _evidence(nn.ModuleDict({'head': _head(0.2)}), 'head.loss_cls')
+    empty = {'data_samples': [SimpleNamespace(gt_instances=[])]}
+    full = {'data_samples': [SimpleNamespace(gt_instances=[1])]}
+    for batch in [empty] * 40 + [full] * 19:
+        evidence.after_iter(None, 0, batch)
+    assert evidence.finding(None).live is None
+    evidence.after_iter(None, 0, full)
+    found = evidence.finding(None)
+    assert (found.live, found.measured) == (False, 'head.loss_cls not called so far')
+
+
+def test_a_wrapper_s_prefix_and_the_stages_of_a_cascade_are_matched():
+    model = nn.ModuleDict({'student': nn.ModuleDict({'roi_head': nn.ModuleDict({
+        'bbox_head': nn.ModuleList([_head(0.2), _head(0.4)])})})})
+    stages = model['student']['roi_head']['bbox_head']
+    evidence = _evidence(model, *(f'detector.roi_head.bbox_head.{i}.loss_cls' for i in range(2)))
+    for stage in stages:
+        stage['loss_cls']['smoother'](torch.eye(4)[:3])
+    targets = evidence.finding(None).values['targets']
+    assert targets['detector.roi_head.bbox_head.0.loss_cls'] == pytest.approx([0.05, 0.85])
+    assert targets['detector.roi_head.bbox_head.1.loss_cls'] == pytest.approx([0.1, 0.7])
+    assert evidence.finding(None).live is False
+
+
+def test_targets_are_planned_from_the_outputs_seen_where_the_config_does_not_say_how_many():
+    model = nn.ModuleDict({'head': _head(0.3)})
+    evidence = LabelSmoothingEvidence([
+        {'path': 'head.loss_cls', 'variant': 'szegedy', 'eps': 0.3, 'pos': None, 'neg': None}])
+    evidence.start(SimpleNamespace(model=model))
+    assert evidence.finding(None).live is None
+    model['head']['loss_cls']['smoother'](torch.eye(6))
+    found = evidence.finding(None)
+    assert found.live is True
+    assert found.values['targets']['head.loss_cls'] == pytest.approx([0.05, 0.75])
+
+
+def test_background_rows_do_not_count_and_later_iterations_are_sampled():
+    model = nn.ModuleDict({'head': _head(0.2)})
+    smoother = model['head']['loss_cls']['smoother']
+    evidence = _evidence(model, 'head.loss_cls')
+    smoother(torch.zeros(3, 4))
+    found = evidence.finding(None)
+    assert (found.live, found.measured) == (None, 'head.loss_cls called without objects so far')
+    for _ in range(20):
+        evidence.after_iter(None, 0, {})
+    smoother.eps = 0.6
+    evidence.before_iter(None, 21, {})
+    smoother(torch.eye(4))
+    assert evidence.finding(None).live is None
+    evidence.before_iter(None, 50, {})
+    smoother(torch.eye(4))
+    assert evidence.finding(None).live is False
