@@ -1,0 +1,195 @@
+"""The config edit of mixup."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+from mmengine.config import Config
+
+from tricks_plugin import config_edit
+from tricks_plugin.errors import TrickError
+from tricks_plugin.tricks import TRICKS
+
+
+def apply(cfg, **params):
+    """The edited plain config and the verdict."""
+    cfg = config_edit.plain(cfg)
+    return cfg, TRICKS.get('mixup').from_dict(params).apply(cfg)
+
+
+def load(zoo, path):
+    return Config.fromfile(zoo / path)
+
+
+def small(*steps, wrapper=None, **more):
+    """A config around a pipeline."""
+    dataset = dict(type='CocoDataset', pipeline=[dict(type='LoadImageFromFile'), *steps])
+    if wrapper:
+        dataset = dict(wrapper, dataset=dataset)
+    return dict(train_dataloader=dict(dataset=dataset),
+                model=dict(type='YOLOV3', bbox_head=dict(type='YOLOV3Head')), **more)
+
+
+LOAD, PACK = dict(type='LoadAnnotations', with_bbox=True), dict(type='PackDetInputs')
+MIX = 'tricks_plugin.GeometryPreservingMixUp'
+WEIGHTED = 'tricks_plugin.PackWeightedDetInputs'
+
+
+def test_yolov3_gets_the_mixing_before_the_packing_and_two_hooks(zoo):
+    before = load(zoo, 'yolo/yolov3_d53_8xb8-ms-608-273e_coco.py')
+    cfg, verdict = apply(before, alpha=1.0, off_epochs=20)
+    steps = cfg['train_dataloader']['dataset']['pipeline']
+    assert verdict.status == 'applied' and verdict.reason == ''
+    assert verdict.evidence == dict(alpha=1.0, prob=1.0, off_fraction=0.1, off_epochs=20)
+    assert len(steps) == len(before.train_dataloader.dataset.pipeline) + 1
+    assert steps[-2] == dict(type=MIX, alpha=1.0, prob=1.0, partner='cache', cache_size=16,
+                             pad_value=0.0)
+    assert steps[-1] == {**before.train_dataloader.dataset.pipeline[-1], 'type': WEIGHTED}
+    assert cfg['custom_hooks'] == [
+        dict(type='tricks_plugin.MixUpOffHook', off_fraction=0.1, off_epochs=20),
+        dict(type='tricks_plugin.MixUpWeightingHook')]
+
+
+def test_voc_faster_rcnn_gets_it_in_both_datasets_and_names_its_heads(zoo):
+    cfg, verdict = apply(load(zoo, 'pascal_voc/faster-rcnn_r50_fpn_1x_voc0712.py'))
+    pipelines = config_edit.train_pipelines(cfg)
+    assert [[step['type'] for step in p.steps[-2:]] for p in pipelines] == [[MIX, WEIGHTED]] * 2
+    assert pipelines[0].steps[-2] is not pipelines[1].steps[-2]
+    assert verdict.status == 'applied'
+    assert verdict.reason == 'losses of RPNHead, Shared2FCBBoxHead are not weighted per box'
+
+
+def test_a_second_application_changes_nothing(zoo):
+    cfg, _ = apply(load(zoo, 'yolo/yolov3_mobilenetv2_8xb24-320-300e_coco.py'))
+    again, verdict = apply(cfg)
+    assert verdict.status == 'present' and again == cfg
+    assert verdict.reason.startswith('train_dataloader.dataset')
+
+
+def test_yolox_keeps_its_mixup_unless_it_is_to_be_replaced(zoo):
+    before = config_edit.plain(load(zoo, 'yolox/yolox_s_8xb8-300e_coco.py'))
+    cfg, verdict = apply(before)
+    assert verdict.status == 'present' and 'is MixUp; mixup.replace=True would' in verdict.reason
+    assert cfg == before
+    cfg, verdict = apply(before, replace=True)
+    outer = [config_edit.type_name(s) for s in cfg['train_dataloader']['dataset']['pipeline']]
+    assert 'MixUp' not in outer and outer[0] == 'Mosaic'
+    assert outer[-2:] == ['GeometryPreservingMixUp', 'PackWeightedDetInputs']
+    assert cfg['custom_hooks'][:len(before['custom_hooks'])] == before['custom_hooks']
+
+
+def test_a_pipeline_that_a_hook_switches_to_packs_weights_too(zoo):
+    before = config_edit.plain(load(zoo, 'rtmdet/rtmdet_tiny_8xb32-300e_coco.py'))
+    assert apply(before)[1].status == 'present'
+    cfg, verdict = apply(before, replace=True)
+    switch = next(hook for hook in cfg['custom_hooks'] if 'switch_pipeline' in hook)
+    assert switch['switch_pipeline'][-1]['type'] == WEIGHTED
+    assert not list(config_edit.find(cfg['train_dataloader'], 'CachedMixUp'))
+    _, verdict = apply(before, replace=True, partner='dataset')
+    assert verdict.status == 'not_applicable' and 'PipelineSwitchHook' in verdict.reason
+
+
+def test_a_partner_from_the_dataset_wraps_the_whole_dataset(zoo):
+    before = config_edit.plain(load(zoo, 'pascal_voc/faster-rcnn_r50_fpn_1x_voc0712.py'))
+    cfg, verdict = apply(before, partner='dataset')
+    wrapper = cfg['train_dataloader']['dataset']
+    assert verdict.status == 'applied' and wrapper['type'] == 'mmdet.MultiImageMixDataset'
+    assert [step['type'] for step in wrapper['pipeline']] == [MIX, WEIGHTED]
+    assert [inner.steps for inner in config_edit.train_pipelines(cfg)[1:]] == [
+        old.steps[:-1] for old in config_edit.train_pipelines(before)]
+    again, verdict = apply(cfg, partner='dataset')
+    assert verdict.status == 'present' and again == cfg
+
+
+def test_a_partner_from_the_dataset_goes_into_a_wrapper_that_only_packs():
+    mix = dict(type='MultiImageMixDataset', pipeline=[PACK])
+    cfg, verdict = apply(small(LOAD, wrapper=mix), partner='dataset')
+    wrapper = cfg['train_dataloader']['dataset']
+    assert verdict.status == 'applied' and 'dataset' not in wrapper['dataset']
+    assert [step['type'] for step in wrapper['pipeline']] == [MIX, WEIGHTED]
+    mix['pipeline'] = [dict(type='Mosaic'), PACK]
+    _, verdict = apply(small(LOAD, wrapper=mix), partner='dataset')
+    assert verdict.status == 'not_applicable'
+    assert verdict.reason.endswith("would miss; mixup.partner='cache' works")
+
+
+@pytest.mark.parametrize('path, words', [
+    ('panoptic_fpn/panoptic-fpn_r50_fpn_1x_coco.py', 'LoadPanopticAnnotations'),
+    ('htc/htc_r50_fpn_1x_coco.py', 'semantic maps'),
+    ('fast_rcnn/fast-rcnn_r50_fpn_1x_coco.py', 'proposals'),
+    ('soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py', 'MultiBranch'),
+    ('qdtrack/qdtrack_faster-rcnn_r50_fpn_8xb2-4e_mot17halftrain_test-mot17halfval.py',
+     'frames of a video'),
+    ('reid/reid_r50_8xb32-6e_mot15train80_test-mot15val20.py', 'TransformBroadcaster'),
+])
+def test_what_cannot_be_mixed_is_left_alone_with_the_reason(zoo, path, words):
+    before = config_edit.plain(load(zoo, path))
+    cfg, verdict = apply(before)
+    assert verdict.status == 'not_applicable' and words in verdict.reason
+    assert cfg == before
+
+
+@pytest.mark.parametrize('cfg, words', [
+    ({}, 'no training pipeline'), (dict(train_dataloader=None), 'no training pipeline'),
+    (dict(train_dataloader=dict(dataset=3)), 'no training pipeline'),
+    (small(LOAD), 'ends in LoadAnnotations, not in PackDetInputs'),
+    (small(LOAD, 'odd'), 'ends in nothing'), (small(PACK, dict(type='ToTensor')), 'in ToTensor'),
+    (small(LOAD, dict(type='mmyolo.PackDetInputs')), 'ends in mmyolo.PackDetInputs, another'),
+    (small(dict(LOAD, with_bbox=False), PACK), 'loads no boxes'),
+    (small(dict(type='RandomSamplingNegPos'), LOAD, PACK), 'draws a text for each image'),
+])
+def test_odd_configs_end_in_a_reason(cfg, words):
+    before = copy.deepcopy(cfg)
+    cfg, verdict = apply(cfg, replace=True)
+    assert verdict.status == 'not_applicable' and words in verdict.reason
+    assert cfg == before
+
+
+def test_a_user_s_own_packing_is_not_replaced():
+    from mmdet.datasets.transforms import PackDetInputs
+    from mmdet.registry import TRANSFORMS
+
+    class PackMore(PackDetInputs):
+        pass
+
+    TRANSFORMS.register_module(module=PackMore)
+    try:
+        _, verdict = apply(small(LOAD, dict(type='PackMore')))
+    finally:
+        TRANSFORMS._module_dict.pop('PackMore')
+    assert verdict.status == 'not_applicable' and 'ends in PackMore, another' in verdict.reason
+
+
+def test_a_mixup_inside_another_transform_cannot_be_replaced():
+    nested = dict(type='RandomChoice', transforms=[[dict(type='CachedMixUp')]])
+    assert apply(small(LOAD, nested, PACK))[1].status == 'present'
+    _, verdict = apply(small(LOAD, nested, PACK), replace=True)
+    assert verdict.status == 'not_applicable' and 'inside another transform' in verdict.reason
+
+
+@pytest.mark.parametrize('hooks', [None, [], (dict(type='EMAHook'),), dict(type='EMAHook')])
+def test_custom_hooks_of_any_form_are_kept(hooks):
+    cfg, _ = apply(small(LOAD, PACK, custom_hooks=hooks))
+    kept = list(hooks) if isinstance(hooks, tuple) else [hooks] if hooks else []
+    assert cfg['custom_hooks'][:-2] == kept
+
+
+def test_never_off_needs_no_hook():
+    for params in (dict(off_fraction=0), dict(off_epochs=0), dict(off_fraction=0.0, off_epochs=0)):
+        cfg, _ = apply(small(LOAD, PACK), **params)
+        assert [h['type'] for h in cfg['custom_hooks']] == ['tricks_plugin.MixUpWeightingHook']
+
+
+@pytest.mark.parametrize('params, words', [
+    (dict(alpha=0), 'tricks.mixup.alpha must be > 0, got 0'),
+    (dict(cache_size=1), 'tricks.mixup.cache_size must be >= 2, got 1'),
+    (dict(prob=1.01), 'tricks.mixup.prob must be <= 1, got 1.01'),
+    (dict(partner='disk'), r"partner must be one of \('cache', 'dataset'\), got 'disk'"),
+    (dict(off_fraction=1), 'off_fraction must be < 1, got 1'),
+    (dict(off_epochs=-1), 'off_epochs must be >= 0, got -1'),
+    (dict(alfa=1), "alfa: unknown parameter; did you mean 'alpha'"),
+])
+def test_wrong_parameters_are_refused(params, words):
+    with pytest.raises(TrickError, match=words):
+        apply({}, **params)
