@@ -1,0 +1,77 @@
+"""Fixtures shared by the tests."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+os.environ.setdefault('OMP_NUM_THREADS', '2')
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope='session')
+def root() -> Path:
+    """The repository."""
+    return ROOT
+
+
+@pytest.fixture(scope='session')
+def python_env() -> dict[str, str]:
+    """The environment for commands run from the repository; the plugin on the path."""
+    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
+    return {**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '2', 'COLUMNS': '120'}
+
+
+@pytest.fixture(scope='session')
+def zoo() -> Path:
+    """The installed mmdet's configs."""
+    mmdet = pytest.importorskip('mmdet')
+    return Path(mmdet.__file__).parent / '.mim' / 'configs'
+
+
+@pytest.fixture()
+def toy():
+    """A registered toy trick that doubles `number` in the config, and is gone after the test."""
+    from tricks_plugin.tricks import TRICKS, Params, Trick, Verdict, bounded
+
+    @dataclasses.dataclass(frozen=True)
+    class ToyParams(Params):
+        factor: float = bounded(2.0, 'what to multiply by', gt=0, le=10)
+        mode: str = bounded('plain', 'how', choices=('plain', 'fancy'))
+        count: int | None = bounded(None, 'how many', ge=1)
+
+    class Toy(Trick):
+        name, title, paper, order = 'toy', 'multiplies', 'none', 1
+        Params = ToyParams
+        evidence = f'{__name__}:NoEvidence'
+
+        def apply(self, cfg):
+            if 'number' not in cfg:
+                return Verdict.not_applicable('the config has no number')
+            if cfg.get('multiplied'):
+                return Verdict.present('the number is multiplied already')
+            cfg['number'] = cfg['number'] * self.params.factor
+            cfg['multiplied'] = True
+            return Verdict.applied(wanted=cfg['number'])
+
+    TRICKS.register(Toy)
+    yield Toy
+    TRICKS.unregister('toy')
+
+
+def pytest_report_header() -> list[str]:
+    """Names the stack that the tests run on."""
+    import importlib.metadata as metadata
+    names = ('torch', 'onedl-mmengine', 'onedl-mmdetection', 'onedl-mmcv', 'mmengine', 'mmdet',
+             'mmcv', 'timm', 'numpy')
+    found = []
+    for name in names:
+        try:
+            found.append(f'{name} {metadata.version(name)}')
+        except metadata.PackageNotFoundError:
+            continue
+    return [f'python {sys.version.split()[0]}; {", ".join(found)}']

@@ -1,0 +1,114 @@
+"""What `tricks` may say, and what it must not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from mmengine.config import Config
+
+import tricks_plugin
+from tricks_plugin.errors import TrickError
+from tricks_plugin.recipes import load_recipe, recipe, recipe_names, resolve
+
+
+def test_a_recipe_is_a_config_fragment_of_two_keys():
+    for name in recipe_names():
+        cfg = Config.fromfile(recipe(name))
+        assert set(cfg.keys()) == {'runner_type', 'tricks'}
+        assert cfg.runner_type == 'tricks_plugin.TricksRunner'
+
+
+def test_a_recipe_stands_beside_any_base_and_a_child_overrides_it(zoo, tmp_path):
+    child = tmp_path / 'child.py'
+    child.write_text(
+        f"_base_ = [{str(zoo / 'yolo/yolov3_d53_8xb8-ms-608-273e_coco.py')!r},\n"
+        "          __import__('tricks_plugin').recipe('bag_of_freebies')]\n"
+        'tricks = dict(mixup=dict(alpha=1.0), label_smoothing=False)\n')
+    wanted, _ = resolve(Config.fromfile(child).to_dict()['tricks'])
+    assert wanted['mixup'] == {'alpha': 1.0, 'off_fraction': 0.1}
+    assert 'label_smoothing' not in wanted
+    assert set(wanted) == set(load_recipe('bag_of_freebies')) - {'label_smoothing'}
+
+
+def test_a_name_a_list_and_the_recipe_key_ask_for_the_same():
+    by_name, _ = resolve('bag_of_freebies')
+    assert by_name == load_recipe('bag_of_freebies')
+    assert resolve(['bag_of_freebies'])[0] == by_name
+    assert resolve({'recipe': 'bag_of_freebies'})[0] == by_name
+
+
+def test_parameters_beside_a_recipe_win_wherever_they_stand():
+    own = {'mixup': {'alpha': 0.7}}
+    for tricks in (['bag_of_freebies', own], [own, 'bag_of_freebies'],
+                   {**own, 'recipe': 'bag_of_freebies'}):
+        wanted, _ = resolve(tricks)
+        assert wanted['mixup'] == {'alpha': 0.7, 'off_fraction': 0.1}
+
+
+def test_a_bare_name_may_have_parameters_beside_it(toy):
+    assert resolve(['toy', {'toy': {'factor': 3.0}}])[0] == {'toy': {'factor': 3.0}}
+    assert resolve({'toy': True})[0] == {'toy': {}}
+    assert resolve({'toy': False})[0] == {}
+    assert resolve('toy,mixup')[0] == {'toy': {}, 'mixup': {}}
+
+
+def test_strict_is_read_beside_the_tricks():
+    assert resolve({'mixup': True, 'strict': True})[1] == {'strict': True}
+    assert resolve('mixup')[1] == {'strict': False}
+
+
+@pytest.mark.parametrize('tricks, words', [
+    ('miksup', "tricks: unknown trick or recipe 'miksup'; did you mean 'mixup'?"),
+    ('bag_of_freebees', "did you mean 'bag_of_freebies'?"),
+    ({'label_smothing': {}}, "tricks.label_smothing: unknown trick; did you mean 'label_smoothing'"),
+    ({'recipe': 'bag'}, "tricks.recipe: unknown recipe 'bag'"),
+    ({'recipe': 3}, 'tricks.recipe must be the name of a recipe, got 3'),
+    ({'mixup': 3}, 'tricks.mixup must be a dict of parameters, True or False, got 3'),
+    ({'mixup': None}, 'tricks.mixup must be a dict of parameters, True or False, got None'),
+    ({'strict': 1}, 'tricks.strict must be True or False, got 1'),
+    (['mixup', 'mixup'], "tricks[1]: 'mixup' is given twice, first at tricks[0]"),
+    ('mixup,mixup', "'mixup' is given twice"),
+    ([{'mixup': {}}, {'mixup': {}}], "tricks[1].mixup: 'mixup' is given twice"),
+    (['bag_of_freebies', {'recipe': 'bag_of_freebies'}], "'bag_of_freebies' is given twice"),
+    ([3], 'tricks[0] must be a name or a dict, got 3'),
+    (3.5, 'tricks must be the name of a recipe or trick, a dict, or a list of these, got 3.5'),
+    ([], 'or a list of these, got []'),
+    ('', "tricks: unknown trick or recipe ''"),
+    ({3: {}}, 'tricks.3: unknown trick'),
+])
+def test_a_wrong_wish_is_one_line_that_names_the_place(tricks, words):
+    with pytest.raises(TrickError) as error:
+        resolve(tricks)
+    assert words in str(error.value)
+    assert '\n' not in str(error.value)
+
+
+@pytest.mark.parametrize('values, words', [
+    ({'factr': 1.0}, "tricks.toy.factr: unknown parameter; did you mean 'factor'?"),
+    ({'factor': 0}, 'tricks.toy.factor must be > 0, got 0'),
+    ({'factor': 11}, 'tricks.toy.factor must be <= 10, got 11'),
+    ({'factor': '2'}, "tricks.toy.factor must be of type float, got '2'"),
+    ({'factor': True}, 'tricks.toy.factor must be of type float, got True'),
+    ({'factor': float('nan')}, 'tricks.toy.factor must be finite, got nan'),
+    ({'mode': 'none'}, "tricks.toy.mode must be one of ('plain', 'fancy'), got 'none'"),
+    ({'count': 0}, 'tricks.toy.count must be >= 1, got 0'),
+    ({'count': 1.5}, 'tricks.toy.count must be of type int | None, got 1.5'),
+])
+def test_a_wrong_parameter_names_the_bound_and_the_value(toy, values, words):
+    with pytest.raises(TrickError) as error:
+        tricks_plugin.apply_tricks(Config({'number': 3}), {'toy': values})
+    assert words in str(error.value)
+
+
+def test_a_recipe_path_lies_in_the_installed_package():
+    assert Path(tricks_plugin.recipe('bag_of_freebies')).is_file()
+    with pytest.raises(TrickError, match='unknown recipe'):
+        tricks_plugin.recipe('bag_of_freebie')
+
+
+def test_every_trick_of_a_recipe_exists_with_valid_parameters():
+    from tricks_plugin.tricks import TRICKS
+    for name in recipe_names():
+        for trick, values in load_recipe(name).items():
+            TRICKS.get(trick).from_dict(values)

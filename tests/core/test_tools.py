@@ -1,0 +1,134 @@
+"""The command-line doors."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import mmdet
+import pytest
+
+from tricks_plugin.cli import run_door
+
+ROOT = Path(__file__).resolve().parents[2]
+YOLO = 'yolo/yolov3_d53_8xb8-ms-608-273e_coco.py'
+
+
+def door(name):
+    """A tool as a module."""
+    spec = importlib.util.spec_from_file_location(f'tool_{name}', ROOT / 'tools' / f'{name}.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture()
+def run(monkeypatch, capsys):
+    """Runs a tool in this process; returns exit status, stdout, stderr."""
+    def call(name, *args):
+        monkeypatch.setattr(sys, 'argv', [f'{name}.py', *map(str, args)])
+        status = run_door(door(name).main)
+        out = capsys.readouterr()
+        return status, out.out, out.err
+    return call
+
+
+def test_plan_prints_one_row_per_trick(run, zoo):
+    status, out, _ = run('plan', zoo / YOLO, '--tricks', 'bag_of_freebies')
+    assert status == 0
+    for name in ('linear_lr', 'cosine_warmup', 'no_bias_decay', 'label_smoothing', 'mixup'):
+        assert name in out
+
+
+def test_plan_json_is_one_object_of_the_fixed_form(run, zoo):
+    status, out, _ = run('plan', zoo / YOLO, '--tricks', 'mixup,label_smoothing', '--json',
+                         '--cfg-options', 'tricks.mixup.alpha=1.25')
+    plan = json.loads(out)
+    assert status == 0 and plan['config'] == str(zoo / YOLO)
+    assert [row['name'] for row in plan['tricks']] == ['label_smoothing', 'mixup']
+    assert {row['status'] for row in plan['tricks']} == {'applied'}
+    assert '"alpha": 1.25' in out
+
+
+def test_plan_reads_the_zoo_of_an_installed_package(run):
+    status, out, _ = run('plan', f'mmdet::{YOLO}', '--tricks', 'label_smoothing', '--diff')
+    assert status == 0 and "+" in out and 'one_hot_smoother' in out
+
+
+def test_plan_takes_contract_one_as_it_is(run, zoo):
+    status, out, _ = run(
+        'plan', zoo / YOLO, '--json', '--cfg-options', 'runner_type=tricks_plugin.TricksRunner',
+        'tricks.recipe=bag_of_freebies', 'tricks.mixup.alpha=1.0', 'tricks.label_smoothing=False')
+    rows = {row['name']: row for row in json.loads(out)['tricks']}
+    assert status == 0 and 'label_smoothing' not in rows
+    mixes = [c['after'] for c in rows['mixup']['changes'] if 'GeometryPreserving' in str(c['after'])]
+    assert mixes[0]['alpha'] == 1.0
+
+
+@pytest.mark.parametrize('args, words', [
+    (['--tricks', 'miksup'], "did you mean 'mixup'?"),
+    (['--tricks', 'mixup', '--cfg-options', 'tricks.mixup.alpha=-1'],
+     'mixup.alpha must be > 0, got -1'),
+    (['--tricks', 'mixup', '--cfg-options', 'tricks.mixup.alfa=1'], "did you mean 'alpha'?"),
+    (['--tricks', 'mixup', '--cfg-options', 'tricks=mixup'], 'given twice'),
+    (['--tricks', 'mixup,mixup'], 'given twice'),
+    (['--cfg-options', 'tricks=3'], 'tricks must be the name of a recipe'),
+    (['--tricks', 'mixup', '--cfg-options', 'model.type.x=3'], 'cannot set --cfg-options'),
+])
+def test_a_wrong_wish_exits_with_2_and_one_line(run, zoo, args, words):
+    status, out, err = run('plan', zoo / YOLO, *args)
+    assert status == 2 and words in err and out == ''
+    assert err.count('\n') == 1 and err.startswith('error: ')
+
+
+@pytest.mark.parametrize('name, text', [
+    ('none.py', None), ('broken.py', 'model = dict('), ('raises.py', 'x = 1 / 0'),
+    ('base.py', "_base_ = 'not_there.py'"), ('config.txt', 'hello'),
+])
+@pytest.mark.parametrize('tool', ['plan', 'train'])
+def test_an_unreadable_config_exits_with_2_and_one_line(run, tmp_path, tool, name, text):
+    if text is not None:
+        (tmp_path / name).write_text(text)
+    status, _, err = run(tool, tmp_path / name, '--tricks', 'mixup')
+    assert status == 2
+    assert err.startswith(f'error: cannot read config {tmp_path / name}: ')
+    assert err.count('\n') == 1
+
+
+def test_train_refuses_tricks_given_twice(run, tmp_path):
+    (tmp_path / 'own.py').write_text("tricks = dict(mixup=dict())\nmodel = dict(type='A')\n")
+    status, _, err = run('train', tmp_path / 'own.py', '--tricks', 'mixup')
+    assert status == 2 and 'tricks are given twice' in err
+
+
+@pytest.mark.parametrize('flag, words', [
+    ('--amp', 'has no optim_wrapper'), ('--auto-scale-lr', 'no auto_scale_lr.base_batch_size'),
+])
+def test_a_flag_whose_section_is_missing_exits_with_2(run, tmp_path, flag, words):
+    (tmp_path / 'c.py').write_text("model = dict(type='A')\n")
+    status, _, err = run('train', tmp_path / 'c.py', flag)
+    assert status == 2 and words in err
+
+
+def flags(script):
+    return set(re.findall(r"'(--[a-z_-]+)'", Path(script).read_text()))
+
+
+def test_train_has_every_flag_of_the_installed_mmdet():
+    stock = Path(mmdet.__file__).parent / '.mim' / 'tools' / 'train.py'
+    ours = flags(ROOT / 'tools' / 'train.py') | flags(ROOT / 'tricks_plugin' / 'cli.py')
+    assert flags(stock) and flags(stock) <= ours
+
+
+def test_test_refuses_a_missing_checkpoint(run, zoo):
+    status, _, err = run('test', zoo / YOLO, 'nowhere.pth')
+    assert status == 2 and err == 'error: no checkpoint at nowhere.pth\n'
+
+
+def test_dist_train_without_arguments_says_how_to_use_it():
+    done = subprocess.run([ROOT / 'tools' / 'dist_train.sh'], capture_output=True, text=True)
+    assert done.returncode == 2 and 'CONFIG PROCESSES' in done.stderr

@@ -1,0 +1,84 @@
+"""mmdet's train.py with tricks: every flag of it, and --tricks.
+
+    python tools/train.py CONFIG --tricks bag_of_freebies [--cfg-options tricks.mixup.alpha=1.0]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from tricks_plugin.cli import add_config_arguments, load_config, run_door
+from tricks_plugin.errors import TrickError
+
+
+def parse_args() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('config', help='config file, or PACKAGE::PATH of an installed zoo')
+    parser.add_argument('--work-dir', help='where logs and checkpoints go')
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
+    parser.add_argument(
+        '--auto-scale-lr', action='store_true', help="mmengine's own scaling of the learning rate")
+    parser.add_argument(
+        '--resume', nargs='?', const='auto',
+        help='resume from this checkpoint, or from the latest in the work dir')
+    add_config_arguments(parser)
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
+    # torch.distributed.launch passes the rank by this flag, torchrun by the environment.
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    args = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    return args
+
+
+def set_flags(cfg: Any, args: argparse.Namespace) -> None:
+    """Turns the flags into settings, as mmdet's train.py does.
+
+    Raises:
+        TrickError: If a flag asks for a section that the config lacks.
+    """
+    cfg.launcher = args.launcher
+    if args.work_dir is not None:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = str(Path('work_dirs') / Path(args.config).stem)
+    if args.amp:
+        if not isinstance(cfg.get('optim_wrapper'), dict):
+            raise TrickError(f'--amp: {args.config} has no optim_wrapper')
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.loss_scale = 'dynamic'
+    if args.auto_scale_lr:
+        scale = cfg.get('auto_scale_lr') or {}
+        if 'base_batch_size' not in scale:
+            raise TrickError(f'--auto-scale-lr: {args.config} has no auto_scale_lr.base_batch_size')
+        cfg.auto_scale_lr.enable = True
+    if args.resume == 'auto':
+        cfg.resume = True
+        cfg.load_from = None
+    elif args.resume is not None:
+        cfg.resume = True
+        cfg.load_from = args.resume
+
+
+def main() -> int:
+    """Builds the runner and trains."""
+    args = parse_args()
+    from mmdet.utils import setup_cache_size_limit_of_dynamo
+    from mmengine.registry import RUNNERS
+    from mmengine.runner import Runner
+    setup_cache_size_limit_of_dynamo()
+    cfg = load_config(args.config, args.tricks, args.cfg_options)
+    set_flags(cfg, args)
+    if cfg.get('tricks') is not None:
+        cfg.runner_type = 'tricks_plugin.TricksRunner'
+    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+    runner.train()
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(run_door(main))
