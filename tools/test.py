@@ -19,7 +19,7 @@ from tricks_plugin.errors import TrickError
 
 
 def stock_script() -> Path:
-    """mmdet's own test.py."""
+    """The test.py of the installed mmdet."""
     import mmdet
     script = Path(mmdet.__file__).parent / '.mim' / 'tools' / 'test.py'
     if not script.is_file():

@@ -1,6 +1,8 @@
 """mmdet's train.py with tricks: every flag of it, and --tricks.
 
     python tools/train.py CONFIG --tricks bag_of_freebies [--cfg-options tricks.mixup.alpha=1.0]
+
+A wrong trick, parameter or config ends with status 2 and one line on stderr.
 """
 
 from __future__ import annotations

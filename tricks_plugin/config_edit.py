@@ -90,7 +90,7 @@ def type_name(node: Any) -> str:
 def default_scope(cfg: dict[str, Any]) -> str:
     """The registry scope of unscoped names: the config's own, or mmdet."""
     scope = cfg.get('default_scope')
-    return scope if isinstance(scope, str) else 'mmdet'
+    return scope if isinstance(scope, str) and scope else 'mmdet'
 
 
 def is_a(node: Any, *names: str, scope: str = 'mmdet') -> bool:
@@ -267,6 +267,6 @@ def run_length(cfg: dict[str, Any]) -> RunLength | None:
     elif by_epoch is None:
         by_epoch = 'max_iters' not in loop
     value = loop.get('max_epochs' if by_epoch else 'max_iters')
-    if not isinstance(value, (int, float)) or value <= 0:
+    if not isinstance(value, (int, float)) or not 0 < value < float('inf'):
         return None
     return RunLength(int(value), bool(by_epoch))

@@ -194,20 +194,20 @@ def _replaced(before: dict[str, Any], after: dict[str, Any]) -> bool:
 
 def _compare_lists(before: list[Any], after: list[Any], path: str) -> list[Change]:
     # Items are matched by their text, as dicts cannot be hashed.
-    texts = [[repr(item) for item in items] for items in (before, after)]
+    old, new = ([repr(item) for item in items] for items in (before, after))
     changes = []
-    matcher = difflib.SequenceMatcher(None, *texts, autojunk=False)
+    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
     for kind, i1, i2, j1, j2 in matcher.get_opcodes():
         if kind == 'equal':
             continue
         pairs = _pair_up(before[i1:i2], after[j1:j2])
         for i, j in pairs:
-            if i is None:
-                changes.append(Change(f'{path}[{j1 + j}]', _ABSENT, after[j1 + j]))
-            elif j is None:
-                changes.append(Change(f'{path}[{i1 + i}]', before[i1 + i], _ABSENT))
-            else:
+            if i is not None and j is not None:
                 changes += compare(before[i1 + i], after[j1 + j], f'{path}[{j1 + j}]')
+            elif j is not None:
+                changes.append(Change(f'{path}[{j1 + j}]', _ABSENT, after[j1 + j]))
+            elif i is not None:
+                changes.append(Change(f'{path}[{i1 + i}]', before[i1 + i], _ABSENT))
     return changes
 
 

@@ -16,7 +16,7 @@ tricks = dict(
     # No weight decay on biases and norms (1812.01187 section 3.1). From the classification paper;
     # the detection paper does not list it.
     no_bias_decay=dict(),
-    # Class targets (1 - eps) q + eps / K for sigmoid heads (1902.04103 section 3.3), 1 - eps and
+    # Class targets (1 - eps) q + eps / K for sigmoid heads (1902.04103 section 3.2), 1 - eps and
     # eps / (K - 1) for softmax heads (1812.01187 section 5.2): about +0.4 mAP.
     label_smoothing=dict(eps=0.1),
     # Geometry-preserving mixup, lam ~ Beta(1.5, 1.5), each box's loss weighted by its share

@@ -93,7 +93,8 @@ def test_components_are_found_by_both_names():
 
 
 def test_a_component_is_found_by_its_scoped_name_without_any_import():
-    code = ("from mmengine.registry import HOOKS; import sys; assert 'tricks_plugin' not in sys.modules;"
+    code = ("from mmengine.registry import HOOKS\nimport sys\n"
+            "assert 'tricks_plugin' not in sys.modules\n"
             "assert HOOKS.get('tricks_plugin.MixUpOffHook').__name__ == 'MixUpOffHook'")
     subprocess.run([sys.executable, '-c', code], check=True, cwd=ROOT)
 

@@ -50,8 +50,8 @@ def test_an_int_for_a_float_and_a_list_for_a_tuple_are_changes():
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers(-3, 3) | st.floats(0.5, 3) | st.text('ab', max_size=2),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text('abc', min_size=1, max_size=2), inner,
-                                                               max_size=4),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(
+        st.text('abc', min_size=1, max_size=2), inner, max_size=4),
     max_leaves=12)
 
 

@@ -61,7 +61,7 @@ def test_strict_is_read_beside_the_tricks():
 @pytest.mark.parametrize('tricks, words', [
     ('miksup', "tricks: unknown trick or recipe 'miksup'; did you mean 'mixup'?"),
     ('bag_of_freebees', "did you mean 'bag_of_freebies'?"),
-    ({'label_smothing': {}}, "tricks.label_smothing: unknown trick; did you mean 'label_smoothing'"),
+    ({'label_smothing': {}}, "label_smothing: unknown trick; did you mean 'label_smoothing'?"),
     ({'recipe': 'bag'}, "tricks.recipe: unknown recipe 'bag'"),
     ({'recipe': 3}, 'tricks.recipe must be the name of a recipe, got 3'),
     ({'mixup': 3}, 'tricks.mixup must be a dict of parameters, True or False, got 3'),

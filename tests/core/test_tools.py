@@ -65,7 +65,8 @@ def test_plan_takes_contract_one_as_it_is(run, zoo):
         'tricks.recipe=bag_of_freebies', 'tricks.mixup.alpha=1.0', 'tricks.label_smoothing=False')
     rows = {row['name']: row for row in json.loads(out)['tricks']}
     assert status == 0 and 'label_smoothing' not in rows
-    mixes = [c['after'] for c in rows['mixup']['changes'] if 'GeometryPreserving' in str(c['after'])]
+    after = [change['after'] for change in rows['mixup']['changes']]
+    mixes = [item for item in after if 'GeometryPreserving' in str(item)]
     assert mixes[0]['alpha'] == 1.0
 
 

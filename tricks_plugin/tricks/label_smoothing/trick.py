@@ -67,7 +67,7 @@ class LabelSmoothing(Trick):
         return _verdict(smoothed, present, skipped)
 
     def timm_args(self, args: dict[str, Any]) -> dict[str, Any] | None:
-        """timm's ``smoothing``, which is ``szegedy``, converted exactly; see `Trick.timm_args`.
+        """Timm's ``smoothing``, which is ``szegedy``, converted exactly; see `Trick.timm_args`.
 
         Where ``num_classes`` is not given, timm takes the model's: then ``eps`` is handed over as
         it is, and a variant that would need K cannot be done.

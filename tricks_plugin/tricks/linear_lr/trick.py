@@ -115,10 +115,11 @@ class LinearScaling(Trick):
         if enabled:
             cfg['auto_scale_lr'] = {**cfg['auto_scale_lr'], 'enable': False}
             words.append('auto_scale_lr is switched off, so that mmengine does not scale it again')
-        record = cfg.setdefault('tricks_applied', {})
-        first = get(record, 'linear_lr.base_batch_size')
-        record['linear_lr'] = {'effective_batch_size': effective,
-                               'base_batch_size': base if first is None else first}
+        first = get(cfg, 'tricks_applied.linear_lr.base_batch_size')
+        if not isinstance(cfg.get('tricks_applied'), dict):
+            cfg['tricks_applied'] = {}
+        cfg['tricks_applied']['linear_lr'] = {
+            'effective_batch_size': effective, 'base_batch_size': base if first is None else first}
         reason = f'lr {", ".join(words)} ({batch})'
         scope = default_scope(cfg)
         others = sorted({type_name(wrapper['optimizer']) for _, wrapper in wrappers
@@ -160,10 +161,15 @@ def _batch(cfg: dict[str, Any], wrappers: list[tuple[str, dict[str, Any]]]) -> _
     return _Batch(images, world_size(cfg.get('launcher')), next(iter(counts.values())))
 
 
+def _values(node: Any) -> list[Any]:
+    """The values of a dict or the items of a list; nothing of anything else."""
+    return list(node.values()) if isinstance(node, dict) else \
+        list(node) if isinstance(node, (list, tuple)) else []
+
+
 def _scale_keys(node: Any, keys: tuple[str, ...], factor: float) -> None:
     """Scales absolute LRs among the values of a dict or list of dicts."""
-    items = node.values() if isinstance(node, dict) else node or ()
-    for item in items:
+    for item in _values(node):
         for key in keys:
             if isinstance(item, dict) and _is_lr(item.get(key)) and item[key] > 0:
                 item[key] *= factor
@@ -175,8 +181,7 @@ def _lr_schedulers(cfg: dict[str, Any]) -> list[dict[str, Any]]:
     Not WarmupCosineLR, whose ``eta_min`` is the user's own parameter.
     """
     node, scope = cfg.get('param_scheduler'), default_scope(cfg)
-    items = [node] if isinstance(node, dict) and 'type' in node else \
-        list(node.values()) if isinstance(node, dict) else list(node or ())
+    items = [node] if isinstance(node, dict) and 'type' in node else _values(node)
     flat = [inner for item in items for inner in (item if isinstance(item, list) else [item])]
     return [item for item in flat if isinstance(item, dict) and 'type' in item and (
         item.get('param_name') == 'lr' or type_name(item).endswith('LR')
