@@ -43,7 +43,7 @@ test_pipeline = [
 ]
 
 train_dataloader = dict(
-    batch_size=16,
+    batch_size=8,
     num_workers=2,
     dataset=dict(
         _delete_=True,
@@ -68,19 +68,19 @@ test_dataloader = val_dataloader
 val_evaluator = dict(ann_file=f'{data_root}/annotations/val.json')
 test_evaluator = val_evaluator
 
-train_cfg = dict(max_epochs=max_epochs, val_interval=4)
+train_cfg = dict(max_epochs=max_epochs, val_interval=6)
 
 optim_wrapper = dict(
-    optimizer=dict(_delete_=True, type='AdamW', lr=0.004, weight_decay=0.05))
+    optimizer=dict(_delete_=True, type='AdamW', lr=0.003, weight_decay=0.05))
 
 param_scheduler = [
-    dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=50),
+    dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=100),
     dict(type='MultiStepLR', by_epoch=True, milestones=[8, 11], gamma=0.1)
 ]
 
 default_hooks = dict(
-    logger=dict(interval=10),
+    logger=dict(interval=16),
     checkpoint=dict(interval=max_epochs, max_keep_ckpts=1))
 
-# 1 process x 16 images
-auto_scale_lr = dict(base_batch_size=16)
+# 1 process x 8 images
+auto_scale_lr = dict(base_batch_size=8)
