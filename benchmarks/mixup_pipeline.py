@@ -3,8 +3,8 @@
     python benchmarks/mixup_pipeline.py [--config CONFIG] [--own-data] [--cfg-options K=V ...]
 
 Both pipelines run in this one process, in turns, on the same images, and its processor time is
-counted, so that a busy machine matters little. By default the config is mmdet's YOLOv3 and the data a synthetic COCO set in a temporary
-folder; ``--own-data`` takes what the config names.
+counted, so that a busy machine matters little. By default the config is mmdet's YOLOv3 and the
+data a synthetic COCO set in a temporary folder; ``--own-data`` takes what the config names.
 """
 
 from __future__ import annotations

@@ -120,7 +120,7 @@ def install(venv: Path, what: str, *arguments: str) -> None:
     python, log = str(venv / 'bin/python'), venv / LOG
     if (venv / 'bin/uv').exists():
         try:
-            uv = [str(venv / 'bin/uv'), 'pip', 'install', '--python', python]
+            uv = [str(venv / 'bin/uv'), '--system-certs', 'pip', 'install', '--python', python]
             return run([*uv, *arguments], log, what)
         except SetupError as error:
             say(f'uv: {error}; trying pip, which is slower')

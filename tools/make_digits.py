@@ -23,10 +23,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-VERSION = 1  # raise it whenever the same arguments give other bytes
 MANIFEST = 'manifest.json'
 CLASSES = tuple('0123456789')
-VAL_SHARE = 0.2  # of each class's source digits
+VAL_SHARE = 0.2  # of each class's digits
 INK_THRESHOLD = 0.25  # opacity from which a pixel counts as ink for the box
 
 
@@ -60,11 +59,11 @@ def split_sources(labels: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray
     """Splits source digits into train and val, class by class, without overlap.
 
     Args:
-        labels: Class of each source digit, shape (n,).
-        seed: Seed of the split; it does not depend on how many images are wanted.
+        labels: Class of each digit, shape (n,).
+        seed: Seed of the split.
 
     Returns:
-        Sorted indices of the training and of the validation digits.
+        Sorted indices of train and of val.
     """
     rng = np.random.default_rng([seed, 0])
     train, val = [], []
@@ -115,9 +114,9 @@ def draw_ink(rng: np.random.Generator, ground: np.ndarray) -> np.ndarray:
     level = float(ground.mean())
     gap = rng.uniform(60, 150)
     darker = level - gap >= 0 and (level + gap > 255 or rng.random() < 0.5)
-    target = np.clip(level - gap if darker else level + gap, 0, 255)
     tint = rng.normal(0, 25, 3)
-    return np.clip(target + tint - tint.mean(), 0, 255).astype(np.float32)
+    target = (level - gap if darker else level + gap) + tint - tint.mean()
+    return np.clip(target, 0, 255).astype(np.float32)
 
 
 def find_place(rng: np.random.Generator, boxes: list[list[int]], canvas: tuple[int, int],
@@ -209,25 +208,26 @@ def write_subset(root: Path, name: str, sources: np.ndarray, settings: Settings)
 
 
 def describe(root: Path, settings: Settings) -> dict[str, Any]:
-    """Describes what lies in `root`: each image's size in bytes, both annotations' SHA-256."""
+    """Describes what lies in `root`: each image's size in bytes, both annotations' SHA-256.
+
+    The program's own SHA-256 is part of it: another version of this file builds anew.
+    """
     files: dict[str, int | str] = {}
-    for subset in ('train', 'val'):
-        for path in sorted((root / subset).glob('*.jpg')):
-            files[path.relative_to(root).as_posix()] = path.stat().st_size
-        path = root / 'annotations' / f'{subset}.json'
-        if path.is_file():
-            files[path.relative_to(root).as_posix()] = hashlib.sha256(path.read_bytes()).hexdigest()
-    return dict(generator='make_digits', version=VERSION, settings=asdict(settings), files=files)
+    for path in sorted([*root.glob('*/*.jpg'), *root.glob('*/*.json')]):
+        image = path.suffix == '.jpg'
+        digest = path.stat().st_size if image else hashlib.sha256(path.read_bytes()).hexdigest()
+        files[path.relative_to(root).as_posix()] = digest
+    program = hashlib.sha256(Path(__file__).read_bytes()).hexdigest()
+    return dict(generator='make_digits', program=program, settings=asdict(settings), files=files)
 
 
 def read_manifest(out: Path) -> dict[str, Any] | None:
     """Reads a data set's manifest, or None where there is no manifest of this tool."""
     try:
         manifest = json.loads((out / MANIFEST).read_text())
-    except (OSError, ValueError):
+        return manifest if manifest['generator'] == 'make_digits' else None
+    except (OSError, ValueError, TypeError, KeyError):
         return None
-    ours = isinstance(manifest, dict) and manifest.get('generator') == 'make_digits'
-    return manifest if ours else None
 
 
 def make_digits(out: Path, settings: Settings) -> bool:
@@ -244,7 +244,7 @@ def make_digits(out: Path, settings: Settings) -> bool:
         FileExistsError: If `out` holds something that this tool did not write.
     """
     manifest = read_manifest(out)
-    if manifest is not None and manifest == describe(out, settings):
+    if manifest == describe(out, settings):
         return False
     if manifest is None and out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise FileExistsError(f'{out} exists and was not written by make_digits: '

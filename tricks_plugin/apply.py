@@ -38,7 +38,7 @@ def apply_tricks(cfg: Any, tricks: Any = None) -> tuple[Any, Plan]:
     from mmengine.config import Config
     if not isinstance(cfg, Config):
         raise TypeError(f'cfg must be an mmengine Config, got {type(cfg).__name__}')
-    before = plain(cfg.to_dict())
+    before = plain(cfg)
     wanted, strict = _wanted(before, tricks)
     tree = copy_plain(before)
     tree.pop('tricks', None)

@@ -26,13 +26,16 @@ def plain(value: Any) -> Any:
     """A config as plain dicts, lists, tuples and values that share nothing with the input.
 
     Classes, functions and mmengine's lazy objects become the dotted path they are imported by,
-    as in the files that mmengine dumps. Objects that cannot be named so stay as they are.
+    as in the files that mmengine dumps. Objects that cannot be named so stay as they are; of a
+    Config, the modules and functions that its file keeps for its own use are left out.
 
     Args:
         value: A Config, ConfigDict, dict, or any value of one.
     """
     if hasattr(value, '_cfg_dict'):
-        value = value._cfg_dict
+        settings = plain(value.to_dict())
+        return {key: item for key, item in settings.items()
+                if not (inspect.ismodule(item) or inspect.isroutine(item))}
     if isinstance(value, dict):
         return {key: plain(item) for key, item in dict.items(value)}
     if isinstance(value, (list, tuple)):

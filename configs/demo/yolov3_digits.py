@@ -10,7 +10,7 @@ classes = ('0', '1', '2', '3', '4', '5', '6', '7', '8', '9')
 input_size = (128, 128)
 max_epochs = 12
 
-# Two scales of the usual three: the largest digit is 57 px high after resizing, and the deepest
+# Two scales of the usual three: the largest digit is 42 px high after resizing, and the deepest
 # stages learn slowest from scratch. Stages 2 and 4 have 32 / 2 and 96 / 2 channels. The anchors are
 # six clusters of the training boxes.
 model = dict(
@@ -21,8 +21,8 @@ model = dict(
         in_channels=[96, 64],
         out_channels=[96, 64],
         anchor_generator=dict(
-            base_sizes=[[(23, 34), (27, 41), (35, 47)],
-                        [(11, 18), (15, 22), (18, 27)]],
+            base_sizes=[[(19, 26), (21, 32), (27, 36)],
+                        [(11, 18), (14, 21), (15, 27)]],
             strides=[16, 8]),
         featmap_strides=[16, 8]))
 

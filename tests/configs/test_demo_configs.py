@@ -20,6 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DIGITS = ROOT / 'configs' / 'demo' / 'yolov3_digits.py'
 BCCD = ROOT / 'configs' / 'bccd' / 'yolov3_mobilenetv2_bccd.py'
 CLASSES = {DIGITS: 10, BCCD: 3}
+BATCH = {DIGITS: 8, BCCD: 16}
 VARIABLE = {DIGITS: 'DIGITS_ROOT', BCCD: 'BCCD_ROOT'}
 LAYOUT = {
     DIGITS: {split: (f'annotations/{split}.json', split) for split in ('train', 'val')},
@@ -75,7 +76,7 @@ def test_no_trick_is_in_the_plain_config(path: Path) -> None:
     assert warmup['type'] == 'LinearLR' and warmup['start_factor'] == 0.1
     assert steps['type'] == 'MultiStepLR' and max(steps['milestones']) < cfg.train_cfg.max_epochs
     assert cfg.optim_wrapper.optimizer.weight_decay > 0
-    assert cfg.auto_scale_lr.base_batch_size == cfg.train_dataloader.batch_size == 16
+    assert cfg.auto_scale_lr.base_batch_size == cfg.train_dataloader.batch_size == BATCH[path]
 
 
 def test_one_variable_moves_every_path(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,7 +90,7 @@ def test_annotations_are_valid_coco(digits: Path, split: str, count: int) -> Non
         assert all(160 <= side <= 192 for side in pixels.shape[:2])
         sizes.add(pixels.shape)
         annotations = coco.loadAnns(coco.getAnnIds(imgIds=image['id']))
-        assert 1 <= len(annotations) <= 7
+        assert 1 <= len(annotations) <= 8
         for annotation in annotations:
             x, y, w, h = annotation['bbox']
             assert x >= 0 and y >= 0 and w > 0 and h > 0
@@ -183,6 +183,16 @@ def test_a_second_call_touches_nothing(tool: ModuleType, tmp_path: Path) -> None
     assert {path: path.stat().st_mtime_ns for path in out.rglob('*')} == stamps
     assert tool.make_digits(out, tool.Settings(train=3, val=2, seed=5)) is True
     assert list(tmp_path.iterdir()) == [out]
+
+
+def test_another_version_of_the_program_builds_anew(
+        tool: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = tool.Settings(train=3, val=2)
+    tool.make_digits(tmp_path / 'digits', settings)
+    newer = tmp_path / 'newer.py'
+    newer.write_text(TOOL.read_text() + '# changed')
+    monkeypatch.setattr(tool, '__file__', str(newer))
+    assert tool.make_digits(tmp_path / 'digits', settings) is True
 
 
 @pytest.mark.parametrize('damage', [

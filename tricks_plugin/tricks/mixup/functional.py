@@ -55,8 +55,7 @@ def blend(image1: np.ndarray, image2: np.ndarray, lam: float, pad_value: float =
 
     Returns:
         The canvas ``(max(h1, h2), max(w1, w2)[, channels])``, of the images' dtype, C-contiguous.
-        float32 is rounded once per product and sum; uint8 lies at most one grey level from the
-        exact value.
+        float32 is computed in float32; uint8 lies at most one grey level from the exact value.
 
     Raises:
         TypeError: If the dtypes differ, or are neither uint8 nor float32.
@@ -109,31 +108,24 @@ def _sum(a: np.ndarray, share_a: float, b: np.ndarray, share_b: float, out: np.n
     """Writes ``share_a * a + share_b * b`` into a 2-D view."""
     if not out.size:
         return
-    if out.dtype != np.uint8:
-        np.multiply(a, np.float32(share_a), out=out)
-        out += np.multiply(b, np.float32(share_b))
-    elif cv2 is not None:
+    if cv2 is not None:
         cv2.addWeighted(a, share_a, b, share_b, 0.0, dst=out)
-    else:
-        exact = np.multiply(a, np.float32(share_a), dtype=np.float32)
-        exact += np.multiply(b, np.float32(share_b), dtype=np.float32)
-        out[...] = np.rint(exact, out=exact)
+        return
+    exact = np.multiply(a, np.float32(share_a), dtype=np.float32)
+    exact += np.multiply(b, np.float32(share_b), dtype=np.float32)
+    out[...] = np.rint(exact) if out.dtype == np.uint8 else exact
 
 
 def _scale(a: np.ndarray, share: float, offset: float, out: np.ndarray) -> None:
     """Writes ``share * a + offset`` into a 2-D view; the offset of uint8 is not negative."""
     if not out.size:
         return
-    if out.dtype != np.uint8:
-        np.multiply(a, np.float32(share), out=out)
-        if offset:
-            out += np.float32(offset)
-    elif cv2 is not None:
+    if cv2 is not None and out.dtype == np.uint8:
         cv2.convertScaleAbs(a, dst=out, alpha=share, beta=offset)
-    else:
-        exact = np.multiply(a, np.float32(share), dtype=np.float32)
-        exact += np.float32(offset)
-        out[...] = np.rint(exact, out=exact)
+        return
+    exact = np.multiply(a, np.float32(share), dtype=np.float32)
+    exact += np.float32(offset)
+    out[...] = np.rint(exact) if out.dtype == np.uint8 else exact
 
 
 def contiguous_image(image: np.ndarray) -> np.ndarray:
