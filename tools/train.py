@@ -66,6 +66,23 @@ def set_flags(cfg: Any, args: argparse.Namespace) -> None:
         cfg.load_from = args.resume
 
 
+def join_cpu_processes(cfg: Any) -> None:
+    """Forms the process group of torchrun's processes where there is no accelerator.
+
+    mmengine's launcher code selects a CUDA device first, and wraps the model for one; a group that
+    stands already and a wrapper named in the config keep it from both.
+    """
+    from mmengine.device import get_device
+    if cfg.launcher != 'pytorch' or get_device() != 'cpu':
+        return
+    import torch
+    torch.distributed.init_process_group('gloo')
+    if cfg.get('model_wrapper_cfg') is None:
+        cfg.model_wrapper_cfg = dict(
+            type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False,
+            find_unused_parameters=cfg.get('find_unused_parameters', False))
+
+
 def main() -> int:
     """Builds the runner and trains."""
     args = parse_args()
@@ -75,6 +92,7 @@ def main() -> int:
     setup_cache_size_limit_of_dynamo()
     cfg = load_config(args.config, args.tricks, args.cfg_options)
     set_flags(cfg, args)
+    join_cpu_processes(cfg)
     if cfg.get('tricks') is not None:
         cfg.runner_type = 'tricks_plugin.TricksRunner'
     runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
