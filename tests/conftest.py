@@ -23,7 +23,7 @@ def root() -> Path:
 def python_env() -> dict[str, str]:
     """The environment for commands run from the repository; the plugin on the path."""
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
-    return {**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '2', 'COLUMNS': '120'}
+    return {**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1', 'COLUMNS': '120'}
 
 
 @pytest.fixture(scope='session')

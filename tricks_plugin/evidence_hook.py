@@ -6,6 +6,7 @@ import importlib
 import io
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,8 @@ class TrickEvidenceHook(Hook):
     """Measures the applied tricks and writes a table "planned | live | measured".
 
     The table is logged after the first iterations, whenever a trick switches, and at the end;
-    ``tricks_evidence.json`` in the work dir holds the latest. A trick without effect is an error
-    in the log.
+    ``tricks_evidence.json`` in the work dir holds the latest, and the share of time that measuring
+    took. A trick without effect is an error in the log.
 
     Args:
         tricks: One ``dict(name=..., evidence=...)`` per applied trick.
@@ -59,6 +60,7 @@ class TrickEvidenceHook(Hook):
             for promise in tricks
         }
         self._seen = 0
+        self._spent = self._since = 0.0
         self._reported = -1
         self._history: list[dict[str, Any]] = []
 
@@ -69,16 +71,21 @@ class TrickEvidenceHook(Hook):
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Measures what is set for this iteration."""
+        start = time.perf_counter()
+        self._since = self._since or start
         for evidence in self.evidence.values():
             evidence.before_iter(runner, batch_idx, data_batch)
+        self._spent += time.perf_counter() - start
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None,
     ) -> None:
         """Measures what arrived, and reports where a report is due."""
+        start = time.perf_counter()
         self._seen += 1
         switched = [name for name, evidence in self.evidence.items()
                     if self._after(evidence, runner, batch_idx, data_batch)]
+        self._spent += time.perf_counter() - start
         if switched:
             self._report(runner, f'{", ".join(switched)} switched')
         elif self._seen == self.first:
@@ -104,13 +111,16 @@ class TrickEvidenceHook(Hook):
     def _report(self, runner: Any, when: str, iteration: int | None = None) -> None:
         iteration = runner.iter if iteration is None else iteration
         self._reported = iteration
+        # The share of the training's time that measuring took, tables aside.
+        cost = self._spent / max(time.perf_counter() - self._since, 1e-9)
         findings = {name: item.finding(runner) for name, item in self.evidence.items()}
         dead = [name for name, finding in findings.items() if finding.live is False]
         self._history.append({
-            'when': when, 'iteration': iteration, 'epoch': runner.epoch,
+            'when': when, 'iteration': iteration, 'epoch': runner.epoch, 'cost': cost,
             'tricks': [_row(name, finding) for name, finding in findings.items()],
         })
-        runner.logger.info(f'Evidence of the tricks, {when}:\n{_table(findings)}')
+        runner.logger.info(f'Evidence of the tricks, {when} (measuring takes {cost:.2%} of the '
+                           f'time):\n{_table(findings)}')
         if runner.rank == 0:
             _write(Path(runner.work_dir) / 'tricks_evidence.json', self._history)
         for name in dead:
