@@ -55,7 +55,10 @@ def run_tool(name: str, *arguments: str | Path, data: Path) -> None:
     """
     command = [sys.executable, str(ROOT / 'tools' / name), *map(str, arguments)]
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
-    environment = dict(os.environ, PYTHONPATH=path, DIGITS_ROOT=str(data))
+    # One thread: where others compute on the same cores, OpenMP's busy waiting made a training
+    # with two threads ten times slower, and tensors this small gain little from the second.
+    environment = {'OMP_NUM_THREADS': '1', **os.environ, 'PYTHONPATH': path,
+                   'DIGITS_ROOT': str(data)}
     print(f'\n$ DIGITS_ROOT={data} tools/{name} {" ".join(map(str, arguments))}', flush=True)
     status = subprocess.run(command, env=environment, check=False).returncode
     if status != 0:

@@ -168,7 +168,7 @@ def draw_image(rng: np.random.Generator, scans: np.ndarray, labels: np.ndarray,
     image = draw_background(rng, height, width)
     placed: list[dict[str, Any]] = []
     for source in rng.choice(sources, rng.integers(4, 9), replace=False):
-        digit_h = size * np.exp(rng.uniform(np.log(0.14), np.log(0.34)))
+        digit_h = size * np.exp(rng.uniform(np.log(0.17), np.log(0.4)))
         digit_w = digit_h * rng.uniform(0.8, 1.2)
         alpha = enlarge(scans[source], round(digit_h), round(digit_w))
         box = find_place(rng, [p['bbox'] for p in placed], (height, width), alpha.shape)

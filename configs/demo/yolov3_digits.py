@@ -1,5 +1,5 @@
 # Handwritten digits on coloured canvases (tools/make_digits.py), YOLOv3 with a half-width MobileNetV2
-# from scratch at 128 px: what tools/demo.py trains. A plain config; the tricks come from outside.
+# from scratch at 96 px: what tools/demo.py trains. A plain config; the tricks come from outside.
 #
 # DIGITS_ROOT moves every path below. mmengine has evaluated this file before it reads --cfg-options,
 # so `data_root=DIR` there would move nothing.
@@ -7,10 +7,10 @@ _base_ = 'mmdet::yolo/yolov3_mobilenetv2_8xb24-ms-416-300e_coco.py'
 
 data_root = '{{$DIGITS_ROOT:data/digits}}'
 classes = ('0', '1', '2', '3', '4', '5', '6', '7', '8', '9')
-input_size = (128, 128)
+input_size = (96, 96)
 max_epochs = 12
 
-# Two scales of the usual three: the largest digit is 42 px high after resizing, and the deepest
+# Two scales of the usual three: the largest digit is 37 px high after resizing, and the deepest
 # stages learn slowest from scratch. Stages 2 and 4 have 32 / 2 and 96 / 2 channels. The anchors are
 # six clusters of the training boxes.
 model = dict(
@@ -21,8 +21,8 @@ model = dict(
         in_channels=[96, 64],
         out_channels=[96, 64],
         anchor_generator=dict(
-            base_sizes=[[(19, 26), (21, 32), (27, 36)],
-                        [(11, 18), (14, 21), (15, 27)]],
+            base_sizes=[[(16, 23), (18, 28), (24, 31)],
+                        [(10, 16), (13, 18), (12, 23)]],
             strides=[16, 8]),
         featmap_strides=[16, 8]))
 
