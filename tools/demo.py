@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 CONFIG = Path('configs', 'demo', 'yolov3_digits.py')
 RESULTS = ('detections.png', 'lr.png', 'metrics.json', 'val.bbox.json')
 GRID = (3, 4)  # rows and columns of detections.png
-MIN_SCORE = 0.3  # detections below it are not drawn
+MIN_SCORE = 0.2  # detections below it are not drawn
 GROUND_TRUTH, DETECTION = '#00e676', '#ff3d00'
 
 

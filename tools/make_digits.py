@@ -40,7 +40,7 @@ class Settings:
         seed: Seed of every draw.
     """
 
-    train: int = 1024
+    train: int = 896
     val: int = 160
     size: int = 160
     seed: int = 0
@@ -167,8 +167,8 @@ def draw_image(rng: np.random.Generator, scans: np.ndarray, labels: np.ndarray,
     height, width = (int(v) for v in rng.integers(size, int(1.2 * size) + 1, 2))
     image = draw_background(rng, height, width)
     placed: list[dict[str, Any]] = []
-    for source in rng.choice(sources, rng.integers(4, 9), replace=False):
-        digit_h = size * np.exp(rng.uniform(np.log(0.17), np.log(0.4)))
+    for source in rng.choice(sources, rng.integers(3, 7), replace=False):
+        digit_h = size * np.exp(rng.uniform(np.log(0.15), np.log(0.34)))
         digit_w = digit_h * rng.uniform(0.8, 1.2)
         alpha = enlarge(scans[source], round(digit_h), round(digit_w))
         box = find_place(rng, [p['bbox'] for p in placed], (height, width), alpha.shape)
