@@ -39,6 +39,25 @@ class _Warmup:
         return f'{self.length:.12g} {unit}{"" if self.length == 1 else "s"}'
 
 
+@dataclasses.dataclass(frozen=True)
+class CosineWarmupParams(Params):
+    """Parameters of the schedule."""
+
+    warmup_epochs: float | None = bounded(
+        None, 'length of the warm-up in epochs; None keeps the length the config has', ge=0)
+    warmup_iters: int | None = bounded(None, 'the same in iterations', ge=0)
+    eta_min: float = bounded(0.0, 'the LR at the end of the run, absolute', ge=0)
+    replace: bool = bounded(False, 'replace a schedule that has warm-up and cosine already')
+
+    def check(self, path: str) -> None:
+        """Raises TrickError if both lengths are given."""
+        if self.warmup_epochs is not None and self.warmup_iters is not None:
+            raise TrickError(
+                f'{path}.warmup_epochs and {path}.warmup_iters exclude each other, got '
+                f'{self.warmup_epochs!r} and {self.warmup_iters!r}'
+            )
+
+
 @TRICKS.register
 class CosineWarmup(Trick):
     """Linear warm-up from 0, then cosine, stepped per iteration."""
@@ -49,23 +68,7 @@ class CosineWarmup(Trick):
     order = 20
     evidence = 'tricks_plugin.tricks.cosine_warmup.evidence:LearningRateEvidence'
 
-    @dataclasses.dataclass(frozen=True)
-    class Params(Params):
-        """Parameters of the schedule."""
-
-        warmup_epochs: float | None = bounded(
-            None, 'length of the warm-up in epochs; None keeps the length the config has', ge=0)
-        warmup_iters: int | None = bounded(None, 'the same in iterations', ge=0)
-        eta_min: float = bounded(0.0, 'the LR at the end of the run, absolute', ge=0)
-        replace: bool = bounded(False, 'replace a schedule that has warm-up and cosine already')
-
-        def check(self, path: str) -> None:
-            """Raises TrickError if both lengths are given."""
-            if self.warmup_epochs is not None and self.warmup_iters is not None:
-                raise TrickError(
-                    f'{path}.warmup_epochs and {path}.warmup_iters exclude each other, got '
-                    f'{self.warmup_epochs!r} and {self.warmup_iters!r}'
-                )
+    Params = CosineWarmupParams
 
     def apply(self, cfg: dict[str, Any]) -> Verdict:
         """Replaces the LR schedulers in ``param_scheduler``; others, as of momentum, stay."""

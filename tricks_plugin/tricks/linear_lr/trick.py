@@ -53,6 +53,15 @@ class _Batch:
                 f'{self.accumulation} accumulation')
 
 
+@dataclasses.dataclass(frozen=True)
+class LinearLRParams(Params):
+    """Parameters of the scaling."""
+
+    base_batch_size: int | None = bounded(
+        None, "images per update that the config's LR was chosen for; None takes "
+        'auto_scale_lr.base_batch_size', gt=0)
+
+
 @TRICKS.register
 class LinearScaling(Trick):
     """LR in proportion to the effective batch, gradient accumulation included."""
@@ -63,13 +72,7 @@ class LinearScaling(Trick):
     order = 10
     evidence = 'tricks_plugin.tricks.linear_lr.evidence:BatchEvidence'
 
-    @dataclasses.dataclass(frozen=True)
-    class Params(Params):
-        """Parameters of the scaling."""
-
-        base_batch_size: int | None = bounded(
-            None, "images per update that the config's LR was chosen for; None takes "
-            'auto_scale_lr.base_batch_size', gt=0)
+    Params = LinearLRParams
 
     def apply(self, cfg: dict[str, Any]) -> Verdict:
         """Scales every optimizer's LR, and the absolute LRs of the schedule with it."""
