@@ -146,6 +146,24 @@ def read_image(path: Path) -> Any:
     return image[..., ::-1]
 
 
+def best_of_each_place(detections: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Keeps the best detection of each place, as YOLOv3 may report several classes for one box.
+
+    Args:
+        detections: COCO results of one image, boxes as `[x, y, w, h]` in px.
+
+    Returns:
+        Those that overlap no better one by more than half, best first.
+    """
+    import torch
+    from torchvision.ops import box_convert, nms
+    if not detections:
+        return []
+    boxes = box_convert(torch.tensor([d['bbox'] for d in detections]), 'xywh', 'xyxy')
+    scores = torch.tensor([d['score'] for d in detections])
+    return [detections[index] for index in nms(boxes, scores, 0.5).tolist()]
+
+
 def plot_detections(data: Path, detections: list[dict[str, Any]], path: Path) -> None:
     """Draws the first validation images with their ground truth and their detections.
 
@@ -167,7 +185,7 @@ def plot_detections(data: Path, detections: list[dict[str, Any]], path: Path) ->
         boxes = [a for a in truth['annotations'] if a['image_id'] == image['id']]
         found = [d for d in detections if d['image_id'] == image['id'] and d['score'] >= MIN_SCORE]
         draw_boxes(axes, boxes, names, GROUND_TRUTH, below=True)
-        draw_boxes(axes, found, names, DETECTION, below=False)
+        draw_boxes(axes, best_of_each_place(found), names, DETECTION, below=False)
     write_whole(path, lambda partial: figure.savefig(partial, dpi=120))
 
 
