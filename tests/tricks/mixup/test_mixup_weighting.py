@@ -185,15 +185,17 @@ def test_the_gradient_is_that_of_the_sum_made_by_hand(model):
 
 def test_state_dict_sampler_and_hooks_are_as_before_once_it_is_removed(model):
     head = model.bbox_head
-    sampler, keys = head.sampler, list(model.state_dict())
+    keys = list(model.state_dict())
     hook = installed(model)
-    assert list(model.state_dict()) == keys and head.sampler is not sampler
+    assert list(model.state_dict()) == keys
+    assert 'sample' in vars(head.sampler) and 'loss_by_feat' in vars(head)
     hook.before_train(runner(model))  # a second training does not attach twice
-    assert head.sampler.wrapped is sampler
     head_loss(head, features(), samples(WEIGHTS))
-    counted = hook.weighted_positives
+    positives = sum(int(target[..., 4].sum()) for target in targets(head)[0])
+    assert hook.weighted_positives == positives
     hook.after_train(runner(model))
-    assert head.sampler is sampler and hook.weighted_positives == counted > 0
+    assert 'sample' not in vars(head.sampler) and 'loss_by_feat' not in vars(head)
+    assert hook.weighted_positives == positives
     assert not any(len(m._forward_pre_hooks) for m in model.modules())
 
 
@@ -204,7 +206,9 @@ def test_a_copy_of_the_model_weights_its_own_losses(model):
     want = head_loss(model.bbox_head, inputs, samples(WEIGHTS))
     got = head_loss(twin.bbox_head, inputs, samples(WEIGHTS))
     assert all(torch.equal(want[name], got[name]) for name in LOSSES)
-    assert twin.bbox_head.sampler.state is not model.bbox_head.sampler.state
+    adapter = vars(twin.bbox_head)['loss_by_feat'].around.__self__
+    assert adapter.head is twin.bbox_head
+    assert adapter is not vars(model.bbox_head)['loss_by_feat'].around.__self__
     stream = io.BytesIO()
     torch.save(model, stream)
 
@@ -232,11 +236,18 @@ def test_samples_without_weights_are_refused_while_mixup_is_on(model):
 
 
 def test_a_loss_called_with_another_shape_is_refused(model):
-    installed(model)
     head = model.bbox_head
-    head_loss(head, features(), samples(WEIGHTS))
-    with pytest.raises(ValueError, match=r'loss_cls must be called once per level.*got \(3, 9, 1'):
-        head.loss_cls(torch.zeros(3, 9, 2), torch.zeros(3, 9, 2), weight=torch.ones(3, 9, 1))
+    levels = head.loss_by_feat_single
+
+    def transposed(prediction, target, negative):
+        """A user's own head that weighs channels first."""
+        head.loss_cls(torch.zeros(3, 2, 9), torch.zeros(3, 2, 9), weight=torch.ones(3, 900, 1))
+        return levels(prediction, target, negative)
+
+    head.loss_by_feat_single = transposed
+    installed(model)
+    with pytest.raises(ValueError, match=r'loss_cls must be called once per level.*got \(3, 900, '):
+        head_loss(head, features(), samples(WEIGHTS))
 
 
 def test_heads_that_are_not_weighted_are_named(yolov3, caplog):

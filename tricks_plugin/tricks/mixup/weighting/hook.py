@@ -2,51 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
-from .hook import mixup_transforms
-from .yolov3 import YOLOV3Adapter
+from ..hook import mixup_transforms
+from .base import HeadAdapter
+from .families import load_adapter
 
-__all__ = ['ADAPTERS', 'HeadAdapter', 'MixUpWeightingHook']
-
-
-class HeadAdapter(Protocol):
-    """What weights the losses of one family of heads. One instance per head."""
-
-    @classmethod
-    def supports(cls, head: torch.nn.Module) -> bool:
-        """Whether the head, as it is built, can be weighted."""
-
-    def install(self, head: torch.nn.Module, transforms: list[Any]) -> None:
-        """Attaches to this head; ``transforms`` are the training's mixup transforms."""
-
-    def remove(self) -> None:
-        """Leaves the head as it was."""
-
-    @property
-    def weighted_positives(self) -> int:
-        """Positives whose loss was multiplied by a weight other than 1; may synchronise."""
-
-
-ADAPTERS: list[type[HeadAdapter]] = [YOLOV3Adapter]
+__all__ = ['MixUpWeightingHook']
 
 
 @HOOKS.register_module()
 class MixUpWeightingHook(Hook):
     """Weights the losses of a detector's heads by ``gt_instances.mixup_weights``.
 
-    Every positive term (class, box, objectness) that a head computes for a box is multiplied by
-    the box's weight; targets stay as they are, background terms are untouched, and the
-    denominators (``avg_factor``) too. It acts on the heads of this model, through torch's module
-    hooks and an instance attribute, from before the training to after it; ``state_dict`` is
-    unchanged, and with all weights 1 so is the loss.
+    Every positive term (class, box, objectness, centerness, mask) that a head computes for a box
+    is multiplied by the box's weight; targets stay as they are, background terms are untouched,
+    and the denominators (``avg_factor``) too. It acts on the heads of this model, through
+    torch's module hooks and instance attributes, from before the training to after it;
+    ``state_dict`` is unchanged, and with all weights 1 so is the loss.
 
-    Heads of a family without an adapter (`ADAPTERS`) are trained on mixed images unweighted;
-    the log names them.
+    Heads of a family without an adapter (see `families.FAMILIES`) are trained on mixed images
+    unweighted; the log names them.
 
     Attributes:
         weighted_heads: Names of the heads whose losses are weighted, as
@@ -70,17 +50,14 @@ class MixUpWeightingHook(Hook):
     def before_train(self, runner: Any) -> None:
         """Finds the heads and attaches to those it can weight."""
         self._remove()
-        self.weighted_heads, self.unweighted_heads = [], []
         transforms = mixup_transforms(runner.train_dataloader.dataset)
+        weighted = self._attach(runner.model, transforms)
+        names = {True: [], False: []}  # type: dict[bool, list[str]]
         for path, module in runner.model.named_modules():
-            adapter = next((kind for kind in ADAPTERS if kind.supports(module)), None)
-            name = f'{path.removeprefix("module.")} ({type(module).__name__})'
-            if adapter is not None:
-                self._adapters.append(adapter())
-                self._adapters[-1].install(module, transforms)
-                self.weighted_heads.append(name)
-            elif _has_losses(module):
-                self.unweighted_heads.append(name)
+            if id(module) in weighted or _has_losses(module):
+                names[id(module) in weighted].append(
+                    f'{path.removeprefix("module.")} ({type(module).__name__})')
+        self.weighted_heads, self.unweighted_heads = names[True], names[False]
         if self.weighted_heads:
             runner.logger.info('MixUpWeightingHook weights the losses of '
                                f'{", ".join(self.weighted_heads)}')
@@ -92,9 +69,22 @@ class MixUpWeightingHook(Hook):
         """Detaches from every head."""
         self._remove()
 
+    def _attach(self, model: torch.nn.Module, transforms: list[Any]) -> set[int]:
+        """Installs an adapter on every head that can have one; the ids of the parts it weights."""
+        weighted: set[int] = set()
+        for module in list(model.modules()):
+            kind = load_adapter(type(module))
+            if kind is None or id(module) in weighted or not kind.supports(module):
+                continue
+            adapter = kind()
+            adapter.install(module, transforms)
+            self._adapters.append(adapter)
+            weighted.update(id(part) for part in adapter.parts)
+        return weighted
+
     def _remove(self) -> None:
         self._removed_count = self.weighted_positives
-        for adapter in self._adapters:
+        for adapter in reversed(self._adapters):
             adapter.remove()
         self._adapters = []
 
