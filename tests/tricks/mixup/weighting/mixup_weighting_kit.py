@@ -13,6 +13,7 @@ from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
 from mmdet.structures.mask import BitmapMasks
 from mmdet.utils import register_all_modules
+from mmengine.config import ConfigDict
 from mmengine.structures import InstanceData
 
 from tricks_plugin import MixUpWeightingHook
@@ -28,7 +29,7 @@ def build(cfg, seed=5):
     """A module of mmdet's registry, initialised from a seed, in float32."""
     register_all_modules(init_default_scope=True)
     torch.manual_seed(seed)
-    return MODELS.build(cfg)
+    return MODELS.build(ConfigDict(cfg))
 
 
 def instances(weights=None, boxes=BOXES, labels=LABELS, shape=SHAPE, masks=False):

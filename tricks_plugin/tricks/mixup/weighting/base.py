@@ -37,7 +37,7 @@ class HeadAdapter(abc.ABC):
         self.parts: list[torch.nn.Module] = []
         self._transforms: list[Any] = []
         self._undo: list[Any] = []
-        self._weighted: torch.Tensor | int = 0
+        self._counted: torch.Tensor | int = 0
 
     @classmethod
     def supports(cls, head: torch.nn.Module) -> bool:
@@ -71,7 +71,7 @@ class HeadAdapter(abc.ABC):
     @property
     def weighted_positives(self) -> int:
         """Positives whose loss was multiplied by a weight other than 1; synchronises the device."""
-        return int(self._weighted)
+        return int(self._counted)
 
     def wrap(self, owner: Any, name: str, around: Around) -> None:
         """Puts ``around(call, *args, **kwargs)`` in the place of a method of one object.
@@ -111,7 +111,7 @@ class HeadAdapter(abc.ABC):
 
     def count(self, factors: torch.Tensor) -> None:
         """Counts the factors other than 1 as positives that were weighted; no synchronisation."""
-        self._weighted = self._weighted + (factors != 1).sum()
+        self._counted = self._counted + (factors != 1).sum()
 
 
 class Wrapped:

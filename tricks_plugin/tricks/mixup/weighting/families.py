@@ -18,6 +18,10 @@ __all__ = ['FAMILIES', 'family_of', 'load_adapter']
 # Class name -> 'module:Adapter' in this package, or None: trained on mixed images, unweighted.
 FAMILIES: dict[str, str | None] = {
     'YOLOV3Head': 'yolov3:YOLOV3Adapter',
+    'DETRHead': 'detr:DETRAdapter',
+    'DDQDETRHead': 'detr:DDQAdapter',
+    'MaskFormerHead': 'maskformer:MaskFormerAdapter',
+    'Mask2FormerTrackHead': None,  # videos, whose frames cannot be mixed
 }
 
 
