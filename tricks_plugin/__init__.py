@@ -31,6 +31,7 @@ COMPONENTS = {
     'SmoothedCrossEntropyLoss': 'tricks_plugin.tricks.label_smoothing.loss',
     'SmoothedFocalLoss': 'tricks_plugin.tricks.label_smoothing.loss',
     'WarmupCosineLR': 'tricks_plugin.tricks.cosine_warmup.scheduler',
+    'BFloat16OptimWrapper': 'tricks_plugin.tricks.amp.wrapper',
     'NoBiasDecayOptimWrapperConstructor': 'tricks_plugin.tricks.no_bias_decay.constructor',
 }
 

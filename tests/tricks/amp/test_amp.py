@@ -1,0 +1,161 @@
+"""Mixed precision: the choice, the edit, and what layers compute in."""
+
+from __future__ import annotations
+
+import logging
+import types
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapper
+
+from tricks_plugin import BFloat16OptimWrapper
+from tricks_plugin.config_edit import plain
+from tricks_plugin.errors import TrickError
+from tricks_plugin.tricks.amp import trick as amp
+from tricks_plugin.tricks.amp.evidence import AutocastEvidence
+from tricks_plugin.tricks.amp.functional import pick_dtype
+
+
+@pytest.mark.parametrize(('device', 'has', 'half_only', 'want'), [
+    ('cuda', True, False, 'bfloat16'), ('cuda', True, True, 'float16'),
+    ('cuda', False, False, 'float16'), ('cpu', True, False, 'bfloat16'),
+    ('cpu', True, True, None), ('mps', True, False, None),
+])
+def test_the_format_follows_from_device_and_model(device, has, half_only, want):
+    assert pick_dtype(device, has, half_only) == want
+
+
+@pytest.fixture()
+def machine(monkeypatch):
+    def be(device, has=True):
+        monkeypatch.setattr(amp, '_device', lambda: device)
+        monkeypatch.setattr(amp, 'has_bfloat16', lambda _: has)
+    be('cpu')
+    return be
+
+
+def planned(zoo, name, **params):
+    cfg = plain(Config.fromfile(zoo / name))
+    verdict = amp.Amp.from_dict(params).apply(cfg)
+    if verdict.status == 'applied':
+        assert amp.Amp.from_dict(params).apply(cfg).status == 'present'
+    return cfg, verdict
+
+
+YOLO = 'yolo/yolov3_mobilenetv2_8xb24-ms-416-300e_coco.py'
+
+
+def test_yolov3_trains_in_bfloat16_on_a_cpu_and_keeps_its_clipping(zoo, machine):
+    cfg, verdict = planned(zoo, YOLO)
+    assert cfg['optim_wrapper']['type'] == 'tricks_plugin.BFloat16OptimWrapper'
+    assert cfg['optim_wrapper']['clip_grad'] == dict(max_norm=35, norm_type=2)
+    assert verdict.evidence == {'dtype': 'bfloat16'}
+    assert 'bfloat16 on this machine (CPU)' in verdict.reason
+
+
+@pytest.mark.parametrize(('name', 'part'), [
+    ('faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py', 'SingleRoIExtractor'),
+    ('fcos/fcos_r50-dcn-caffe_fpn_gn-head-center-normbbox-centeronreg-giou_1x_coco.py',
+     'model.backbone.dcn'),
+    ('dino/dino-4scale_r50_8xb2-12e_coco.py', 'DINO'),
+])
+def test_models_with_mmcv_s_operations_get_float16_on_a_gpu_and_a_reason_on_a_cpu(
+        zoo, machine, name, part):
+    _, verdict = planned(zoo, name)
+    assert verdict.status == 'not_applicable'
+    assert f'{part} uses a compiled operation' in verdict.reason
+    machine('cuda')
+    cfg, verdict = planned(zoo, name)
+    assert cfg['optim_wrapper']['type'] == 'AmpOptimWrapper'
+    assert verdict.evidence == {'dtype': 'float16'}
+    assert 'dynamic loss scaling' in verdict.reason
+
+
+def test_focal_loss_is_such_an_operation_on_a_gpu_only(zoo, machine):
+    name = 'retinanet/retinanet_r50_fpn_1x_coco.py'
+    assert planned(zoo, name)[1].evidence == {'dtype': 'bfloat16'}
+    machine('cuda')
+    assert planned(zoo, name)[1].evidence == {'dtype': 'float16'}
+
+
+def test_an_old_gpu_gets_float16(zoo, machine):
+    machine('cuda', has=False)
+    _, verdict = planned(zoo, YOLO)
+    assert 'since this device has no bfloat16' in verdict.reason
+    _, verdict = planned(zoo, YOLO, dtype='bfloat16')
+    assert verdict.status == 'not_applicable' and 'no bfloat16' in verdict.reason
+
+
+def test_float16_on_a_cpu_is_refused_with_the_reason(zoo, machine):
+    _, verdict = planned(zoo, YOLO, dtype='float16')
+    assert verdict.status == 'not_applicable'
+    assert verdict.reason == 'float16 needs a GPU, and this machine trains on the CPU'
+
+
+def test_a_config_with_amp_or_a_strategy_is_left_alone(zoo, machine):
+    cfg, verdict = planned(zoo, 'faster_rcnn/faster-rcnn_r50_fpn_amp-1x_coco.py')
+    assert verdict.reason == 'optim_wrapper is AmpOptimWrapper'
+    cfg = dict(optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)), strategy=dict(type='X'))
+    assert amp.Amp.from_dict({}).apply(cfg).status == 'not_applicable'
+    cfg = dict(optim_wrapper=dict(type='Mine', optimizer=dict(type='SGD', lr=0.1)))
+    assert 'is Mine' in amp.Amp.from_dict({}).apply(cfg).reason
+
+
+def test_a_wrong_format_is_refused():
+    with pytest.raises(TrickError, match="dtype must be one of .*, got 'fp8'"):
+        amp.Amp.from_dict({'dtype': 'fp8'})
+
+
+def test_timm_gets_its_own_flags(machine):
+    assert amp.Amp.from_dict({}).timm_args({'device': 'cpu'}) == {
+        'amp': True, 'amp_dtype': 'bfloat16'}
+    assert amp.Amp.from_dict({'dtype': 'float16'}).timm_args({})['amp_dtype'] == 'float16'
+
+
+class Regression(BaseModel):
+    """Two layers; the loss sums in float32 whatever the layers give."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(2)
+        self.conv = torch.nn.Conv2d(3, 4, 3)
+        self.top = torch.nn.Linear(4, 1)
+
+    def forward(self, inputs, data_samples=None, mode='loss'):
+        out = self.top(self.conv(inputs).relu().mean((2, 3)))
+        return dict(loss=(out.float() ** 2).mean(), out=out) if mode == 'loss' else out
+
+
+def run(wrapper_class, steps=3):
+    model = Regression().train()
+    wrapper = wrapper_class(torch.optim.SGD(model.parameters(), lr=0.1))
+    runner = types.SimpleNamespace(model=model, optim_wrapper=wrapper,
+                                   logger=logging.getLogger('amp-test'))
+    evidence = AutocastEvidence(dtype='bfloat16')
+    evidence.start(runner)
+    inputs = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
+    losses = [float(model.train_step(dict(inputs=inputs), wrapper)['loss']) for _ in range(steps)]
+    finding = evidence.finding(runner)
+    evidence.close()
+    assert not model.conv._forward_hooks
+    return model, finding, losses
+
+
+def test_the_wrapper_computes_in_bfloat16_and_keeps_weights_and_gradients_in_float32():
+    model, finding, losses = run(BFloat16OptimWrapper)
+    assert finding.live and finding.measured == '3 outputs in bfloat16'
+    assert {p.dtype for p in model.parameters()} == {torch.float32}
+    with BFloat16OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1)).optim_context(model):
+        model(torch.randn(2, 3, 8, 8))['loss'].backward()
+    assert {p.grad.dtype for p in model.parameters()} == {torch.float32}
+    exact = run(OptimWrapper)[2]
+    assert losses == pytest.approx(exact, rel=0.02) and losses != exact
+    assert losses[2] < losses[0]
+
+
+def test_the_evidence_says_so_when_nothing_is_cast():
+    finding = run(OptimWrapper)[1]
+    assert finding.live is False and finding.measured == '3 outputs in float32'
