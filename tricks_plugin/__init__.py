@@ -32,6 +32,7 @@ COMPONENTS = {
     'SmoothedFocalLoss': 'tricks_plugin.tricks.label_smoothing.loss',
     'WarmupCosineLR': 'tricks_plugin.tricks.cosine_warmup.scheduler',
     'BFloat16OptimWrapper': 'tricks_plugin.tricks.amp.wrapper',
+    'RunLengthEMAHook': 'tricks_plugin.tricks.ema.hook',
     'NoBiasDecayOptimWrapperConstructor': 'tricks_plugin.tricks.no_bias_decay.constructor',
 }
 

@@ -3,7 +3,9 @@
 Importing this module needs NumPy and torch only.
 """
 
+from .tricks.amp.functional import *  # noqa: F403
 from .tricks.cosine_warmup.functional import *  # noqa: F403
+from .tricks.ema.functional import *  # noqa: F403
 from .tricks.label_smoothing.functional import *  # noqa: F403
 from .tricks.linear_lr.functional import *  # noqa: F403
 from .tricks.mixup.functional import *  # noqa: F403
