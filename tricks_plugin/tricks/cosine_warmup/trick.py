@@ -15,6 +15,7 @@ from ...config_edit import (
     type_name,
 )
 from ...errors import TrickError
+from ...schedules import is_lr, is_warmup, scheduler_lists
 from ..base import TRICKS, Params, Trick, Verdict, bounded
 from .functional import fitted_warmup
 
@@ -23,7 +24,6 @@ __all__ = ['CosineWarmup']
 _TYPE = 'tricks_plugin.WarmupCosineLR'
 _TWENTIETH = 20
 _MAX_DEFAULT_EPOCHS = 5
-_RAMPS = ('LinearLR', 'LinearParamScheduler', 'QuadraticWarmupLR', 'QuadraticWarmupParamScheduler')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +78,7 @@ class CosineWarmup(Trick):
         run = run_length(cfg)
         if run is None:
             return Verdict.not_applicable('the config does not say how long it trains')
-        lists = _scheduler_lists(cfg.get('param_scheduler'))
+        lists = scheduler_lists(cfg.get('param_scheduler'))
         if lists is None:
             return Verdict.not_applicable('param_scheduler has a form that is not known')
         scope = default_scope(cfg)
@@ -87,7 +87,7 @@ class CosineWarmup(Trick):
         own = next((w for name in todo if (w := _own_warmup(lists[name], scope))), None)
         warmup, note = self._warmup(own, run)
         node = self._scheduler(warmup, run)
-        new = {name: [copy_plain(node), *(item for item in items if not _is_lr(item, scope))]
+        new = {name: [copy_plain(node), *(item for item in items if not is_lr(item, scope))]
                if name in todo else items for name, items in lists.items()}
         if new == lists:
             return Verdict.present(next(iter(found.values()), '') or 'nothing is scheduled')
@@ -168,37 +168,6 @@ class CosineWarmup(Trick):
                 'min_lr': self.params.eta_min, 'cooldown_epochs': 0}
 
 
-def _scheduler_lists(node: Any) -> dict[str, list[Any]] | None:
-    """The schedulers per optimizer name ('' for all), or None if the form is not known."""
-    if node is None:
-        return {'': []}
-    if isinstance(node, dict) and node and 'type' not in node:
-        lists = {name: _as_list(item) for name, item in node.items()}
-        return None if None in lists.values() else lists  # type: ignore[return-value]
-    items = _as_list(node)
-    return None if items is None else {'': items}
-
-
-def _as_list(node: Any) -> list[Any] | None:
-    items = list(node) if isinstance(node, (list, tuple)) else [] if node == {} else [node]
-    return items if all(isinstance(item, dict) and 'type' in item for item in items) else None
-
-
-def _is_lr(node: dict[str, Any], scope: str) -> bool:
-    """Whether a scheduler sets the learning rate."""
-    return (node.get('param_name') == 'lr' or type_name(node).endswith('LR')
-            or is_a(node, 'LRSchedulerMixin', scope=scope))
-
-
-def _is_warmup(node: dict[str, Any], scope: str) -> bool:
-    """Whether an LR scheduler ramps up from the first step on."""
-    if not _is_lr(node, scope) or not is_a(node, *_RAMPS, scope=scope) or node.get('begin', 0):
-        return False
-    start, end = node.get('start_factor', 1 / 3), node.get('end_factor', 1.0)
-    numbers = all(isinstance(value, (int, float)) for value in (start, end))
-    return numbers and start < end
-
-
 def _is_constant_warmup(node: dict[str, Any], scope: str) -> bool:
     """Whether an LR scheduler holds a smaller LR from the first step on."""
     factor = node.get('factor', 1 / 3)
@@ -208,12 +177,12 @@ def _is_constant_warmup(node: dict[str, Any], scope: str) -> bool:
 
 def _found(items: list[dict[str, Any]], scope: str) -> str:
     """What an optimizer's schedule has already, in a sentence; empty if it lacks something."""
-    lr = [item for item in items if _is_lr(item, scope)]
+    lr = [item for item in items if is_lr(item, scope)]
     if any(is_a(item, 'WarmupCosineLR', scope=scope) for item in lr):
         return 'the config has WarmupCosineLR already'
     if any(is_a(item, 'OneCycleLR', 'OneCycleParamScheduler', scope=scope) for item in lr):
         return 'the config has warm-up and cosine already (OneCycleLR)'
-    ramp = next((item for item in lr if _is_warmup(item, scope)), None)
+    ramp = next((item for item in lr if is_warmup(item, scope)), None)
     cosine = next((item for item in lr if is_a(
         item, 'CosineAnnealingLR', 'CosineAnnealingParamScheduler', scope=scope)), None)
     if ramp is None or cosine is None:
@@ -231,7 +200,7 @@ def _own_warmup(items: list[dict[str, Any]], scope: str) -> _Warmup | None:
         end = item.get('end')
         if not isinstance(end, (int, float)) or isinstance(end, bool) or end <= 0:
             continue
-        if _is_warmup(item, scope) or _is_constant_warmup(item, scope):
+        if is_warmup(item, scope) or _is_constant_warmup(item, scope):
             return _Warmup(end, bool(item.get('by_epoch', True)), 'own')
     return None
 

@@ -1,0 +1,129 @@
+"""Step decay: points, the edit, and the LR of a real run."""
+
+from __future__ import annotations
+
+import types
+
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.optim import OptimWrapper
+from mmengine.registry import PARAM_SCHEDULERS
+
+import tricks_plugin
+from tricks_plugin.config_edit import plain
+from tricks_plugin.errors import TrickError
+from tricks_plugin.functional import decay_points, step_decay
+from tricks_plugin.tricks.step_decay.evidence import StepEvidence
+from tricks_plugin.tricks.step_decay.trick import StepDecay
+
+
+def test_points_are_shares_of_the_run_rounded_down():
+    assert decay_points(100, (0.3, 0.6, 0.9)) == [30, 60, 90]
+    assert decay_points(273, (0.3, 0.6, 0.9)) == [81, 163, 245]
+    assert decay_points(4, (0.3, 0.6, 0.9)) == [1, 2, 3]
+
+
+@pytest.mark.parametrize(('total', 'fractions', 'words'), [
+    (3, (0.3, 0.6), 'a run of 3 is too short'), (9, (0.6, 0.3), r'must rise within \(0, 1\)'),
+    (9, (0.5, 1.0), 'must rise within'), (9, (), 'too short')])
+def test_points_that_cannot_be_are_refused(total, fractions, words):
+    with pytest.raises(ValueError, match=words):
+        decay_points(total, fractions)
+
+
+def test_each_point_takes_effect_at_its_own_step():
+    rates = [step_decay(step, 0.4, [2, 3], gamma=0.25) for step in range(5)]
+    assert rates == pytest.approx([0.4, 0.4, 0.1, 0.025, 0.025])
+
+
+def planned(cfg, **params):
+    verdict = StepDecay.from_dict(params).apply(cfg)
+    if verdict.status == 'applied':
+        assert StepDecay.from_dict(params).apply(cfg).status == 'present'
+    return verdict
+
+
+def test_faster_rcnn_keeps_its_warm_up(zoo):
+    cfg = plain(Config.fromfile(zoo / 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'))
+    verdict = planned(cfg)
+    assert cfg['param_scheduler'] == [
+        dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500),
+        dict(type='MultiStepLR', by_epoch=True, milestones=[3, 7, 10], gamma=0.1)]
+    assert verdict.reason == "LR times 0.1 at epoch 3, 7, 10 of 12; the config's own warm-up stays"
+    assert verdict.evidence['warmup'] == [[500, False]]
+
+
+def test_an_iteration_based_run_steps_in_iterations(zoo):
+    name = 'soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py'
+    cfg = plain(Config.fromfile(zoo / name))
+    assert planned(cfg, milestones=[0.5]).status == 'applied'
+    assert cfg['param_scheduler'][-1] == dict(
+        type='MultiStepLR', by_epoch=False, milestones=[90000], gamma=0.1)
+
+
+def test_beside_the_cosine_it_says_that_a_run_has_one_schedule(zoo):
+    cfg = Config.fromfile(zoo / 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py')
+    _, plan = tricks_plugin.apply_tricks(cfg, ['cosine_warmup', 'step_decay'])
+    row = next(row for row in plan.tricks if row.name == 'step_decay')
+    assert row.status == 'not_applicable' and 'leave one of the two out' in row.reason
+
+
+def test_wrong_milestones_are_refused_with_their_path():
+    with pytest.raises(TrickError, match=r'milestones: fractions must rise within \(0, 1\)'):
+        StepDecay.from_dict({'milestones': [0.9, 0.3]})
+    with pytest.raises(TrickError, match='gamma must be < 1, got 2'):
+        StepDecay.from_dict({'gamma': 2})
+
+
+def test_timm_gets_the_same_points():
+    args = StepDecay.from_dict({}).timm_args({'epochs': 50})
+    assert (args['sched'], args['decay_milestones'], args['decay_rate']) == (
+        'multistep', [15, 30, 45], 0.1)
+
+
+def run(cfg, evidence, epochs, length):
+    """Steps mmengine's own schedulers as its hook does, and shows every LR to the evidence."""
+    parameter = torch.nn.Parameter(torch.zeros(1))
+    wrapper = OptimWrapper(torch.optim.SGD([parameter], lr=0.4))
+    schedulers = [PARAM_SCHEDULERS.build(dict(item, optimizer=wrapper.optimizer)) for item in cfg]
+    runner = types.SimpleNamespace(optim_wrapper=wrapper, epoch=0, iter=0)
+    rates, switches = [], []
+    for epoch in range(epochs):
+        runner.epoch = epoch
+        for _ in range(length):
+            evidence.before_iter(runner, 0, None)
+            rates.append(wrapper.optimizer.param_groups[0]['lr'])
+            switches.append(evidence.switched(runner))
+            wrapper.optimizer.step()
+            runner.iter += 1
+            for scheduler in schedulers:
+                if not scheduler.by_epoch:
+                    scheduler.step()
+        for scheduler in schedulers:
+            if scheduler.by_epoch:
+                scheduler.step()
+    return runner, rates, switches
+
+
+def test_the_lr_of_a_run_falls_where_planned_and_the_evidence_follows():
+    cfg = dict(optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.4)),
+               train_cfg=dict(by_epoch=True, max_epochs=4),
+               param_scheduler=[dict(type='LinearLR', start_factor=0.5, by_epoch=False, end=2)])
+    evidence = StepEvidence(**planned(cfg).evidence)
+    runner, rates, switches = run(cfg['param_scheduler'], evidence, 4, 3)
+    assert rates == pytest.approx([0.2, 0.4, 0.4, *[0.04] * 3, *[0.004] * 3, *[0.0004] * 3])
+    assert [i for i, switch in enumerate(switches) if switch] == [3, 6, 9]
+    finding = evidence.finding(runner)
+    assert finding.live and finding.values['steps'] == 3
+    assert finding.values['factor'] == pytest.approx(0.001)
+
+
+def test_an_lr_that_does_not_fall_is_reported():
+    evidence = StepEvidence([1, 2], True, 0.1, [])
+    runner, *_ = run([], evidence, 1, 2)
+    assert evidence.finding(runner).live is False  # no scheduler: no base LR to compare with
+    evidence = StepEvidence([1, 2], True, 0.1, [])
+    runner, *_ = run([dict(type='ConstantLR', factor=1.0, by_epoch=True)], evidence, 3, 2)
+    finding = evidence.finding(runner)
+    assert finding.live is False and 'off by at most 9.9e+01' in finding.measured
