@@ -31,8 +31,11 @@ COMPONENTS = {
     'SmoothedCrossEntropyLoss': 'tricks_plugin.tricks.label_smoothing.loss',
     'SmoothedFocalLoss': 'tricks_plugin.tricks.label_smoothing.loss',
     'WarmupCosineLR': 'tricks_plugin.tricks.cosine_warmup.scheduler',
+    'BatchRandomShapes': 'tricks_plugin.tricks.random_shapes.batch_augment',
+    'BatchRandomShapesHook': 'tricks_plugin.tricks.random_shapes.hook',
     'BFloat16OptimWrapper': 'tricks_plugin.tricks.amp.wrapper',
     'RunLengthEMAHook': 'tricks_plugin.tricks.ema.hook',
+    'ZeroGammaHook': 'tricks_plugin.tricks.zero_gamma.hook',
     'NoBiasDecayOptimWrapperConstructor': 'tricks_plugin.tricks.no_bias_decay.constructor',
 }
 

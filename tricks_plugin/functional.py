@@ -10,4 +10,6 @@ from .tricks.label_smoothing.functional import *  # noqa: F403
 from .tricks.linear_lr.functional import *  # noqa: F403
 from .tricks.mixup.functional import *  # noqa: F403
 from .tricks.no_bias_decay.functional import *  # noqa: F403
+from .tricks.random_shapes.functional import *  # noqa: F403
 from .tricks.step_decay.functional import *  # noqa: F403
+from .tricks.zero_gamma.functional import *  # noqa: F403

@@ -1,0 +1,194 @@
+"""Real trainings of seconds: shapes as they arrive, resumed, and broken on purpose."""
+
+from __future__ import annotations
+
+import types
+
+import pytest
+
+pytest.importorskip('mmdet')
+
+import torch
+from mmengine.config import Config
+from mmengine.hooks import Hook
+from mmengine.runner import FlexibleRunner, Runner
+
+import tricks_plugin
+from tricks_plugin.tricks.random_shapes import trick as _registered  # noqa: F401
+from tricks_plugin.tricks.random_shapes.batch_augment import BatchRandomShapes
+from tricks_plugin.tricks.random_shapes.evidence import RandomShapesEvidence
+
+
+class Watch(Hook):
+    """Notes the shapes that the backbone gets, and runs the evidence as the run does."""
+
+    priority = 'LOWEST'
+
+    def __init__(self, evidence):
+        self.evidence = evidence
+        self.sides = []
+        self.finding = None
+
+    def before_train(self, runner):
+        backbone = runner.model.backbone
+        backbone.register_forward_pre_hook(lambda _, args: self.sides.append(args[0].shape[-1]))
+        self.evidence.start(runner)
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        self.evidence.before_iter(runner, batch_idx, data_batch)
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        self.evidence.after_iter(runner, batch_idx, data_batch)
+
+    def after_train(self, runner):
+        self.finding = self.evidence.finding(runner)
+        self.evidence.close()
+
+
+def train(cfg, tamper=None, **params):
+    """Trains; ``tamper(runner)`` breaks something after the plan was made. Returns the watch."""
+    torch.set_num_threads(1)
+    cfg, plan = tricks_plugin.apply_tricks(Config(cfg), tricks=dict(random_shapes=params))
+    promise = next(row for row in plan.tricks if row.name == 'random_shapes')
+    assert promise.status == 'applied' and cfg.env_cfg.cudnn_benchmark is False
+    cfg.custom_hooks = [hook for hook in cfg.custom_hooks if 'Evidence' not in hook['type']]
+    cfg.pop('runner_type', None)
+    cfg.experiment_name = f'shapes-{id(cfg)}'
+    runner = (FlexibleRunner if cfg.get('strategy') else Runner).from_cfg(cfg)
+    watch = Watch(RandomShapesEvidence(**promise.evidence))
+    runner.register_hook(watch)
+    if tamper:
+        tamper(runner)
+    runner.train()
+    return watch
+
+
+def test_a_training_has_random_shapes_the_largest_first(train_config):
+    train_config['randomness'] = dict(seed=0)
+    watch = train(train_config, interval=2)
+    assert watch.sides == [128, 128, 64, 64, 128, 128, 96, 96, 64, 64, 128, 128]
+    values = watch.finding.values
+    assert watch.finding.live is True and watch.finding.planned == (
+        '3 sizes, 64 to 128 px, every 2 iterations')
+    assert values['iterations'] == 12 and values['distinct_shapes'] == 3
+    assert values['largest_first'] is True and values['not_multiples'] == 0
+    assert sum(values['shapes'].values()) == 12
+    assert watch.finding.measured == (
+        '3 shapes in 12 iterations, 64x64 to 128x128 (h x w); batches of equal shape arrived in '
+        'up to 3 shapes; largest first')
+
+
+@pytest.mark.parametrize('strategy', [None, dict(type='SingleDeviceStrategy')])
+def test_a_resumed_run_draws_the_shapes_of_the_uninterrupted_one(train_config, strategy):
+    # no seed is configured: the one that the first run drew must come back
+    if strategy:
+        train_config['strategy'] = strategy
+    train_config['default_hooks']['checkpoint'] = dict(type='CheckpointHook', interval=1)
+    whole = train(dict(train_config), interval=3)
+    train_config['resume'] = True
+    train_config['load_from'] = f'{train_config["work_dir"]}/epoch_1.pth'
+    resumed = train(train_config, interval=3)
+    assert len(whole.sides) == 12 and resumed.sides == whole.sides[4:]
+    assert resumed.finding.values['largest_first'] is None
+
+
+def test_an_iteration_based_run_counts_its_iterations(train_config):
+    train_config['train_cfg'] = dict(type='IterBasedTrainLoop', max_iters=5)
+    train_config['train_dataloader']['sampler'] = dict(type='InfiniteSampler')
+    watch = train(train_config, sizes=[64, 128], interval=4)
+    assert watch.sides[:4] == [128] * 4 and len(watch.sides) == 5
+
+
+def augment_of(model):
+    return next(module for module in model.modules() if isinstance(module, BatchRandomShapes))
+
+
+def stuck(model):
+    module = augment_of(model)
+    module.size, module.set_iteration = 96, lambda iteration, seed: None
+
+
+def no_augment(model):
+    model.data_preprocessor.batch_augments = None
+
+
+@pytest.mark.parametrize('tamper, epochs, measured', [
+    (stuck, 3, 'up to 1 shapes'), (no_augment, 1, '4 batches did not pass BatchRandomShapes')])
+def test_a_training_with_a_silently_broken_part_is_seen(train_config, tamper, epochs, measured):
+    train_config['train_cfg']['max_epochs'] = epochs
+    watch = train(train_config, lambda runner: tamper(runner.model), interval=1)
+    assert watch.finding.live is False and measured in watch.finding.measured
+
+
+class Toy(torch.nn.Module):
+    """A model of a batch augment and a backbone, which takes any shape."""
+
+    def __init__(self):
+        super().__init__()
+        self.augment = BatchRandomShapes(base=128, sizes=[64, 96, 128], interval=2)
+        self.backbone = torch.nn.Identity()
+
+    def train_step(self, images):
+        self.backbone(self.augment(images, None)[0])
+
+
+def drive(tamper, iterations, start=0):
+    """The evidence's finding on a toy run whose batches are 128 x 192 and 128 x 128 in turn."""
+    model = Toy()
+    runner = types.SimpleNamespace(model=model, iter=start)
+    evidence = RandomShapesEvidence(sizes=[64, 96, 128], divisor=32, interval=2)
+    if tamper:
+        tamper(model)
+    evidence.start(runner)
+    for runner.iter in range(start, start + iterations):
+        model.augment.set_iteration(runner.iter, 5)
+        evidence.before_iter(runner, 0, None)
+        model.train_step(torch.rand(1, 3, 128, 192 if runner.iter % 2 else 128))
+        evidence.after_iter(runner, 0, None)
+        model.backbone(torch.rand(1, 3, 50, 50))  # validation between iterations is not counted
+    found = evidence.finding(runner)
+    evidence.close()
+    assert not model.backbone._forward_pre_hooks and not model.augment._forward_pre_hooks
+    return found
+
+
+def test_batches_of_unlike_shapes_are_told_apart():
+    found = drive(None, 24)
+    assert found.live is True
+    assert found.values['shapes_of_equal_batches'] == 3 and found.values['redraws'] == 22
+    assert found.values['distinct_shapes'] == 6  # 64, 96, 128 by 96, 160 (144), 192; and squares
+
+
+def never_resizes(model):
+    model.augment.forward = lambda images, samples: (images, samples)
+
+
+def another_divisor(model):
+    model.augment.divisor, model.augment.sizes = 16, [80, 128]
+
+
+def restless(model):
+    model.augment.set_iteration = lambda iteration, seed: setattr(
+        model.augment, 'size', 64 + 32 * (iteration % 3))
+    model.train_step = lambda images: model.backbone(model.augment(images[..., :128], None)[0])
+
+
+def smallest_first(model):
+    model.augment.set_iteration = lambda iteration, seed: setattr(
+        model.augment, 'size', 64 if iteration < 2 else 128)
+
+
+@pytest.mark.parametrize('tamper, measured', [
+    (never_resizes, 'up to 1 shapes'),
+    (another_divisor, 'batches are no multiple of 32'),
+    (restless, '6 changes of shape within an interval'),
+    (smallest_first, '10 batches larger than in the first interval'),
+])
+def test_a_silently_broken_part_is_seen_by_the_evidence(tamper, measured):
+    found = drive(tamper, 12)
+    assert found.live is False and measured in found.measured
+
+
+def test_one_interval_and_no_batch_at_all_leave_the_verdict_open():
+    assert drive(None, 2).live is None and drive(None, 0).live is None
+    assert drive(None, 0).measured == 'no batch seen'

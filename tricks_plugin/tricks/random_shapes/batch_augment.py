@@ -1,0 +1,188 @@
+"""The batch augment that gives a whole batch one random shape."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from mmengine.registry import MODELS
+from mmengine.structures import InstanceData, PixelData
+from torch import Tensor, nn
+
+from .functional import (
+    MIN_SIZE,
+    draw_size,
+    nearest_index,
+    rescale_boxes,
+    resize_images,
+    scaled_length,
+    target_shape,
+    training_sizes,
+)
+
+__all__ = ['BatchRandomShapes']
+
+Shape = tuple[int, int]
+
+
+@MODELS.register_module()
+class BatchRandomShapes(nn.Module):
+    """Resizes each training batch, and all that its data samples hold, to one random shape.
+
+    The shape follows from the seed and the iteration alone, which `BatchRandomShapesHook` hands
+    over (``custom_hooks=[dict(type='tricks_plugin.BatchRandomShapesHook')]``); without the hook
+    the first batch raises. Stands in ``model.data_preprocessor.batch_augments``.
+
+    The ratio of the drawn size to ``base`` is applied to each batch's own padded shape, so a
+    landscape batch stays landscape: see `functional.target_shape` for the rounding. Boxes, masks,
+    maps of pixels (nearest) and ``scale_factor`` take the factors of the canvas, new side through
+    old side, exactly; ``img_shape`` and ``pad_shape`` are rounded. ``ori_shape`` is left alone.
+
+    Args:
+        base: The short side, in px, of what the pipeline delivers: this size leaves batches as
+            they are.
+        sizes: Short sides to draw from, in px. Either this or ``ratio_range``.
+        ratio_range: ``(low, high)`` as shares of ``base``; stands for every multiple in it.
+        divisor: What the sides of every batch become multiples of.
+        interval: Iterations between two draws.
+        seed: Overrides the run's seed.
+
+    Raises:
+        ValueError: If an argument is out of its bounds.
+
+    Source: arXiv 1902.04103 section 3.6; gluon-cv ``RandomTransformDataLoader``, at the authors'
+    interval of 10, draws in each process by itself and transforms the raw images.
+    """
+
+    def __init__(self, base: int, sizes: Sequence[int] | None = None,
+                 ratio_range: Sequence[float] | None = None, divisor: int = 32,
+                 interval: int = 10, seed: int | None = None) -> None:
+        super().__init__()
+        if (sizes is None) == (ratio_range is None):
+            raise ValueError('either sizes or ratio_range must be given, '
+                             f'got {sizes!r} and {ratio_range!r}')
+        for name, value in (('base', base), ('divisor', divisor), ('interval', interval)):
+            if value < 1:
+                raise ValueError(f'{name} must be >= 1, got {value!r}')
+        if ratio_range is not None:
+            sizes = training_sizes(base, ratio_range, divisor)
+        self.sizes = sorted(set(sizes or ()))
+        wrong = [size for size in self.sizes if size % divisor or size < MIN_SIZE]
+        if wrong or not self.sizes:
+            raise ValueError(f'sizes must be multiples of divisor ({divisor}), {MIN_SIZE} or '
+                             f'more, got {wrong or sizes!r}')
+        self.base = base
+        self.divisor = divisor
+        self.interval = interval
+        self.seed = seed
+        self.size: int | None = None
+
+    def set_iteration(self, iteration: int, seed: int) -> None:
+        """Draws the size of an iteration.
+
+        Args:
+            iteration: Counted from 0 over the whole training.
+            seed: The run's seed, equal on all ranks.
+        """
+        seed = seed if self.seed is None else self.seed
+        self.size = draw_size(seed, iteration, self.sizes, self.interval)
+
+    def forward(self, inputs: Tensor, data_samples: list[Any] | None,
+                ) -> tuple[Tensor, list[Any] | None]:
+        """Resizes a batch.
+
+        Args:
+            inputs: ``(n, channels, h, w)``, floating point. Not changed.
+            data_samples: One DetDataSample per image, boxes in px of the padded image. Not
+                changed.
+
+        Returns:
+            The resized images and new data samples; both as they came if the shape stays.
+
+        Raises:
+            RuntimeError: If no hook has said which iteration this is.
+        """
+        if self.size is None:
+            raise RuntimeError('BatchRandomShapes was not told the iteration: add '
+                               "custom_hooks=[dict(type='tricks_plugin.BatchRandomShapesHook')]")
+        old = (int(inputs.shape[-2]), int(inputs.shape[-1]))
+        new = target_shape(old, self.size / self.base, self.divisor)
+        if new == old:
+            return inputs, data_samples
+        inputs = resize_images(inputs, new)
+        if data_samples is not None:
+            data_samples = [_rescale_sample(sample, old, new) for sample in data_samples]
+        return inputs, data_samples
+
+    def extra_repr(self) -> str:
+        """The settings, for the model's printout."""
+        return (f'sizes={self.sizes}, base={self.base}, divisor={self.divisor}, '
+                f'interval={self.interval}')
+
+
+def _rescale_sample(sample: Any, old: Shape, new: Shape) -> Any:
+    """A data sample for the new canvas; what it shares with the given one is not changed."""
+    y_factor, x_factor = new[0] / old[0], new[1] / old[1]
+    fields = {}
+    for name, value in sample.items():
+        if isinstance(value, InstanceData):
+            value = _rescale_instances(value, old, new)
+        elif isinstance(value, PixelData):
+            value = value.new(**{key: _rescale_map(item, old, new)
+                                 for key, item in value.items()})
+        fields[name] = value
+    meta = dict(sample.metainfo_items())
+    for name in ('img_shape', 'pad_shape'):
+        if name in meta:
+            h, w, *rest = meta[name]
+            meta[name] = (scaled_length(h, old[0], new[0]), scaled_length(w, old[1], new[1]),
+                          *rest)
+    meta['batch_input_shape'] = new
+    if 'scale_factor' in meta:
+        factors = (x_factor, y_factor) * 2  # mmdet keeps (w, h), or (w, h, w, h)
+        meta['scale_factor'] = tuple(
+            float(value) * factor
+            for value, factor in zip(meta['scale_factor'], factors, strict=False))
+    if meta.get('homography_matrix') is not None:
+        scaling = np.diag([x_factor, y_factor, 1.0])
+        meta['homography_matrix'] = (scaling @ meta['homography_matrix']).astype(np.float32)
+    return sample.new(metainfo=meta, **fields) if fields else sample.new(metainfo=meta)
+
+
+def _rescale_instances(instances: Any, old: Shape, new: Shape) -> Any:
+    y_factor, x_factor = new[0] / old[0], new[1] / old[1]
+    fields = dict(instances.items())
+    boxes = fields.get('bboxes')
+    if isinstance(boxes, Tensor):
+        fields['bboxes'] = rescale_boxes(boxes, x_factor, y_factor)
+    elif boxes is not None:
+        fields['bboxes'] = boxes.clone()
+        fields['bboxes'].rescale_((x_factor, y_factor))
+    if fields.get('masks') is not None:
+        fields['masks'] = _rescale_masks(fields['masks'], old, new)
+    return instances.new(**fields)
+
+
+def _rescale_masks(masks: Any, old: Shape, new: Shape) -> Any:
+    """BitmapMasks, PolygonMasks or a tensor ``(n, h, w)``, padded to the canvas or not."""
+    if isinstance(masks, Tensor):
+        return _rescale_map(masks, old, new)
+    h, w = (scaled_length(length, before, after)
+            for length, before, after in zip((masks.height, masks.width), old, new, strict=True))
+    if isinstance(masks.masks, np.ndarray):
+        return type(masks)(_rescale_map(masks.masks, old, new), h, w)
+    # Padding polygons changes their canvas alone, whose factors then are the batch's.
+    polygons = masks.pad(old).resize(new)
+    return type(masks)(polygons.masks, h, w)
+
+
+def _rescale_map(values: Any, old: Shape, new: Shape) -> Any:
+    """An array or tensor ``(..., h, w)`` of labels, by nearest neighbours."""
+    is_tensor = isinstance(values, Tensor)
+    rows, columns = (
+        nearest_index(length, before, after, values.device if is_tensor else None)
+        for length, before, after in zip(values.shape[-2:], old, new, strict=True))
+    if is_tensor:
+        return values[..., rows, :][..., columns]
+    return values[..., rows.numpy(), :][..., columns.numpy()]

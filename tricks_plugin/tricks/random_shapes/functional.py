@@ -1,0 +1,167 @@
+"""Random shapes' mathematics: which sizes, which one now, and what becomes of images and boxes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+__all__ = ['MIN_SIZE', 'draw_size', 'nearest_index', 'rescale_boxes', 'resize_images',
+           'scaled_length', 'target_shape', 'training_sizes']
+
+MIN_SIZE = 64  # px; two cells of a stride-32 feature map
+
+
+def training_sizes(base: int, ratio_range: Sequence[float], divisor: int = 32) -> list[int]:
+    """The sizes that a range of ratios stands for: every multiple of the divisor in it.
+
+    Args:
+        base: Short side of the config's own scale, in px.
+        ratio_range: ``(low, high)``, as shares of ``base``; both ends are rounded to the nearest
+            multiple.
+        divisor: What every size is a multiple of.
+
+    Returns:
+        Ascending sizes in px, none below 64. Empty if the range lies below 64.
+
+    Raises:
+        ValueError: If the range is not two numbers with ``0 < low <= high``, or ``base`` or
+            ``divisor`` is not above 0.
+
+    Source: arXiv 1902.04103 section 3.6: 320 to 608 by 32.
+    """
+    if len(ratio_range) != 2 or not 0 < ratio_range[0] <= ratio_range[1]:
+        raise ValueError(f'ratio_range must be (low, high) with 0 < low <= high, '
+                         f'got {ratio_range!r}')
+    if base <= 0 or divisor <= 0:
+        raise ValueError(f'base and divisor must be > 0, got {base!r} and {divisor!r}')
+    low, high = (int(ratio * base / divisor + 0.5) for ratio in ratio_range)
+    return list(range(max(low, -(-MIN_SIZE // divisor)) * divisor, high * divisor + 1, divisor))
+
+
+def draw_size(seed: int, iteration: int, sizes: Sequence[int], interval: int = 10) -> int:
+    """The size of an iteration, from the seed and the iteration alone.
+
+    Processes that call it with the same arguments get the same size, with nothing to exchange,
+    and a resumed run gets what the uninterrupted one would have got. NumPy guarantees that a
+    SeedSequence yields the same numbers in every version and on every platform.
+
+    Args:
+        seed: Any integer, the same in all processes.
+        iteration: Counted from 0 over the whole training.
+        sizes: What to draw from, uniformly.
+        interval: Iterations that share a size.
+
+    Returns:
+        The largest size in the first interval, so that the memory need shows at once; afterwards
+        one of ``sizes``.
+
+    Raises:
+        ValueError: If ``sizes`` is empty, ``interval`` below 1 or ``iteration`` below 0.
+    """
+    if not sizes or interval < 1 or iteration < 0:
+        raise ValueError('sizes must not be empty, interval must be >= 1 and iteration >= 0, got '
+                         f'{sizes!r}, {interval!r} and {iteration!r}')
+    step = iteration // interval
+    if step == 0:
+        return max(sizes)
+    number = np.random.SeedSequence((seed % 2**64, step)).generate_state(1, np.uint64)[0]
+    return sizes[int(number) % len(sizes)]
+
+
+def target_shape(shape: Sequence[int], ratio: float, divisor: int = 32) -> tuple[int, int]:
+    """The shape nearest to a share of another whose sides are multiples of the divisor.
+
+    The short side goes to the multiple nearest to ``ratio * side``; the long side to the multiple
+    nearest to what keeps the aspect with that short side. So the aspect is off by half a divisor
+    in the long side at most. Halves are rounded up.
+
+    Args:
+        shape: ``(h, w)`` in px.
+        ratio: Share of it. 1 gives the shape itself if its sides are multiples.
+        divisor: What both sides become multiples of.
+
+    Returns:
+        ``(h, w)``, each at least the divisor.
+    """
+    short, long = min(shape), max(shape)
+    new_short = max(int(ratio * short / divisor + 0.5), 1) * divisor
+    new_long = max((2 * long * new_short + divisor * short) // (2 * divisor * short), 1) * divisor
+    return (new_short, new_long) if shape[0] <= shape[1] else (new_long, new_short)
+
+
+def scaled_length(length: int, old: int, new: int) -> int:
+    """A length after a side of ``old`` px has become one of ``new`` px, rounded half up.
+
+    Monotonic, and ``old`` becomes ``new``: what lay inside the side still does.
+    """
+    return (2 * length * new + old) // (2 * old)
+
+
+def nearest_index(length: int, old: int, new: int, device: Any = None) -> Tensor:
+    """For each pixel of a scaled map the source pixel below its centre, without interpolation.
+
+    Args:
+        length: Pixels of the map along the side before; at most ``old`` where it is padded to it.
+        old: The canvas's side before.
+        new: The canvas's side after.
+        device: Where the result lies.
+
+    Returns:
+        int64 of shape ``(scaled_length(length, old, new),)``, each in [0, length).
+    """
+    centres = 2 * torch.arange(scaled_length(length, old, new), device=device) + 1
+    index = torch.div(centres * old, 2 * new, rounding_mode='floor')
+    return index.clamp_(max=max(length - 1, 0))
+
+
+def resize_images(images: Tensor, shape: Sequence[int]) -> Tensor:
+    """Resizes a batch bilinearly, antialiased where it shrinks.
+
+    Args:
+        images: ``(n, channels, h, w)``, floating point. Not changed.
+        shape: ``(h, w)`` after.
+
+    Returns:
+        The batch in its dtype; the very same tensor if it has the shape already.
+
+    Raises:
+        TypeError: If the images are not floating point.
+    """
+    if not images.is_floating_point():
+        raise TypeError(f'images must be floating point, got {images.dtype}')
+    old, new = tuple(images.shape[-2:]), tuple(shape)
+    if old == new:
+        return images
+    shrinks = new[0] < old[0] or new[1] < old[1]
+    exact = images if images.dtype in (torch.float32, torch.float64) else images.float()
+    return F.interpolate(exact, size=new, mode='bilinear', align_corners=False,
+                         antialias=shrinks).to(images.dtype)
+
+
+def rescale_boxes(boxes: Tensor, x_factor: float, y_factor: float) -> Tensor:
+    """Boxes of an image whose width and height are multiplied.
+
+    Args:
+        boxes: ``(..., 4)`` as x1, y1, x2, y2. Not changed. An empty tensor is returned as it is.
+        x_factor: New width through old width.
+        y_factor: New height through old height.
+
+    Returns:
+        New boxes of the same shape and dtype.
+
+    Raises:
+        ValueError: If the last dimension is not 4.
+    """
+    if not boxes.numel():
+        return boxes
+    if boxes.shape[-1] != 4:
+        raise ValueError(f'boxes must have 4 numbers each, got shape {tuple(boxes.shape)}')
+    boxes = boxes.clone()
+    boxes[..., 0::2] *= x_factor
+    boxes[..., 1::2] *= y_factor
+    return boxes

@@ -1,0 +1,65 @@
+"""The hook that tells `BatchRandomShapes` the seed and the iteration."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mmengine.dist import get_rank
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+from .batch_augment import BatchRandomShapes
+
+__all__ = ['BatchRandomShapesHook', 'shapes_seed']
+
+_KEY = 'random_shapes_seed'
+
+
+def shapes_seed(runner: Any) -> int:
+    """The seed of a run's shapes: equal on all ranks, and the same after a resume.
+
+    It is the runner's seed, which mmengine makes equal on all ranks; under
+    ``randomness.diff_rank_seed`` mmengine has added the rank, which is taken off. It travels in the
+    checkpoint's message hub, as the FlexibleRunner does not restore a seed that was drawn.
+    """
+    saved = runner.message_hub.get_info(_KEY) if runner.iter > 0 else None
+    if saved is not None:
+        return int(saved)
+    seed = int(runner.seed)
+    if (runner.cfg.get('randomness') or {}).get('diff_rank_seed'):
+        seed -= get_rank()
+    return seed
+
+
+@HOOKS.register_module()
+class BatchRandomShapesHook(Hook):
+    """Has every `BatchRandomShapes` of the model draw the size of the coming iteration.
+
+    A hook, and not mmengine's message hub: the hub has no iteration where
+    ``default_hooks.runtime_info`` is None, and a component that reads it fails late and far away.
+    """
+
+    def __init__(self) -> None:
+        self.seed = 0
+        self._augments: list[BatchRandomShapes] = []
+
+    def before_train(self, runner: Any) -> None:
+        """Finds the batch augments and the seed, after a checkpoint has been loaded."""
+        self._augments = [module for module in runner.model.modules()
+                          if isinstance(module, BatchRandomShapes)]
+        self.seed = shapes_seed(runner)
+        runner.message_hub.update_info(_KEY, self.seed)
+        if not self._augments:
+            runner.logger.warning('BatchRandomShapesHook found no BatchRandomShapes in the model '
+                                  f'({type(runner.model).__name__}): no shape is drawn')
+        for augment in self._augments:
+            runner.logger.info(f'Random shapes: {augment.extra_repr()}, seed {self.seed}')
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Has the size of this iteration drawn."""
+        for augment in self._augments:
+            augment.set_iteration(runner.iter, self.seed)
+
+    def after_train(self, runner: Any) -> None:
+        """Lets go of the model."""
+        self._augments = []

@@ -1,0 +1,240 @@
+"""The config edit that gives each training batch one random shape."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import Any
+
+from ... import config_edit
+from ...config_edit import find, is_a, type_name
+from ...errors import TrickError
+from ..base import TRICKS, Params, Trick, Verdict, bounded
+from .functional import MIN_SIZE, training_sizes
+from .scales import Canvas, anchor_obstacle, chains, find_canvas, replace_resize
+
+__all__ = ['RandomShapes', 'RandomShapesParams']
+
+_PAPER = (320, 608)  # px, for a detector of 416 and for one of 608
+_OLD = 'BatchSyncRandomResize'
+_QUERY_BASED = ('DetectionTransformer', 'MaskFormer')
+
+
+@dataclasses.dataclass(frozen=True)
+class RandomShapesParams(Params):
+    """Parameters of `random_shapes`."""
+
+    ratio_range: tuple[float, ...] | None = bounded(
+        None, "(low, high), as shares of the short side of the config's own scale")
+    sizes: tuple[int, ...] | None = bounded(
+        None, 'the short sides to draw from, in px, instead of a range')
+    divisor: int = bounded(32, 'what the sides of every batch are multiples of', ge=1)
+    interval: int = bounded(10, 'iterations between two draws', ge=1)
+    two_stage: bool = bounded(False, 'also for two-stage and query-based detectors')
+    replace: bool = bounded(False, "take out mmdet's BatchSyncRandomResize and put this one in")
+
+    def check(self, path: str) -> None:
+        """Refuses what no config could use."""
+        if self.ratio_range is not None and self.sizes is not None:
+            raise TrickError(f'{path}: give ratio_range or sizes, not both, got '
+                             f'{self.ratio_range!r} and {self.sizes!r}')
+        if self.ratio_range is not None:
+            low, high = self.ratio_range if len(self.ratio_range) == 2 else (0, 0)
+            if not 0 < low < high < math.inf:
+                raise TrickError(f'{path}.ratio_range must be (low, high) with 0 < low < high, '
+                                 f'got {self.ratio_range!r}')
+        if self.sizes is not None:
+            self._check_sizes(self.sizes, self.divisor, path)
+
+    @staticmethod
+    def _check_sizes(sizes: tuple[int, ...], divisor: int, path: str, why: str = '') -> None:
+        small = [size for size in sizes if size < MIN_SIZE]
+        uneven = [size for size in sizes if size % divisor]
+        if small:
+            raise TrickError(f'{path}.sizes must be {MIN_SIZE} px or more, got {small[0]}')
+        if uneven:
+            raise TrickError(f'{path}.sizes must be multiples of {divisor}{why}, got {uneven[0]}')
+        if len(set(sizes)) < 2:
+            raise TrickError(f'{path}.sizes must hold two sizes or more, got {sizes!r}')
+
+
+@TRICKS.register
+class RandomShapes(Trick):
+    """Puts `BatchRandomShapes` into the data preprocessor, and the hook that drives it."""
+
+    name = 'random_shapes'
+    title = 'One random shape per batch, the same on all ranks, the largest first'
+    paper = 'arXiv 1902.04103 section 3.6'
+    order = 70
+    Params = RandomShapesParams
+    evidence = 'tricks_plugin.tricks.random_shapes.evidence:RandomShapesEvidence'
+
+    def apply(self, cfg: dict[str, Any]) -> Verdict:
+        """Edits the data preprocessor, the hooks and, where needed, the pipelines' resize."""
+        model = cfg.get('model')
+        scope = config_edit.default_scope(cfg)
+        if not isinstance(model, dict):
+            return Verdict.not_applicable('the config has no model')
+        for path, _ in find(model, 'BatchRandomShapes', path='model', scope=scope):
+            return Verdict.present(f'{path} is BatchRandomShapes')
+        old = next(find(model, _OLD, path='model', scope=scope), None)
+        if old and not self.params.replace:
+            return Verdict.present(
+                f'{old[0]} is {_OLD}, which rounds the aspect down and stops all ranks at each '
+                'draw; random_shapes.replace=True would put this trick in its place')
+        reason = self._obstacle(model, scope)
+        if reason:
+            return Verdict.not_applicable(reason)
+        pipelines = config_edit.train_pipelines(cfg)
+        if not pipelines:
+            return Verdict.not_applicable('the config has no training pipeline')
+        canvases = [find_canvas(chain) for chain in chains(cfg, pipelines, scope)]
+        known = [canvas for canvas in canvases if canvas]
+        if not known:
+            return Verdict.not_applicable('no step of the training pipeline says at which scale '
+                                          'it trains')
+        shorts = sorted({canvas.short for canvas in known})
+        if len(shorts) > 1 or len(known) < len(canvases):
+            return Verdict.not_applicable(
+                'the training pipelines do not all deliver one scale (short sides of '
+                f'{", ".join(map(str, shorts))} px)')
+        return self._edit(cfg, known, old[1] if old else None, scope)
+
+    def _obstacle(self, model: dict[str, Any], scope: str) -> str:
+        """Why the batches of this model cannot have random shapes, or an empty string."""
+        preprocessor = model.get('data_preprocessor')
+        if not isinstance(preprocessor, dict):
+            return 'the model has no data_preprocessor, which would resize its batches'
+        if not is_a(preprocessor, 'DetDataPreprocessor', scope=scope):
+            return (f'model.data_preprocessor is {type_name(preprocessor) or "of no type"}, which '
+                    'is no DetDataPreprocessor with batch augments')
+        if is_a(preprocessor, 'TrackDataPreprocessor', scope=scope):
+            return (f'model.data_preprocessor is {type_name(preprocessor)}, whose batches are '
+                    'clips of videos')
+        augments = preprocessor.get('batch_augments')
+        if augments is not None and not isinstance(augments, (list, tuple)):
+            return 'model.data_preprocessor.batch_augments is no list'
+        for path, _ in find(preprocessor, 'BatchResize', path='model.data_preprocessor',
+                            scope=scope):
+            return f'{path} is BatchResize, which brings every batch to one size'
+        if not self.params.two_stage:
+            advice = 'random_shapes.two_stage=True would apply it'
+            if 'roi_head' in model or is_a(model, 'TwoStageDetector', scope=scope):
+                return f'two-stage detectors train at varying shapes already; {advice}'
+            if is_a(model, *_QUERY_BASED, scope=scope):
+                return (f'{type_name(model)} is query-based, and such detectors train at varying '
+                        f'shapes already; {advice}')
+        return anchor_obstacle(model)
+
+    def _edit(self, cfg: dict[str, Any], canvases: list[Canvas], old: dict[str, Any] | None,
+              scope: str) -> Verdict:
+        pad = cfg['model']['data_preprocessor'].get('pad_size_divisor')
+        divisor = math.lcm(self.params.divisor, pad if isinstance(pad, int) and pad > 0 else 1)
+        own = canvases[0].short
+        sizes = self._sizes(own, divisor, old, _editable(canvases))
+        if len(sizes) < 2:
+            return Verdict.not_applicable(
+                f'the config trains at {own} px, which leaves fewer than two sizes of {MIN_SIZE} '
+                f'px or more that are multiples of {divisor}')
+        words = [f'{len(sizes)} sizes of {sizes[0]} to {sizes[-1]} px (short side), the largest '
+                 'first']
+        base = -(-own // divisor) * divisor
+        if sizes[-1] > base:
+            words.append(f'it has {(sizes[-1] / own) ** 2:.1f} times the pixels of the '
+                         f"config's own {own}, and takes the memory for it")
+        words += _raise_scale(canvases, sizes[-1] if sizes[-1] > base else own, scope)
+        if _editable(canvases):
+            base = max(base, sizes[-1])
+        words += self._install(cfg, sizes, base, divisor, scope)
+        return Verdict.applied('; '.join(words), sizes=sizes, divisor=divisor,
+                               interval=self.params.interval)
+
+    def _sizes(self, own: int, divisor: int, old: dict[str, Any] | None,
+               editable: bool) -> list[int]:
+        """The short sides to draw from, ascending."""
+        params, path = self.params, f'tricks.{self.name}'
+        if params.sizes is not None:
+            why = '' if divisor == params.divisor else \
+                " (the divisor and the config's pad_size_divisor)"
+            params._check_sizes(params.sizes, divisor, path, why)
+            return sorted(set(params.sizes))
+        if params.ratio_range is not None:
+            low, high = params.ratio_range
+            sizes = training_sizes(own, (low, high), divisor)
+            if low * own < MIN_SIZE or len(sizes) < 2:
+                raise TrickError(
+                    f'{path}.ratio_range must span two multiples of {divisor} of {MIN_SIZE} px or '
+                    f'more, got {params.ratio_range!r} of {own} px')
+            return sizes
+        given = old.get('random_size_range') if old else None
+        if isinstance(given, (list, tuple)) and len(given) == 2 and 0 < given[0] <= given[1]:
+            low, high = given
+        elif own == 416 and editable:
+            low, high = _PAPER
+        else:
+            low, high = own * _PAPER[0] / _PAPER[1], own
+        return training_sizes(own, (low / own, high / own), divisor)
+
+    def _install(self, cfg: dict[str, Any], sizes: list[int], base: int, divisor: int,
+                 scope: str) -> list[str]:
+        """Adds the batch augment and its hook; returns what else was changed."""
+        preprocessor = cfg['model']['data_preprocessor']
+        kept = [item for item in preprocessor.get('batch_augments') or []
+                if not is_a(item, _OLD, scope=scope)]
+        preprocessor['batch_augments'] = [*kept, dict(
+            type='tricks_plugin.BatchRandomShapes', base=base, sizes=sizes, divisor=divisor,
+            interval=self.params.interval)]
+        hooks = cfg.get('custom_hooks') or []
+        hooks = list(hooks) if isinstance(hooks, (list, tuple)) else [hooks]
+        cfg['custom_hooks'] = [*hooks, dict(type='tricks_plugin.BatchRandomShapesHook')]
+        env = cfg.get('env_cfg')
+        if isinstance(env, dict) and env.get('cudnn_benchmark'):
+            env['cudnn_benchmark'] = False
+            return ['cudnn_benchmark is off, as it would search anew for every shape']
+        return []
+
+    def timm_args(self, args: dict[str, Any]) -> dict[str, Any] | None:
+        """Timm's scheduled resolutions: drawn for each batch, in no order, at one batch size.
+
+        None where neither ``sizes`` nor the script's ``img_size`` or ``input_size`` is given.
+        """
+        if args.get('train_img_sizes'):
+            return {}
+        sizes = list(self.params.sizes or ())
+        shape = args.get('input_size') or [args.get('img_size')]
+        if not sizes and isinstance(shape[-1], int) and shape[-1] > 0:
+            own = shape[-1]
+            low, high = self.params.ratio_range or (_PAPER[0] / _PAPER[1], 1.0)
+            sizes = training_sizes(own, (low, high), self.params.divisor)
+        return {'train_img_sizes': sizes} if len(sizes) > 1 else None
+
+
+def _editable(canvases: list[Canvas]) -> bool:
+    """Whether resize steps alone decide about the scale, everywhere."""
+    return all(canvas.step is not None for canvas in canvases)
+
+
+def _raise_scale(canvases: list[Canvas], short: int, scope: str) -> list[str]:
+    """Has the pipelines deliver their largest scale, or a larger one; says what was changed.
+
+    Args:
+        canvases: Of equal short sides.
+        short: The short side wanted, in px; not below the present one.
+        scope: The registry scope of unscoped names.
+    """
+    words = []
+    raised = short > canvases[0].short
+    if raised and _editable(canvases):
+        words.append("the pipeline's resize is raised to it")
+    elif raised:
+        reason = next(canvas.reason for canvas in canvases if canvas.step is None)
+        words.append(f'batches are enlarged by interpolation, as {reason} decides about the '
+                     "pipeline's scale")
+    if any(canvas.varies for canvas in canvases):
+        words.append('the random resize of each image gives way to its largest scale')
+    factor = short / canvases[0].short if _editable(canvases) else 1.0
+    for canvas in canvases:
+        if canvas.varies or (canvas.step is not None and factor > 1.0):
+            width, height = canvas.size
+            replace_resize(canvas, (round(width * factor), round(height * factor)), scope)
+    return words
