@@ -1,0 +1,45 @@
+"""Weighting the losses of RTMDet's instance segmentation heads; its other heads are ATSS's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from .atss import ATSSAdapter
+
+__all__ = ['RTMDetInsAdapter']
+
+
+class RTMDetInsAdapter(ATSSAdapter):
+    """Multiplies each positive's mask loss too, to which the head gives no weight."""
+
+    @classmethod
+    def supports(cls, head: torch.nn.Module) -> bool:
+        """Whether the head trains, with a mask loss of one element per mask."""
+        names = {kind.__name__ for kind in type(getattr(head, 'loss_mask', None)).__mro__}
+        return super().supports(head) and 'DiceLoss' in names
+
+    def attach(self, head: Any) -> None:
+        """Wraps and hooks the masks' loss too."""
+        super().attach(head)
+        self.wrap(head, 'loss_mask_by_feat', self._masks)
+        self.before_loss(head.loss_mask, self._weigh_masks)
+
+    def _reset(self) -> None:
+        super()._reset()
+        self._mask_factors: torch.Tensor | None = None
+
+    def _masks(self, call: Any, mask_feats: Any, flatten_kernels: Any, sampling_results_list: Any,
+               batch_gt_instances: Any) -> Any:
+        """The mask loss of the positives of all images, in order."""
+        self._mask_factors = torch.cat([
+            self.weights_of(item)[sampled.pos_assigned_gt_inds.long()]
+            for sampled, item in zip(sampling_results_list, batch_gt_instances, strict=True)])
+        return call(mask_feats, flatten_kernels, sampling_results_list, batch_gt_instances)
+
+    def _weigh_masks(self, module: torch.nn.Module, args: tuple[Any, ...],
+                     kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        if self._mask_factors is None:
+            return None
+        return args[:2], {**kwargs, 'weight': self._mask_factors}
