@@ -53,11 +53,15 @@ def _ellipses(boxes, shape):
     return np.array(masks, np.uint8).reshape(-1, *shape)
 
 
-def samples(weights=None, shape=SHAPE, **kwargs):
-    """The same as data samples with the metainfo that heads read."""
+def samples(weights=None, shape=SHAPE, extras=None, **kwargs):
+    """The same as data samples with the metainfo that heads read.
+
+    Args:
+        extras: Called for each sample, gives further fields, as ``dict(gt_sem_seg=...)``.
+    """
     meta = dict(img_shape=shape, batch_input_shape=shape, pad_shape=shape, ori_shape=shape,
                 scale_factor=(1.0, 1.0))
-    return [DetDataSample(gt_instances=item, metainfo=meta)
+    return [DetDataSample(gt_instances=item, metainfo=meta, **(extras() if extras else {}))
             for item in instances(weights, shape=shape, **kwargs)]
 
 
@@ -154,17 +158,20 @@ def finite_differences(compute, tensor, gradient, places, step=1e-3, rel=2e-2, a
         assert float(gradient[place]) == pytest.approx(slope, rel=rel, abs=absolute), place
 
 
-def training_step(cfg, heads, weights=WEIGHTS, seed=3, shape=SHAPE, **kwargs):
+def training_step(cfg, heads, weights=WEIGHTS, seed=3, shape=SHAPE, init=False, **kwargs):
     """One step of SGD of a real detector on weighted samples, through its ``loss``.
 
     Args:
         cfg: The detector's model section.
         heads: Names that the hook must report as weighted, as ``bbox_head (FCOSHead)``.
+        init: Whether to call ``init_weights``, which some models need to work at all.
 
     Returns:
         The detector, after the step.
     """
     model = build(cfg, seed)
+    if init:
+        model.init_weights()
     model.train()
     torch.manual_seed(seed)
     data = dict(inputs=[torch.randint(0, 256, (3, *shape), dtype=torch.uint8) for _ in range(2)],

@@ -139,6 +139,19 @@ class Wrapped:
         else:
             self._owner.__dict__[self._name] = self._before
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Without a method of the owner's class: pickle would look it up on the owner, as self."""
+        return {name: value for name, value in self.__dict__.items()
+                if name != 'call' or self._before is not None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if 'call' not in state:
+            kind = type(self._owner)
+            method = next(vars(base)[self._name] for base in kind.__mro__
+                          if self._name in vars(base))
+            self.call = method.__get__(self._owner, kind)
+
 
 def times(weight: torch.Tensor | None, factor: torch.Tensor,
           like: torch.Tensor | None = None) -> torch.Tensor:

@@ -90,4 +90,4 @@ class MixUpWeightingHook(Hook):
 
 
 def _has_losses(module: torch.nn.Module) -> bool:
-    return any(name.startswith('loss') for name, _ in module.named_children())
+    return any(name.startswith(('loss', 'criterion')) for name, _ in module.named_children())
