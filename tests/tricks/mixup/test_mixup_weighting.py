@@ -254,7 +254,9 @@ def test_heads_that_are_not_weighted_are_named(yolov3, caplog):
     register_all_modules(init_default_scope=True)
     model = torch.nn.ModuleDict(dict(
         module=torch.nn.ModuleDict(dict(
-            bbox_head=MODELS.build(dict(type='FCOSHead', num_classes=2, in_channels=8)))),
+            bbox_head=MODELS.build(dict(
+                type='FCOSHead', num_classes=2, in_channels=8,  # with a loss that ignores weights
+                loss_cls=dict(type='EQLV2Loss', use_sigmoid=True, num_classes=2))))),
         other=MODELS.build({**yolov3['bbox_head'], 'train_cfg': None})))
     with caplog.at_level(logging.INFO):
         hook = installed(model)
