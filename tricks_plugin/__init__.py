@@ -31,11 +31,14 @@ COMPONENTS = {
     'SmoothedCrossEntropyLoss': 'tricks_plugin.tricks.label_smoothing.loss',
     'SmoothedFocalLoss': 'tricks_plugin.tricks.label_smoothing.loss',
     'WarmupCosineLR': 'tricks_plugin.tricks.cosine_warmup.scheduler',
+    'SyncBatchNormHook': 'tricks_plugin.tricks.sync_bn.hook',
     'BatchRandomShapes': 'tricks_plugin.tricks.random_shapes.batch_augment',
     'BatchRandomShapesHook': 'tricks_plugin.tricks.random_shapes.hook',
     'BFloat16OptimWrapper': 'tricks_plugin.tricks.amp.wrapper',
     'RunLengthEMAHook': 'tricks_plugin.tricks.ema.hook',
     'ZeroGammaHook': 'tricks_plugin.tricks.zero_gamma.hook',
+    'ResNetDPretrainedInit': 'tricks_plugin.tricks.resnet_d.initializer',
+    'RuntimeOptionsHook': 'tricks_plugin.tricks.runtime.hook',
     'NoBiasDecayOptimWrapperConstructor': 'tricks_plugin.tricks.no_bias_decay.constructor',
 }
 

@@ -1,0 +1,198 @@
+"""The config edit that synchronizes the BatchNorm layers that train."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+from collections.abc import Iterator
+from typing import Any
+
+from ...config_edit import default_scope, is_a, lookup_class, type_name
+from ..base import TRICKS, Trick, Verdict
+
+__all__ = ['SyncBn']
+
+_PLAIN = ('BN', 'BN1d', 'BN2d', 'BN3d', 'BatchNorm1d', 'BatchNorm2d', 'BatchNorm3d')
+_SYNCED = ('SyncBN', 'MMSyncBN', 'NaiveSyncBN', 'SyncBatchNorm', 'CrossRankBatchNorm')
+# Parts of mmdet with BN layers that no norm_cfg of theirs tells of.
+_OWN_BN = ('CTResNetNeck', 'DilatedEncoder', 'CornerHead', 'CLRHead')
+# What is not built into the model, or not as a module of its own.
+_SKIPPED = ('data_preprocessor', 'init_cfg', 'train_cfg', 'test_cfg')
+_HOOK = 'SyncBatchNormHook'
+
+
+@dataclasses.dataclass(frozen=True)
+class _Norm:
+    """A place in the model's config that brings BN layers.
+
+    Attributes:
+        owner: The part that has them, such as ``model.backbone``.
+        path: The setting that names them.
+        synced: Whether they are synchronized ones.
+        freezers: Settings that keep them in eval mode, each with the value that would not.
+    """
+
+    owner: str
+    path: str
+    synced: bool
+    freezers: tuple[tuple[str, Any, Any], ...]
+
+
+@TRICKS.register
+class SyncBn(Trick):
+    """Adds the hook, where a BN layer trains and none of another kind synchronizes it."""
+
+    name = 'sync_bn'
+    title = 'Batch normalization over the batch of all processes'
+    paper = 'BoF (arXiv 1902.04103) section 3.5'
+    order = 60
+    evidence = 'tricks_plugin.tricks.sync_bn.evidence:SyncBnEvidence'
+
+    def apply(self, cfg: dict[str, Any]) -> Verdict:
+        """Reads off the config which BN layers would train; builds no model."""
+        model, scope = cfg.get('model'), default_scope(cfg)
+        if not isinstance(model, dict):
+            return Verdict.not_applicable('the config has no model')
+        if not isinstance(cfg.get('train_cfg'), dict):
+            return Verdict.not_applicable('the config does not train')
+        hooks = cfg.get('custom_hooks') or []
+        hooks = list(hooks) if isinstance(hooks, (list, tuple)) else [hooks]
+        reason = _synchronized_by(cfg, model, hooks, scope)
+        if reason:
+            return Verdict.present(reason)
+        norms = list(_norms(model, 'model', scope, ()))
+        training = [norm for norm in norms if not norm.freezers]
+        plain = [norm for norm in training if not norm.synced]
+        if plain:
+            cfg['custom_hooks'] = [*hooks, dict(type=f'tricks_plugin.{_HOOK}')]
+            return Verdict.applied(_applied_reason(plain, norms))
+        if training:
+            return Verdict.present(f'{training[0].path} is a synchronized BN already')
+        if norms:
+            return Verdict.not_applicable(_frozen_reason(norms))
+        return Verdict.not_applicable(_absent_reason(model, scope))
+
+    def timm_args(self, args: dict[str, Any]) -> dict[str, Any] | None:
+        """Timm's own switch, which does nothing in a single process."""
+        return {'sync_bn': True}
+
+
+def _synchronized_by(
+    cfg: dict[str, Any], model: dict[str, Any], hooks: list[Any], scope: str,
+) -> str:
+    """What synchronizes every BN layer of the config already, or an empty string."""
+    for index, hook in enumerate(hooks):
+        if isinstance(hook, dict) and is_a(hook, _HOOK, scope=scope):
+            return f'custom_hooks[{index}] is {type_name(hook)}'
+    if isinstance(cfg.get('sync_bn'), str):
+        return f"mmengine's own sync_bn={cfg['sync_bn']!r} converts every BN layer"
+    if is_a(model, 'RTMDet', scope=scope) and _setting(model, 'use_syncbn', scope) is True:
+        return 'model.use_syncbn=True converts every BN layer'
+    return ''
+
+
+def _norms(
+    node: Any, path: str, scope: str, freezers: tuple[tuple[str, Any, Any], ...],
+) -> Iterator[_Norm]:
+    """Every place at or below a node that brings BN layers, defaults of classes included."""
+    if isinstance(node, (list, tuple)):
+        for index, item in enumerate(node):
+            yield from _norms(item, f'{path}[{index}]', scope, freezers)
+    if not isinstance(node, dict):
+        return
+    kind = type_name(node)
+    if kind in _PLAIN + _SYNCED:
+        yield _Norm(path.rpartition('.')[0], path, kind in _SYNCED, freezers)
+        return
+    freezers = freezers + _freezers(node, path, scope)
+    if 'norm_cfg' not in node:
+        yield from _norms(_setting(node, 'norm_cfg', scope), f'{path}.norm_cfg', scope, freezers)
+    if is_a(node, *_OWN_BN, scope=scope):
+        yield _Norm(path, path, False, freezers)
+    for key, item in node.items():
+        # Teachers of LAD and of knowledge distillation are no modules of the model, and frozen.
+        if key not in _SKIPPED and not str(key).startswith('teacher'):
+            yield from _norms(item, f'{path}.{key}', scope, freezers)
+
+
+def _freezers(
+    node: dict[str, Any], path: str, scope: str,
+) -> tuple[tuple[str, Any, Any], ...]:
+    """The settings of a part that keep all its BN layers in eval mode."""
+    found: list[tuple[str, Any, Any]] = []
+    if _setting(node, 'norm_eval', scope) is True:
+        found.append((f'{path}.norm_eval', True, False))
+    frozen = _setting(node, 'frozen_stages', scope)
+    if isinstance(frozen, int) and is_a(node, 'ResNet', scope=scope):
+        stages = _setting(node, 'num_stages', scope)
+        if frozen >= (stages if isinstance(stages, int) else 4):
+            found.append((f'{path}.frozen_stages', frozen, -1))
+    return tuple(found)
+
+
+def _setting(node: dict[str, Any], name: str, scope: str) -> Any:
+    """A part's setting, by its class's default where the config has none; None if unknown."""
+    if name in node:
+        return node[name]
+    kind = node.get('type')
+    found = lookup_class(kind, scope) if isinstance(kind, str) else None
+    return None if found is None else _default(found, name)
+
+
+@functools.lru_cache(maxsize=4096)
+def _default(cls: Any, name: str) -> Any:
+    """The default of a class's argument, through base classes where it takes ``**kwargs``."""
+    for base in inspect.getmro(cls) if inspect.isclass(cls) else ():
+        if '__init__' not in vars(base):
+            continue
+        try:
+            parameters = inspect.signature(vars(base)['__init__']).parameters
+        except (TypeError, ValueError):
+            return None
+        if name in parameters:
+            default = parameters[name].default
+            return None if default is inspect.Parameter.empty else default
+        if all(item.kind is not item.VAR_KEYWORD for item in parameters.values()):
+            return None
+    return None
+
+
+def _accepts(node: dict[str, Any], name: str, scope: str) -> bool:
+    """Whether the class of a part takes the argument by name."""
+    kind = node.get('type')
+    found = lookup_class(kind, scope) if isinstance(kind, str) else None
+    try:
+        return inspect.isclass(found) and name in inspect.signature(found).parameters
+    except (TypeError, ValueError):
+        return False
+
+
+def _applied_reason(plain: list[_Norm], norms: list[_Norm]) -> str:
+    owners = list(dict.fromkeys(norm.owner for norm in plain))
+    more = f' and {len(owners) - 3} more' if owners[3:] else ''
+    reason = f'BN trains in {", ".join(owners[:3])}{more}'
+    frozen = next((norm for norm in norms if norm.freezers), None)
+    if frozen is not None:
+        path, value, _ = frozen.freezers[0]
+        reason += f'; {path}={value} keeps its layers frozen, and they are left alone'
+    return reason
+
+
+def _frozen_reason(norms: list[_Norm]) -> str:
+    """Names the one place to change: the one with the fewest settings in the way."""
+    freezers = min((norm.freezers for norm in norms), key=len)
+    now = ' and '.join(f'{path}={value}' for path, value, _ in freezers)
+    then = ' and '.join(f'{path}={value}' for path, _, value in freezers)
+    verb = 'keeps' if len(freezers) == 1 else 'keep'
+    return f'{now} {verb} every BN layer in eval mode; with {then} BN would train'
+
+
+def _absent_reason(model: dict[str, Any], scope: str) -> str:
+    necks = model.get('neck')
+    for index, neck in enumerate(necks if isinstance(necks, list) else [necks]):
+        if isinstance(neck, dict) and _setting(neck, 'norm_cfg', scope) is None \
+                and _accepts(neck, 'norm_cfg', scope):
+            place = f'model.neck[{index}]' if isinstance(necks, list) else 'model.neck'
+            return f"the model has no BN layer; {place}.norm_cfg=dict(type='BN') would add some"
+    return 'the model has no BN layer'
