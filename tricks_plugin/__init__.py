@@ -26,7 +26,7 @@ COMPONENTS = {
     'TrickEvidenceHook': 'tricks_plugin.evidence_hook',
     'GeometryPreservingMixUp': 'tricks_plugin.tricks.mixup.transform',
     'PackWeightedDetInputs': 'tricks_plugin.tricks.mixup.packing',
-    'MixUpWeightingHook': 'tricks_plugin.tricks.mixup.weighting',
+    'MixUpWeightingHook': 'tricks_plugin.tricks.mixup.weighting.hook',
     'MixUpOffHook': 'tricks_plugin.tricks.mixup.hook',
     'SmoothedCrossEntropyLoss': 'tricks_plugin.tricks.label_smoothing.loss',
     'SmoothedFocalLoss': 'tricks_plugin.tricks.label_smoothing.loss',

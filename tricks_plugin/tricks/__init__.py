@@ -1,7 +1,7 @@
 """One room per trick. Importing this package registers every trick, and needs no mmengine."""
 
-from .base import TRICKS, Params, Trick, Verdict, bounded
 from .amp import trick as _amp
+from .base import TRICKS, Params, Trick, Verdict, bounded
 from .cosine_warmup import trick as _cosine_warmup
 from .ema import trick as _ema
 from .label_smoothing import trick as _label_smoothing

@@ -16,6 +16,7 @@ from tricks_plugin.tricks.mixup.functional import (
     contiguous_image,
     draw_lam,
     element_weights,
+    planar_image,
 )
 
 sides = st.integers(1, 9)
@@ -103,6 +104,25 @@ def test_without_opencv_the_blend_is_the_same(monkeypatch):
     assert np.abs(without - exact(*pair, 0.37, 12.0)).max() <= 0.5 + 1e-4
 
 
+@settings(max_examples=20, deadline=None)
+@given(shares)
+def test_equal_images_stay_as_they_are(lam):
+    every_level = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    assert np.array_equal(blend(every_level, every_level, lam), every_level)
+    floats = every_level.astype(np.float32)
+    np.testing.assert_allclose(blend(floats, floats, lam), floats, rtol=3e-7)
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.float32])
+def test_without_opencv_a_share_of_one_and_equal_images_are_exact_too(monkeypatch, dtype):
+    monkeypatch.setattr(functional, 'cv2', None)
+    first, second = image(6, 8, dtype=dtype), image(6, 8, dtype=dtype, seed=3)
+    assert np.array_equal(blend(first, second, 1.0), first)
+    assert np.array_equal(blend(first, second, 0.0), second)
+    if dtype == np.uint8:
+        assert np.array_equal(blend(first, first, 0.37), first)
+
+
 def test_the_canvas_can_be_given_and_the_images_stay_as_they_are():
     first, second = image(4, 6), image(5, 3)
     before = first.copy(), second.copy()
@@ -121,6 +141,26 @@ def test_views_blend_like_their_copies(flip, channels):
     other = image(5, 4, channels)
     assert np.array_equal(blend(view, other, 0.6), blend(view.copy(), other, 0.6))
     assert contiguous_image(straight) is straight
+
+
+@pytest.mark.parametrize('opencv', [True, False])
+@pytest.mark.parametrize('flip', [np.s_[:], np.s_[:, ::-1], np.s_[::-1], np.s_[1:, ::2]])
+@pytest.mark.parametrize('channels', [1, 3, 4])
+def test_a_planar_image_is_the_same_image_with_its_channels_one_after_another(
+        monkeypatch, channels, flip, opencv):
+    if not opencv:
+        monkeypatch.setattr(functional, 'cv2', None)
+    for dtype in (np.uint8, np.float32, np.int16):
+        plain = image(5, 8, channels, dtype)[flip]
+        planar = planar_image(plain)
+        assert planar.dtype == dtype and np.array_equal(planar, plain)
+        assert planar.transpose(2, 0, 1).flags.c_contiguous
+        assert not np.shares_memory(planar, plain)
+
+
+def test_a_planar_image_as_worked_on_paper():
+    planes = planar_image(np.array([[[1, 2, 3], [4, 5, 6]]], np.uint8)).transpose(2, 0, 1)
+    assert planes.tolist() == [[[1, 4]], [[2, 5]], [[3, 6]]]
 
 
 @pytest.mark.parametrize('args, error, words', [

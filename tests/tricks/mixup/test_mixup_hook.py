@@ -13,7 +13,7 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
 from tricks_plugin import GeometryPreservingMixUp, MixUpOffHook
-from tricks_plugin.tricks.mixup.hook import mixup_transforms
+from tricks_plugin.tricks.mixup.hook import mixup_transforms, switch_times
 
 
 class Numbers(Dataset):
@@ -111,6 +111,64 @@ def test_a_dataset_without_mixup_is_a_warning_and_too_long_an_end_too(caplog):
     assert '7 epochs without mixup were asked for, of 3 in all' in caplog.text
 
 
+def test_counts_of_all_processes_are_logged_as_they_double_and_at_the_end(caplog):
+    dataset, hook = Numbers(), MixUpOffHook()
+    runner = fake_runner(dataset, epochs=10)
+    shared = dataset.pipeline.transforms[1].shared
+    hook.before_train(runner)
+    for failures in range(6):
+        hook.after_train_iter(runner, failures)
+        shared.count('failed_partners')
+    shared.count('dropped_proposals')
+    hook.after_train_epoch(runner)
+    hook.after_train_epoch(runner)
+    lines = [record.getMessage() for record in caplog.records]
+    assert [int(line.split()[1]) for line in lines if 'failed to load' in line] == [1, 2, 4, 6]
+    assert sum("1 samples' stored proposals were dropped" in line for line in lines) == 1
+
+
+def test_the_caches_bound_is_told_at_the_start_and_their_memory_with_the_first_batch(caplog):
+    datasets = [Numbers(), Numbers()]
+    runner, hook = fake_runner(ConcatDataset(datasets), epochs=10), MixUpOffHook()
+    with caplog.at_level(logging.INFO):
+        hook.before_train(runner)
+        assert 'keep at most 32 samples, and at most 1024 MB' in caplog.text  # 2 transforms x 16
+        datasets[1].pipeline.transforms[1].shared.raise_to('sample_bytes', 3 * 2**20)
+        hook.before_train_iter(runner, 0)
+        assert 'so far takes 3.00 MB: 32 of them, all that the caches keep, 96 MB' in caplog.text
+        datasets[1].pipeline.transforms[1].shared.raise_to('sample_bytes', 2**30)
+        hook.before_train_iter(runner, 1)
+        assert caplog.text.count('so far takes') == 1
+
+
+def test_a_pipeline_that_a_hook_puts_in_is_switched_and_counted_too(caplog):
+    dataset, hook = Numbers(), MixUpOffHook()
+    runner = fake_runner(dataset, epochs=10)
+    hook.before_train(runner)
+    late = GeometryPreservingMixUp()
+    dataset.pipeline = types.SimpleNamespace(transforms=[late])
+    runner.epoch = 9
+    hook.before_train_epoch(runner)
+    assert not late.enabled
+    late.shared.count('failed_partners')
+    hook.after_train_epoch(runner)
+    assert 'mixup: 1 partners failed to load' in caplog.text
+
+
+@pytest.mark.parametrize('workers, total, kwargs, flip, clean', [
+    (0, 30, {}, 27, 27),
+    (2, 30, {}, 23, 27),                    # 2 workers x 2 batches ahead
+    (2, 30, dict(fraction=0.0), 30, 30),    # never off: nothing to turn early
+    (2, 4, dict(fraction=0.5), 1, 5),       # the switch lies within the first batches made ahead
+])
+def test_with_workers_the_switch_is_turned_as_many_batches_ahead_as_they_work(
+        workers, total, kwargs, flip, clean):
+    runner = fake_runner(Numbers(), iters=total)
+    runner.train_dataloader = DataLoader(Numbers(), batch_size=2, num_workers=workers)
+    times = switch_times(runner, kwargs.get('fraction', 0.1), None)
+    assert (times.flip_from, times.clean_from) == (flip, clean)
+
+
 @pytest.mark.parametrize('wrong, words', [
     (dict(off_fraction=1.0), r'off_fraction must be in \[0, 1\), got 1.0'),
     (dict(off_fraction=-0.1), 'got -0.1'), (dict(off_epochs=-1), 'off_epochs must be >= 0, got -1'),
@@ -120,7 +178,7 @@ def test_wrong_arguments_are_refused(wrong, words):
         MixUpOffHook(**wrong)
 
 
-@pytest.mark.parametrize('workers, context', [(0, None), (2, 'fork'), (1, 'spawn')])
+@pytest.mark.parametrize('workers, context', [(0, None), (2, 'fork')])
 def test_a_flip_reaches_persistent_workers_at_the_next_epoch(workers, context):
     samples = [Numbers()[number] for number in range(16)]
     transform = GeometryPreservingMixUp()
@@ -131,5 +189,5 @@ def test_a_flip_reaches_persistent_workers_at_the_next_epoch(workers, context):
     for epoch in range(3):
         transform.enabled = epoch != 1
         counts.append(sum(bool(results['gt_mixup_weights'][0] != 1) for results in loader))
-    first = max(workers, 1)  # each worker's first sample has no partner
+    first = max(workers, 1)  # its dataset is not known: each worker's first has no partner
     assert counts == [16 - first, 0, 16 - first]

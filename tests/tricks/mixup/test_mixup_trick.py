@@ -86,38 +86,33 @@ def test_a_pipeline_that_a_hook_switches_to_packs_weights_too(zoo):
     switch = next(hook for hook in cfg['custom_hooks'] if 'switch_pipeline' in hook)
     assert switch['switch_pipeline'][-1]['type'] == WEIGHTED
     assert not list(config_edit.find(cfg['train_dataloader'], 'CachedMixUp'))
-    _, verdict = apply(before, replace=True, partner='dataset')
-    assert verdict.status == 'not_applicable' and 'PipelineSwitchHook' in verdict.reason
 
 
-def test_a_partner_from_the_dataset_wraps_the_whole_dataset(zoo):
+def test_a_partner_from_the_dataset_needs_no_wrapper(zoo):
     before = config_edit.plain(load(zoo, 'pascal_voc/faster-rcnn_r50_fpn_1x_voc0712.py'))
-    cfg, verdict = apply(before, partner='dataset')
-    wrapper = cfg['train_dataloader']['dataset']
-    assert verdict.status == 'applied' and wrapper['type'] == 'mmdet.MultiImageMixDataset'
-    assert [step['type'] for step in wrapper['pipeline']] == [MIX, WEIGHTED]
-    assert [inner.steps for inner in config_edit.train_pipelines(cfg)[1:]] == [
-        old.steps[:-1] for old in config_edit.train_pipelines(before)]
+    (cfg, verdict), (cached, _) = apply(before, partner='dataset'), apply(before)
+    assert verdict.status == 'applied'
+    for one, two in zip(config_edit.train_pipelines(cfg), config_edit.train_pipelines(cached),
+                        strict=True):
+        assert one.path == two.path and one.steps[-2]['partner'] == 'dataset'
+        assert [step['type'] for step in one.steps] == [step['type'] for step in two.steps]
     again, verdict = apply(cfg, partner='dataset')
     assert verdict.status == 'present' and again == cfg
 
 
-def test_a_partner_from_the_dataset_goes_into_a_wrapper_that_only_packs():
-    mix = dict(type='MultiImageMixDataset', pipeline=[PACK])
-    cfg, verdict = apply(small(LOAD, wrapper=mix), partner='dataset')
+def test_a_wrapper_that_packs_is_the_only_place():
+    mix = dict(type='MultiImageMixDataset', pipeline=[dict(type='Mosaic'), PACK])
+    cfg, verdict = apply(small(LOAD, wrapper=mix))
     wrapper = cfg['train_dataloader']['dataset']
-    assert verdict.status == 'applied' and 'dataset' not in wrapper['dataset']
-    assert [step['type'] for step in wrapper['pipeline']] == [MIX, WEIGHTED]
-    mix['pipeline'] = [dict(type='Mosaic'), PACK]
-    _, verdict = apply(small(LOAD, wrapper=mix), partner='dataset')
-    assert verdict.status == 'not_applicable'
-    assert verdict.reason.endswith("would miss; mixup.partner='cache' works")
+    assert verdict.status == 'applied'
+    assert [step['type'] for step in wrapper['pipeline']] == ['Mosaic', MIX, WEIGHTED]
+    assert wrapper['dataset']['pipeline'][-1] == LOAD
 
 
 @pytest.mark.parametrize('path, words', [
     ('panoptic_fpn/panoptic-fpn_r50_fpn_1x_coco.py', 'LoadPanopticAnnotations'),
     ('htc/htc_r50_fpn_1x_coco.py', 'semantic maps'),
-    ('fast_rcnn/fast-rcnn_r50_fpn_1x_coco.py', 'proposals'),
+    ('fast_rcnn/fast-rcnn_r50_fpn_1x_coco.py', 'would be dropped, and the model has no RPN'),
     ('soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py', 'MultiBranch'),
     ('qdtrack/qdtrack_faster-rcnn_r50_fpn_8xb2-4e_mot17halftrain_test-mot17halfval.py',
      'frames of a video'),
@@ -135,8 +130,11 @@ def test_what_cannot_be_mixed_is_left_alone_with_the_reason(zoo, path, words):
     (dict(train_dataloader=dict(dataset=3)), 'no training pipeline'),
     (small(LOAD), 'ends in LoadAnnotations, not in PackDetInputs'),
     (small(LOAD, 'odd'), 'ends in nothing'), (small(PACK, dict(type='ToTensor')), 'in ToTensor'),
+    (small(LOAD, dict(type='MyPack')), 'derive it from tricks_plugin.PackWeightedDetInputs'),
     (small(LOAD, dict(type='mmyolo.PackDetInputs')), 'ends in mmyolo.PackDetInputs, another'),
     (small(dict(LOAD, with_bbox=False), PACK), 'loads no boxes'),
+    (small(dict(LOAD, with_seg=True), PACK), 'one class per pixel, and a blended pixel shows two'),
+    (small(dict(LOAD, with_keypoints=True), PACK), 'loads keypoints'),
     (small(dict(type='RandomSamplingNegPos'), LOAD, PACK), 'draws a text for each image'),
 ])
 def test_odd_configs_end_in_a_reason(cfg, words):
@@ -146,19 +144,50 @@ def test_odd_configs_end_in_a_reason(cfg, words):
     assert cfg == before
 
 
-def test_a_user_s_own_packing_is_not_replaced():
+def test_a_user_s_own_packing_stays_if_it_carries_the_weights_and_else_the_fix_is_named():
     from mmdet.datasets.transforms import PackDetInputs
     from mmdet.registry import TRANSFORMS
 
-    class PackMore(PackDetInputs):
+    from tricks_plugin import PackWeightedDetInputs
+
+    class PackLess(PackDetInputs):
         pass
 
-    TRANSFORMS.register_module(module=PackMore)
+    class PackMore(PackDetInputs):
+        mapping_table = {**PackDetInputs.mapping_table, 'gt_mixup_weights': 'mixup_weights'}
+
+    class PackBest(PackWeightedDetInputs):
+        pass
+
+    kinds = (PackLess, PackMore, PackBest)
+    for kind in kinds:
+        TRANSFORMS.register_module(module=kind)
     try:
-        _, verdict = apply(small(LOAD, dict(type='PackMore')))
+        _, refused = apply(small(LOAD, dict(type='PackLess')))
+        edited = [apply(small(LOAD, dict(type=kind.__name__, meta_keys=()))) for kind in kinds[1:]]
     finally:
-        TRANSFORMS._module_dict.pop('PackMore')
-    assert verdict.status == 'not_applicable' and 'ends in PackMore, another' in verdict.reason
+        for kind in kinds:
+            TRANSFORMS._module_dict.pop(kind.__name__)
+            config_edit._found.pop((kind.__name__, 'mmdet'), None)
+    assert refused.status == 'not_applicable' and 'ends in PackLess, another' in refused.reason
+    assert 'derive it from tricks_plugin.PackWeightedDetInputs, or add' in refused.reason
+    for (cfg, verdict), kind in zip(edited, kinds[1:], strict=True):
+        assert verdict.status == 'applied'
+        steps = cfg['train_dataloader']['dataset']['pipeline']
+        assert steps[-1] == dict(type=kind.__name__, meta_keys=()) and steps[-2]['type'] == MIX
+
+
+def test_proposals_are_dropped_where_the_model_can_do_without():
+    proposals = dict(type='LoadProposals')
+    cfg = small(LOAD, proposals, PACK)
+    _, verdict = apply(cfg)
+    assert verdict.status == 'applied'
+    assert verdict.reason == ('proposals of train_dataloader.dataset.pipeline[2] are dropped, as '
+                              'they belong to one image')
+    cfg['model'] = dict(type='FastRCNN', roi_head=dict(type='StandardRoIHead'))
+    assert apply(cfg)[1].status == 'not_applicable'
+    cfg['model']['rpn_head'] = dict(type='RPNHead')
+    assert apply(cfg)[1].status == 'applied'
 
 
 def test_a_mixup_inside_another_transform_cannot_be_replaced():
@@ -175,10 +204,11 @@ def test_custom_hooks_of_any_form_are_kept(hooks):
     assert cfg['custom_hooks'][:-2] == kept
 
 
-def test_never_off_needs_no_hook():
+def test_the_hook_that_reports_is_there_even_if_mixup_is_never_off():
     for params in (dict(off_fraction=0), dict(off_epochs=0), dict(off_fraction=0.0, off_epochs=0)):
         cfg, _ = apply(small(LOAD, PACK), **params)
-        assert [h['type'] for h in cfg['custom_hooks']] == ['tricks_plugin.MixUpWeightingHook']
+        assert [hook['type'] for hook in cfg['custom_hooks']] == [
+            'tricks_plugin.MixUpOffHook', 'tricks_plugin.MixUpWeightingHook']
 
 
 @pytest.mark.parametrize('params, words', [

@@ -7,7 +7,8 @@ from .functional import (
     contiguous_image,
     draw_lam,
     element_weights,
+    planar_image,
 )
 
 __all__ = ['blend', 'box_weights', 'concat_annotations', 'contiguous_image', 'draw_lam',
-           'element_weights']
+           'element_weights', 'planar_image']

@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...evidence import Evidence, Finding
-from .hook import length_off, mixup_transforms
-from .weighting import MixUpWeightingHook
+from .hook import SwitchTimes, mixup_transforms, switch_times
+from .weighting.hook import MixUpWeightingHook
 
 __all__ = ['MixUpEvidence']
 
@@ -56,8 +56,8 @@ class MixUpEvidence(Evidence):
         self.prob = prob
         self.off_fraction = off_fraction
         self.off_epochs = off_epochs
-        self.by_epoch = True
-        self.off_from = self.total = self.in_flight = 0
+        self._times = SwitchTimes(True, 0, 0, 0, 0, 0)
+        self._transforms: list[Any] = []
         self.on, self.off = _Count(), _Count()
         self._window: collections.deque[_Count] = collections.deque(maxlen=_WINDOW)
         self._weighting: MixUpWeightingHook | None = None
@@ -65,21 +65,19 @@ class MixUpEvidence(Evidence):
 
     def start(self, runner: Any) -> None:
         """Learns when the switch is due, and which hook weights the losses."""
-        self.by_epoch, self.total, off = length_off(runner, self.off_fraction, self.off_epochs)
-        self.off_from = self.total - min(off, self.total - 1)
-        loader = runner.train_dataloader
-        if not self.by_epoch:  # batches begun before the switch arrive after it
-            self.in_flight = loader.num_workers * (loader.prefetch_factor or 0)
+        self._times = switch_times(runner, self.off_fraction, self.off_epochs)
+        self._transforms = mixup_transforms(runner.train_dataloader.dataset)
         self._weighting = next(
             (hook for hook in runner.hooks if isinstance(hook, MixUpWeightingHook)), None)
 
     def before_iter(self, runner: Any, batch_idx: int, data_batch: Any) -> None:
         """Counts one batch."""
-        now = runner.epoch if self.by_epoch else runner.iter
-        if self.off_from <= now < self.off_from + self.in_flight and now < self.total:
+        times = self._times
+        now = runner.epoch if times.by_epoch else runner.iter
+        if times.flip_from <= now < times.clean_from:
             return
         count = _count(_samples(data_batch))
-        if now < self.off_from:
+        if now < times.flip_from:
             self._window.append(count)
             self.on.add(count)
         else:
@@ -112,15 +110,24 @@ class MixUpEvidence(Evidence):
             'weight_mean': self.on.total / self.on.boxes if self.on.boxes else None,
             'weighted_heads': list(heads), 'weighted_positives': weighted,
             'unweighted_heads': list(self._weighting.unweighted_heads) if self._weighting else [],
+            **self._shared_counts(),
         }
         return Finding(self._planned(), live, self._measured(recent, heads, weighted), values)
+
+    def _shared_counts(self) -> dict[str, int]:
+        """What the transforms of all worker processes counted."""
+        counts = {name: sum(transform.shared.total(name) for transform in self._transforms)
+                  for name in ('failed_partners', 'loaded_partners', 'dropped_proposals')}
+        peaks = {name: max((transform.shared.peak(name) for transform in self._transforms),
+                           default=0) for name in ('sample_bytes', 'cache_bytes')}
+        return {**counts, **peaks}
 
     def _mixing(self, runner: Any, recent: _Count) -> bool | None:
         """Whether samples before the switch arrive mixed."""
         seen = recent if mixup_transforms(runner.train_dataloader.dataset) else self.on
         if seen.mixed:
             return seen.low >= 0.0 and seen.high <= 1.0
-        # The first sample of each worker has no partner.
+        # A worker that does not know its dataset has no partner for its first sample.
         tries = seen.samples - max(runner.train_dataloader.num_workers, 1)
         return False if tries > 0 and (1 - self.prob) ** tries < _DOUBT else None
 
@@ -137,8 +144,10 @@ class MixUpEvidence(Evidence):
         return False if self.on.mixed >= 8 else None
 
     def _planned(self) -> str:
-        unit = 'epoch' if self.by_epoch else 'iteration'
-        end = f'off from {unit} {self.off_from}' if self.off_from < self.total else 'on to the end'
+        times = self._times
+        unit = 'epoch' if times.by_epoch else 'iteration'
+        end = f'off from {unit} {times.off_from}' if times.off_from < times.total \
+            else 'on to the end'
         share = '' if self.prob == 1 else f'prob {self.prob:g}, '
         return f'alpha {self.alpha:g}, {share}{end}'
 
@@ -151,6 +160,9 @@ class MixUpEvidence(Evidence):
             parts.append(f'weights {recent.low:.2f} to {recent.high:.2f}')
         if self.off.samples:
             parts.append(f'{self.off.mixed} of {self.off.samples} after the switch')
+        failed = self._shared_counts()['failed_partners']
+        if failed:
+            parts.append(f'{failed} partners failed to load')
         if heads:
             parts.append(f'{weighted} positives weighted in {", ".join(heads)}')
         else:
@@ -158,8 +170,9 @@ class MixUpEvidence(Evidence):
         return '; '.join(parts)
 
     def close(self) -> None:
-        """Drops the hook, which holds the model's heads."""
+        """Drops the hook, which holds the model's heads, and the transforms."""
         self._weighting = None
+        self._transforms = []
 
 
 def _samples(data_batch: Any) -> Iterable[Any]:

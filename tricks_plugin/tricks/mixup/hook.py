@@ -1,18 +1,19 @@
-"""The hook that switches mixup off for the end of the training."""
+"""The hook that switches mixup off for the end of the training, and reports on its caches."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Iterator
 from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import IterBasedTrainLoop
 
+from .source import parts
 from .transform import GeometryPreservingMixUp
 
-__all__ = ['MixUpOffHook', 'length_off', 'mixup_transforms']
+__all__ = ['MixUpOffHook', 'SwitchTimes', 'mixup_transforms', 'switch_times']
 
 
 def mixup_transforms(dataset: Any) -> list[GeometryPreservingMixUp]:
@@ -21,40 +22,53 @@ def mixup_transforms(dataset: Any) -> list[GeometryPreservingMixUp]:
     Args:
         dataset: A dataset, a wrapper (``.dataset``, ``.datasets``), a transform or a list.
     """
-    seen: dict[int, Any] = {}
-    return [item for item in _parts(dataset, seen) if isinstance(item, GeometryPreservingMixUp)]
+    return [item for item in parts(dataset) if isinstance(item, GeometryPreservingMixUp)]
 
 
-def _parts(node: Any, seen: dict[int, Any]) -> Iterator[Any]:
-    if node is None or isinstance(node, (str, bytes)) or id(node) in seen:
-        return
-    seen[id(node)] = node
-    if isinstance(node, (list, tuple)):
-        for item in node:
-            yield from _parts(item, seen)
-        return
-    yield node
-    for name in ('dataset', 'datasets', 'pipeline', 'transforms'):
-        yield from _parts(getattr(node, name, None), seen)
+@dataclasses.dataclass(frozen=True)
+class SwitchTimes:
+    """When mixup goes off, counted from 0 in epochs or iterations.
+
+    Attributes:
+        by_epoch: Whether these are epochs.
+        total: Length of the training.
+        wanted: How much of its end was asked for without mixup.
+        off_from: The first epoch (or iteration) that is to be without mixup.
+        flip_from: When the switch is turned: `off_from`, or the iteration whose batch is
+            delivered as workers are asked for that of `off_from`.
+        clean_from: From here on no mixed batch can arrive. `off_from`, but in a run whose first
+            iterations the switch falls into, after the batches that were asked for before it.
+    """
+
+    by_epoch: bool
+    total: int
+    wanted: int
+    off_from: int
+    flip_from: int
+    clean_from: int
 
 
-def length_off(runner: Any, fraction: float, epochs: int | None) -> tuple[bool, int, int]:
-    """How long a training is, and how much of its end is wanted without mixup.
+def switch_times(runner: Any, fraction: float, epochs: int | None) -> SwitchTimes:
+    """When a training switches mixup off.
 
     Args:
         runner: The runner, with its train loop built.
         fraction: Part of the training; rounded half up, and at least 1 unless 0.
         epochs: The same in epochs, or None; overrides the fraction.
-
-    Returns:
-        ``(by_epoch, total, wanted)``: whether epochs are counted or iterations, and how many.
     """
     by_epoch = not isinstance(runner.train_loop, IterBasedTrainLoop)
     total = runner.max_epochs if by_epoch else runner.max_iters
+    loader = runner.train_dataloader
     if epochs is not None:
-        return by_epoch, total, epochs * (1 if by_epoch else len(runner.train_dataloader))
-    wanted = max(math.floor(fraction * total + 0.5), 1) if fraction > 0 else 0
-    return by_epoch, total, wanted
+        wanted = epochs * (1 if by_epoch else len(loader))
+    else:
+        wanted = max(math.floor(fraction * total + 0.5), 1) if fraction > 0 else 0
+    off_from = total - min(wanted, total - 1)
+    ahead = 0 if by_epoch else loader.num_workers * (loader.prefetch_factor or 0)
+    if off_from == total or not ahead:
+        return SwitchTimes(by_epoch, total, wanted, off_from, off_from, off_from)
+    flip_from = max(off_from - ahead, 1)
+    return SwitchTimes(by_epoch, total, wanted, off_from, flip_from, flip_from + ahead)
 
 
 @HOOKS.register_module()
@@ -65,8 +79,14 @@ class MixUpOffHook(Hook):
     the uninterrupted one would have done; the switch lies in shared memory, so persistent
     workers see it at once.
 
-    In an iteration-based run, batches that workers have begun before the switch arrive after
-    it: at most ``num_workers * prefetch_factor`` batches, of one iteration each.
+    In an iteration-based run workers make batches ahead, ``num_workers * prefetch_factor`` of
+    them. The switch is turned when the first batch that must not be mixed is about to be asked
+    for, so no batch after the switch is mixed; those ahead of it that no worker has begun by
+    then are unmixed too, which is none while the workers keep up with the training.
+
+    It also tells the transforms which dataset partners are loaded from, and logs the bound of
+    their caches at the start, the memory taken with the first batch, partners that failed to
+    load, and dropped proposals.
 
     Args:
         off_fraction: Part of the training, in [0, 1), that ends it without mixup; rounded to
@@ -90,50 +110,103 @@ class MixUpOffHook(Hook):
             raise ValueError(f'off_epochs must be >= 0, got {off_epochs!r}')
         self.off_fraction = off_fraction
         self.off_epochs = off_epochs
-        self.by_epoch = True
-        self.off_from = 0
+        self._times = SwitchTimes(True, 0, 0, 0, 0, 0)
+        self._transforms: list[GeometryPreservingMixUp] = []
+        self._reported: dict[str, int] = {}
 
     def before_train(self, runner: Any) -> None:
         """Computes the moment of the switch, and sets it for the first batch."""
-        self.by_epoch, total, wanted = length_off(runner, self.off_fraction, self.off_epochs)
-        self.off_from = total - min(wanted, total - 1)
-        dataset = runner.train_dataloader.dataset
-        found = len(mixup_transforms(dataset))
-        if found:
-            self._announce(runner.logger, found, total, wanted)
+        self._times = switch_times(runner, self.off_fraction, self.off_epochs)
+        self._transforms, self._reported = [], {}
+        if self._find(runner):
+            self._announce(runner)
         else:
             runner.logger.warning(
                 'MixUpOffHook found no GeometryPreservingMixUp in the training dataset '
-                f'({type(dataset).__name__}): it switches nothing')
-        self._set(runner, runner.epoch if self.by_epoch else runner.iter)
+                f'({type(runner.train_dataloader.dataset).__name__}): it switches nothing')
+        self._set(runner, runner.epoch if self._times.by_epoch else runner.iter)
 
-    def _announce(self, logger: Any, found: int, total: int, wanted: int) -> None:
-        unit = 'epoch' if self.by_epoch else 'iteration'
-        if wanted >= total:
-            logger.warning(f'MixUpOffHook: {wanted} {unit}s without mixup were asked for, of '
-                           f'{total} in all; the first {unit} keeps it')
-        plan = f'off from {unit} {self.off_from} of {total}' if self.off_from < total \
-            else f'on to the end of {total} {unit}(s)'
-        logger.info(f'MixUpOffHook controls {found} mixup transform(s): {plan}')
+    def _find(self, runner: Any) -> list[GeometryPreservingMixUp]:
+        """The transforms that are in the pipelines now; new ones learn of their dataset."""
+        dataset = runner.train_dataloader.dataset
+        found = mixup_transforms(dataset)
+        for transform in found:
+            if not any(transform is known for known in self._transforms):
+                transform.attach(dataset)
+                self._transforms.append(transform)
+        return found
+
+    def _announce(self, runner: Any) -> None:
+        times, found = self._times, len(self._transforms)
+        unit = 'epoch' if times.by_epoch else 'iteration'
+        if times.wanted >= times.total:
+            runner.logger.warning(
+                f'MixUpOffHook: {times.wanted} {unit}s without mixup were asked for, of '
+                f'{times.total} in all; the first {unit} keeps it')
+        plan = f'off from {unit} {times.off_from} of {times.total}' \
+            if times.off_from < times.total else f'on to the end of {times.total} {unit}(s)'
+        runner.logger.info(f'MixUpOffHook controls {found} mixup transform(s): {plan}')
+        samples, megabytes = self._bound(runner)
+        if samples:
+            runner.logger.info(f'The caches of mixup keep at most {samples} samples, and at most '
+                               f'{megabytes:.0f} MB, over all worker processes of this rank')
+
+    def _bound(self, runner: Any) -> tuple[int, float]:
+        """How many samples, and how many units of 2**20 bytes, all caches can hold."""
+        workers = max(runner.train_dataloader.num_workers, 1)
+        caches = [transform for transform in self._transforms if transform.partner == 'cache']
+        return (workers * sum(transform.cache_size for transform in caches),
+                workers * sum(transform.cache_mb for transform in caches))
 
     def before_train_epoch(self, runner: Any) -> None:
         """Sets the switch before the epoch's first batch is asked for."""
-        self._set(runner, runner.epoch if self.by_epoch else runner.iter)
+        self._set(runner, runner.epoch if self._times.by_epoch else runner.iter)
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Reports the memory of the caches once the first batch is there."""
+        if 'memory' in self._reported:
+            return
+        self._reported['memory'] = 1
+        largest = max((transform.shared.peak('sample_bytes') for transform in self._transforms),
+                      default=0)
+        if largest:
+            samples, megabytes = self._bound(runner)
+            size = largest / 2**20
+            runner.logger.info(f'The largest sample that mixup has cached so far takes '
+                               f'{size:.2f} MB: {samples} of them, all that the caches keep, '
+                               f'{min(samples * size, megabytes):.0f} MB')
 
     def after_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None,
                          outputs: Any = None) -> None:
         """Sets the switch for the next iteration, whose batch is asked for right after this."""
-        if not self.by_epoch and runner.iter + 1 == self.off_from:
+        if not self._times.by_epoch and runner.iter + 1 == self._times.flip_from:
             self._set(runner, runner.iter + 1)
+        self._report(runner, factor=2)
+
+    def after_train_epoch(self, runner: Any) -> None:
+        """Reports what failed in the epoch."""
+        self._report(runner, factor=1)
+
+    def _report(self, runner: Any, factor: int) -> None:
+        """Logs counts that have grown since they were logged, by at least a factor."""
+        for name, words in (
+                ('failed_partners', 'partners failed to load; they were skipped'),
+                ('dropped_proposals', "samples' stored proposals were dropped, as they belong to "
+                                      'one image, not to a blend of two')):
+            count = sum(transform.shared.total(name) for transform in self._transforms)
+            before = self._reported.get(name, 0)
+            if count > before and count >= factor * before:
+                self._reported[name] = count
+                runner.logger.warning(f'mixup: {count} {words}')
 
     def _set(self, runner: Any, now: int) -> None:
-        enabled = now < self.off_from
-        changed = [transform for transform in mixup_transforms(runner.train_dataloader.dataset)
-                   if transform.enabled != enabled]
+        enabled = now < self._times.flip_from
+        changed = [transform for transform in self._find(runner) if transform.enabled != enabled]
         for transform in changed:
             transform.enabled = enabled
         if changed:
-            word = 'epoch' if self.by_epoch else 'iteration'
+            unit = 'epoch' if self._times.by_epoch else 'iteration'
+            moment = now if enabled or self._times.by_epoch else max(now, self._times.off_from)
             runner.logger.info(
-                f'Mixup is {"on" if enabled else "off"} from {word} {now} '
+                f'Mixup is {"on" if enabled else "off"} from {unit} {moment} '
                 f'({len(changed)} transform(s))')

@@ -8,6 +8,8 @@ import numpy as np
 from mmdet.datasets.transforms import PackDetInputs
 from mmengine.registry import TRANSFORMS
 
+from .functional import planar_image
+
 __all__ = ['PackWeightedDetInputs']
 
 
@@ -41,4 +43,8 @@ class PackWeightedDetInputs(PackDetInputs):
                     f'{num_boxes} boxes: a transform after GeometryPreservingMixUp changed the '
                     'boxes without their weights; put it before, so that only the packing follows')
             results = {**results, 'gt_mixup_weights': np.asarray(weights, np.float32)}
+        image = results.get('img')
+        if isinstance(image, np.ndarray) and image.ndim == 3:
+            # mmdet transposes an image that is not contiguous in NumPy: of this one, for nothing.
+            results = {**results, 'img': planar_image(image)}
         return super().transform(results)

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import collections
-import copy
 from typing import Any
 
 import numpy as np
-import torch
 from mmcv.transforms import BaseTransform
 from mmengine.registry import TRANSFORMS
+from torch.utils.data import get_worker_info
 
-from .functional import blend, concat_annotations, contiguous_image, draw_lam
+from .functional import blend, concat_annotations, draw_lam
+from .sample import BOX_KEYS, SampleCache, blendable, check, identity, kept, kind, padded
+from .shared import SharedState
+from .source import PartnerSource
 
 __all__ = ['GeometryPreservingMixUp']
 
-_BOX_KEYS = {'gt_bboxes': 'bboxes', 'gt_bboxes_labels': 'labels', 'gt_ignore_flags': 'ignored',
-             'gt_mixup_weights': 'weights', 'gt_masks': 'masks'}
-_REQUIRED = ('img', 'gt_bboxes', 'gt_bboxes_labels', 'gt_ignore_flags')
-_FORBIDDEN = ('gt_seg_map', 'proposals', 'gt_keypoints')
+_TRIES = 3  # loads of a partner before a sample goes without a fresh one
+_LOCAL = ('_cache', '_source', '_generator')
 
 
 @TRANSFORMS.register_module()
@@ -29,28 +28,36 @@ class GeometryPreservingMixUp(BaseTransform):
     blended by lam ~ Beta(alpha, alpha); boxes, labels, ignore flags and masks are joined
     unmoved, and each box gets its image's share as a weight. Stands just before the packing.
 
-    The partner is one of the last ``cache_size`` samples that this worker process made, at this
-    very point of the pipeline, so it costs no second load; a worker's first sample has none and
-    stays unmixed. Partners are of the same kind only: equal dtype, channels, box type and mask
-    type, and another image. With ``partner='dataset'`` mmdet's MultiImageMixDataset brings a
-    freshly loaded one, in ``mix_results``.
+    With ``partner='cache'`` the partner is one of the last ``cache_size`` samples that this
+    worker process made, at this very point of the pipeline, so it costs no second load. A worker
+    begins with an empty cache: each of its places that is still empty stands for a fresh load
+    of any sample of the dataset, so from the first sample on all are mixed, with as many
+    different partners as later. That takes about 0.3 * cache_size loads per start of a worker
+    (once per run, or once per epoch without persistent workers). With ``partner='dataset'``
+    every partner is a fresh load. Where the dataset is not known (outside a DataLoader's worker
+    and without `attach`), earlier samples and MultiImageMixDataset's ``mix_results`` serve.
+
+    Partners are of the same kind only: equal dtype, channels, box type and mask type, and
+    another image. One that fails to load is skipped, counted (in `shared`) and logged; after
+    three that fail or do not match, an earlier sample serves, or the sample stays unmixed.
 
     `enabled` switches it in every worker process at once: it lies in shared memory. Switched
     off, a sample passes unchanged, with weights of 1, and the cache is released.
 
     Required Keys:
 
-    - img (uint8 or float32)
-    - gt_bboxes (BaseBoxes or ndarray)
+    - img (uint8 or float32; other types become one of them)
+    - gt_bboxes (BaseBoxes of any type, or ndarray)
     - gt_bboxes_labels
     - gt_ignore_flags
     - gt_masks (BitmapMasks or PolygonMasks, optional)
-    - mix_results (with ``partner='dataset'``)
 
     Modified Keys: img, img_shape, pad_shape (if there), gt_bboxes, gt_bboxes_labels,
     gt_ignore_flags, gt_masks (if there).
 
     Added Keys: gt_mixup_weights, float32 ``(num_boxes,)``.
+
+    Removed Keys: proposals, proposals_scores (they were made for one image, not for a blend).
 
     Args:
         alpha: lam ~ Beta(alpha, alpha).
@@ -58,16 +65,21 @@ class GeometryPreservingMixUp(BaseTransform):
         partner: ``'cache'`` or ``'dataset'``.
         cache_size: Samples that each worker keeps, at least 2.
         pad_value: Grey level of what an image does not cover; the paper's code has 0.
+        cache_mb: Memory of each worker's cache, in units of 2**20 bytes, above 0; the oldest
+            samples go first, and the latest stays whatever its size.
 
     Raises:
         ValueError: If an argument is out of its bounds; from a sample, if a required key is
             missing, or if it has annotations that cannot be mixed.
 
+    Attributes:
+        shared: The switch, and counts of all worker processes.
+
     Source: arXiv 1902.04103 section 3.1; gluon-cv ``gluoncv/data/mixup/detection.py``.
     """
 
     def __init__(self, alpha: float = 1.5, prob: float = 1.0, partner: str = 'cache',
-                 cache_size: int = 16, pad_value: float = 0.0) -> None:
+                 cache_size: int = 16, pad_value: float = 0.0, cache_mb: float = 512) -> None:
         if not alpha > 0:
             raise ValueError(f'alpha must be > 0, got {alpha!r}')
         if not 0 < prob <= 1:
@@ -76,33 +88,52 @@ class GeometryPreservingMixUp(BaseTransform):
             raise ValueError(f"partner must be 'cache' or 'dataset', got {partner!r}")
         if cache_size < 2:
             raise ValueError(f'cache_size must be >= 2, got {cache_size!r}')
+        if not cache_mb > 0:
+            raise ValueError(f'cache_mb must be > 0, got {cache_mb!r}')
         self.alpha = alpha
         self.prob = prob
         self.partner = partner
         self.cache_size = cache_size
         self.pad_value = pad_value
-        self._cache: collections.deque[dict[str, Any]] = collections.deque(maxlen=cache_size)
-        self._switch = torch.ones(1, dtype=torch.uint8).share_memory_()
+        self.cache_mb = cache_mb
+        self.shared = SharedState()
+        self._begin()
+
+    def _begin(self) -> None:
+        """What each process holds for itself."""
+        self._cache = SampleCache(self.cache_size, int(self.cache_mb * 2**20))
+        self._source = PartnerSource(self.shared)
+        self._generator: np.random.RandomState | None = None
 
     @property
     def enabled(self) -> bool:
         """Whether samples are mixed: one switch for all processes that hold this transform."""
-        return bool(self._switch.item())
+        return self.shared.enabled
 
     @enabled.setter
     def enabled(self, value: bool) -> None:
-        self._switch.fill_(int(value))
+        self.shared.enabled = value
+
+    def attach(self, dataset: Any) -> None:
+        """Names the dataset that fresh partners are loaded from in this process.
+
+        Args:
+            dataset: The whole training dataset; the part of it that holds this transform is
+                found. Worker processes need no telling.
+        """
+        self._source.attach(dataset)
+        self._source.owner(self)
 
     def get_indexes(self, dataset: Any) -> list[int]:
-        """The partner that MultiImageMixDataset shall load; none while none is needed.
+        """The partner that MultiImageMixDataset shall load; none where none is needed.
 
         Args:
             dataset: The dataset inside the wrapper.
         """
-        wanted = self.enabled and np.random.random_sample() < self.prob
-        if self.partner == 'cache' or not wanted:
+        if self.partner == 'cache' or not self.enabled or self._source.owner(self) is not None:
             return []
-        return [int(np.random.randint(len(dataset)))]
+        wanted = self._random.random_sample() < self.prob
+        return [int(self._random.randint(len(dataset)))] if wanted else []
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Mixes one sample.
@@ -110,72 +141,86 @@ class GeometryPreservingMixUp(BaseTransform):
         Args:
             results: The sample; changed in place. Its arrays are not written to.
         """
-        self._check(results)
-        if 'gt_mixup_weights' not in results:
+        check(results)
+        if results.get('gt_mixup_weights') is None:
             results['gt_mixup_weights'] = np.ones(len(results['gt_bboxes']), np.float32)
         if not self.enabled:
             self._cache.clear()
             return results
+        if results.pop('proposals', None) is not None:
+            self.shared.count('dropped_proposals')
+        results.pop('proposals_scores', None)
+        results['img'] = blendable(results['img'])
+        if self._source.loading:
+            self._source.arrive(kept(results, fresh=False))
+            return results
         partner, lam = self._draw(results)
-        if self.partner == 'cache':
-            self._remember(results, mixed=partner is not None)
+        if self.partner == 'cache' or self._source.owner(self) is None:
+            self._remember(kept(results, fresh=partner is not None))
         return results if partner is None else self._mix(results, partner, lam)
 
-    def _check(self, results: dict[str, Any]) -> None:
-        missing = [key for key in _REQUIRED if results.get(key) is None]
-        if missing:
-            raise ValueError(f'GeometryPreservingMixUp needs {", ".join(_REQUIRED)}; the sample '
-                             f'lacks {", ".join(missing)}, has {", ".join(sorted(results))}')
-        wrong = [key for key in _FORBIDDEN if results.get(key) is not None]
-        if wrong:
-            raise ValueError('GeometryPreservingMixUp cannot mix samples that carry '
-                             f'{", ".join(wrong)}')
+    @property
+    def _random(self) -> Any:
+        """What draws: in a worker a generator of its own, else NumPy's global one.
+
+        mmengine seeds the workers' global generator alike at every start, so workers that are
+        not persistent would repeat their draws in every epoch; PyTorch's seed differs.
+        """
+        info = get_worker_info()
+        if info is None:
+            return np.random
+        if self._generator is None:
+            seeds = np.random.SeedSequence([info.seed, np.random.randint(2**31)])
+            self._generator = np.random.RandomState(np.random.MT19937(seeds))
+        return self._generator
 
     def _draw(self, results: dict[str, Any]) -> tuple[dict[str, Any] | None, float]:
-        """The partner, None to leave the sample unmixed, and the sample's share lam.
-
-        Draws from NumPy's global generator, which mmengine seeds in every worker.
-        """
-        lam = draw_lam(np.random, self.alpha)
-        chosen, place = np.random.random_sample(2)
-        if self.partner == 'dataset':  # get_indexes has drawn already
-            others = results.get('mix_results') or []
+        """The partner, None to leave the sample unmixed, and the sample's share lam."""
+        random = self._random
+        lam = draw_lam(random, self.alpha)
+        chosen, place, choice = random.random_sample(3)
+        owner = self._source.owner(self)
+        if self.partner == 'dataset' and owner is None and 'mix_results' in results:
+            candidates = _matching(results, results['mix_results'])  # get_indexes drew prob
+        elif chosen >= self.prob:
+            return None, 1.0
         else:
-            others = self._cache if chosen < self.prob else []
-        kind, identity = _kind(results), _identity(results)
-        candidates = [other for other in others
-                      if _kind(other) == kind and _identity(other) != identity]
+            if owner is not None and (self.partner == 'dataset' or place >= self._cache.fill):
+                partner = self._load(results, owner)
+                if partner is not None:
+                    return partner, lam
+            candidates = _matching(results, self._cache)
         if not candidates:
             return None, 1.0
-        return candidates[int(place * len(candidates))], lam
+        return candidates[int(choice * len(candidates))], lam
 
-    def _remember(self, results: dict[str, Any], mixed: bool) -> None:
-        """Caches the sample as it is, owning every byte that travels on.
+    def _load(self, results: dict[str, Any], owner: Any) -> dict[str, Any] | None:
+        """A fresh partner; None after some that fail to load or do not match."""
+        for _ in range(_TRIES):
+            loaded = self._source.load(owner, int(self._random.randint(len(owner))))
+            if loaded is not None and _matching(results, [loaded]):
+                self.shared.count('loaded_partners')
+                if self.partner == 'cache':
+                    self._remember(loaded)
+                return loaded
+        return None
 
-        A mixed sample travels on as a new array, so only an unmixed one must be copied.
-        """
-        image = contiguous_image(results['img'])
-        if image.base is not None or (image is results['img'] and not mixed):
-            image = image.copy()
-        if mixed:
-            results['img'] = image
-        entry = {'img': image}
-        entry.update((key, results[key] if mixed else _copy(results[key]))
-                     for key in _BOX_KEYS if key in results)
-        entry.update((key, results[key]) for key in ('img_path', 'img_id') if key in results)
-        self._cache.append(entry)
+    def _remember(self, entry: dict[str, Any]) -> None:
+        self.shared.raise_to('sample_bytes', self._cache.append(entry))
+        self.shared.raise_to('cache_bytes', self._cache.bytes)
 
     def _mix(self, results: dict[str, Any], partner: dict[str, Any], lam: float) -> dict[str, Any]:
         """Blends the images and joins the annotations: ``lam`` is the share of ``results``."""
         canvas = blend(results['img'], partner['img'], lam, self.pad_value)
-        parts: list[dict[str, Any]] = []
+        sides: list[dict[str, Any]] = []
         for sample in (results, partner):
-            part = {name: sample[key] for key, name in _BOX_KEYS.items() if key in sample}
-            if 'masks' in part:
-                part['masks'] = _pad(part['masks'], canvas.shape[:2])
-            parts.append(part)
-        joined = concat_annotations(parts[0], parts[1], lam)
-        results.update((key, joined[name]) for key, name in _BOX_KEYS.items() if name in joined)
+            side = {name: sample[key] for key, name in BOX_KEYS.items()
+                    if sample.get(key) is not None}
+            if 'masks' in side:
+                side['masks'] = padded(side['masks'], canvas.shape[:2])
+            sides.append(side)
+        joined = concat_annotations(sides[0], sides[1], lam)
+        results.update((key, joined[name]) for key, name in BOX_KEYS.items() if name in joined)
         results['img'] = canvas
         results['img_shape'] = canvas.shape[:2]
         if 'pad_shape' in results:
@@ -183,48 +228,20 @@ class GeometryPreservingMixUp(BaseTransform):
         return results
 
     def __getstate__(self) -> dict[str, Any]:
-        state = self.__dict__.copy()
-        state['_cache'] = collections.deque(maxlen=self.cache_size)
-        return state
+        return {key: value for key, value in self.__dict__.items() if key not in _LOCAL}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self._switch.share_memory_()
-
-    def __deepcopy__(self, memo: dict[int, Any]) -> GeometryPreservingMixUp:
-        """A copy with an empty cache that obeys the same switch."""
-        other = type(self).__new__(type(self))
-        memo[id(self)] = other
-        other.__dict__.update(self.__getstate__())
-        return other
+        self._begin()
 
     def __repr__(self) -> str:
         return (f'{type(self).__name__}(alpha={self.alpha}, prob={self.prob}, '
                 f'partner={self.partner!r}, cache_size={self.cache_size}, '
-                f'pad_value={self.pad_value})')
+                f'pad_value={self.pad_value}, cache_mb={self.cache_mb})')
 
 
-def _kind(sample: dict[str, Any]) -> tuple[Any, ...]:
-    """What two samples must share to be mixed."""
-    image = sample['img']
-    return (image.dtype.str, image.shape[2:], type(sample['gt_bboxes']),
-            type(sample.get('gt_masks')))
-
-
-def _identity(sample: dict[str, Any]) -> Any:
-    """What tells an image from another; an object equal to nothing where the sample is silent."""
-    known = (sample.get('img_path'), sample.get('img_id'))
-    return object() if known == (None, None) else known
-
-
-def _copy(value: Any) -> Any:
-    """A copy of arrays, boxes or masks that shares no memory with them."""
-    if isinstance(value, np.ndarray):
-        return value.copy()
-    return value.clone() if hasattr(value, 'clone') else copy.deepcopy(value)
-
-
-def _pad(masks: Any, shape: tuple[int, ...]) -> Any:
-    """The masks on a canvas of a shape, sharing no memory with them."""
-    padded = masks.pad(shape)
-    return _copy(padded) if isinstance(padded.masks, list) else padded
+def _matching(results: dict[str, Any], others: Any) -> list[dict[str, Any]]:
+    """The samples that can be mixed with one: of its kind, and of another image."""
+    own_kind, own_identity = kind(results), identity(results)
+    return [other for other in others
+            if kind(other) == own_kind and identity(other) != own_identity]

@@ -1,5 +1,4 @@
-"""Weighting each box's loss terms by its mixing ratio, one module per family of heads."""
+"""Weighting each box's loss terms by its mixing ratio, one module per family of heads.
 
-from .hook import MixUpWeightingHook
-
-__all__ = ['MixUpWeightingHook']
+`families` names the families and needs no mmdet; `hook` attaches their adapters to a built model.
+"""

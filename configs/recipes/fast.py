@@ -1,0 +1,10 @@
+# What makes a training faster and leaves its result alone, as a fragment for `_base_`. Beside another
+# recipe name both: tricks=bag_of_freebies,fast on the command line of tools/train.py, or a list.
+runner_type = 'tricks_plugin.TricksRunner'
+tricks = dict(
+    # 16-bit mixed precision (1812.01187 section 3.2): bfloat16, or float16 with loss scaling.
+    amp=dict(),
+    # The small options of the frameworks: cuDNN benchmarking where shapes are fixed, TF32,
+    # channels-last where it helps, persistent workers, pinned memory. Each is named in the plan.
+    runtime=dict(),
+)

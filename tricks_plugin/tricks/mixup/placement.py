@@ -1,0 +1,153 @@
+"""Where mixup goes in a config: the pipelines it can stand in, and what stands in its way."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ... import config_edit
+from ...config_edit import Pipeline, find, is_a, type_name
+
+__all__ = ['dropped_proposals', 'ends_in_packer', 'obstacle', 'other_mixup', 'targets', 'weighted',
+           'without']
+
+_PACKERS = ('PackDetInputs', 'PackWeightedDetInputs')
+_OTHER_MIXUPS = ('MixUp', 'CachedMixUp', 'YOLOXMixUp', 'YOLOv5MixUp')
+_FIX = ("derive it from tricks_plugin.PackWeightedDetInputs, or add 'gt_mixup_weights': "
+        "'mixup_weights' to its mapping_table")
+_OBSTACLES = {
+    'MultiBranch': 'it makes several views of each image for semi-supervised training',
+    'SemiBaseDetector': 'a semi-supervised detector pairs views of one image',
+    'PackTrackInputs': 'it packs videos, whose frames belong together',
+    'PackReIDInputs': 'it packs images for re-identification, which have no boxes',
+    'TransformBroadcaster': 'it transforms the frames of a video together',
+    'LoadPanopticAnnotations': 'panoptic maps hold one label per pixel and cannot be mixed',
+    'ODVGDataset': 'its text belongs to one image',
+    'RefCocoDataset': 'its text belongs to one image',
+    'MDETRStyleRefCocoDataset': 'its text belongs to one image',
+    'Flickr30kDataset': 'its text belongs to one image',
+    'DODDataset': 'its text belongs to one image',
+    'RandomSamplingNegPos': 'it draws a text for each image',
+}
+
+
+def targets(pipelines: list[Pipeline], scope: str) -> tuple[list[Pipeline], str]:
+    """The pipelines that end in a packing of boxes, and why some other one stands in the way.
+
+    Args:
+        pipelines: Those of the training dataset, outer ones first.
+        scope: The config's default scope.
+
+    Returns:
+        ``(pipelines, reason)``; no pipelines where there is a reason. Pipelines inside a wrapper
+        that packs by itself are no targets.
+    """
+    found: list[Pipeline] = []
+    for pipeline in pipelines:
+        if any(pipeline.path.startswith(outer.path[:-len('pipeline')]) for outer in found):
+            continue
+        last = pipeline.steps[-1] if pipeline.steps else None
+        if not _packs(last, scope):
+            return [], _wrong_end(pipeline, last, scope)
+        found.append(pipeline)
+    return found, ''
+
+
+def _wrong_end(pipeline: Pipeline, last: Any, scope: str) -> str:
+    name = type_name(last) if isinstance(last, dict) else ''
+    if not name:
+        return f'{pipeline.path} ends in nothing that packs'
+    if is_a(last, *_PACKERS, scope=scope):
+        return (f'{pipeline.path} ends in {last["type"]}, another PackDetInputs than '
+                f"mmdet's, which would lose the boxes' weights: {_FIX}")
+    return (f"{pipeline.path} ends in {name}, not in PackDetInputs; to have a packing of your "
+            f'own carry the weights, {_FIX}')
+
+
+def _packs(step: Any, scope: str) -> bool:
+    """Whether a step is mmdet's packing, this package's, or one that carries the weights."""
+    return _is_plain_packer(step, scope) or _carries_weights(step, scope)
+
+
+def _is_plain_packer(step: Any, scope: str) -> bool:
+    """Whether a step is mmdet's PackDetInputs itself, or the weighted one of this package."""
+    if not isinstance(step, dict) or type_name(step) not in _PACKERS:
+        return False
+    kind = str(step['type'])
+    found = config_edit.lookup_class(kind, scope)
+    home = found.__module__ if found is not None else kind if '.' in kind else f'{scope}.{kind}'
+    return home.split('.')[0] in ('mmdet', 'tricks_plugin')
+
+
+def _carries_weights(step: Any, scope: str) -> bool:
+    """Whether a step's class names the weights in its mapping table, as a user's own may."""
+    if not isinstance(step, dict) or not isinstance(step.get('type'), str):
+        return False
+    table = getattr(config_edit.lookup_class(step['type'], scope), 'mapping_table', None)
+    return isinstance(table, dict) and table.get('gt_mixup_weights') == 'mixup_weights'
+
+
+def ends_in_packer(steps: Any, scope: str) -> bool:
+    """Whether steps are a pipeline that ends in a packing which can carry the weights."""
+    return isinstance(steps, list) and bool(steps) and _packs(steps[-1], scope)
+
+
+def weighted(packer: dict[str, Any], scope: str) -> dict[str, Any]:
+    """The packing that carries the weights; a user's own that does so stays."""
+    if _carries_weights(packer, scope):
+        return packer
+    return {**packer, 'type': 'tricks_plugin.PackWeightedDetInputs'}
+
+
+def other_mixup(dataset: Any, scope: str) -> tuple[str, dict[str, Any]] | None:
+    """The path and step of another mixup in the training dataset, or None."""
+    return next(find(dataset, *_OTHER_MIXUPS, scope=scope, path='train_dataloader.dataset'), None)
+
+
+def without(steps: list[Any], scope: str) -> list[Any]:
+    """The steps without any other mixup."""
+    return [step for step in steps
+            if not (isinstance(step, dict) and is_a(step, *_OTHER_MIXUPS, scope=scope))]
+
+
+def obstacle(cfg: dict[str, Any], pipelines: list[Pipeline], scope: str) -> str:
+    """Why samples of this training cannot be mixed, or an empty string."""
+    sections = {'train_dataloader.dataset': cfg['train_dataloader']['dataset'],
+                'model': cfg.get('model')}
+    for path, section in sections.items():
+        for where, node in find(section, *_OBSTACLES, path=path, scope=scope):
+            known = next(name for name in _OBSTACLES if is_a(node, name, scope=scope))
+            return f'{where} is {type_name(node)}: {_OBSTACLES[known]}'
+    for pipeline in pipelines:
+        for where, node in find(pipeline.steps, 'LoadAnnotations', path=pipeline.path,
+                                scope=scope):
+            if node.get('with_seg'):
+                return (f'{where} loads semantic maps, which cannot be mixed: they hold one '
+                        'class per pixel, and a blended pixel shows two')
+            if node.get('with_keypoints'):
+                return f'{where} loads keypoints, which the packing does not carry'
+            if node.get('with_bbox') is False:
+                return f'{where} loads no boxes'
+        for where, _ in _proposals(pipeline, scope):
+            if not _has_rpn(cfg.get('model')):
+                return (f'{where} is LoadProposals: stored proposals belong to one image and '
+                        'would be dropped, and the model has no RPN to make its own')
+    return ''
+
+
+def dropped_proposals(pipelines: list[Pipeline], scope: str) -> str:
+    """One sentence on stored proposals that mixing drops, or an empty string."""
+    for pipeline in pipelines:
+        for where, _ in _proposals(pipeline, scope):
+            return f'proposals of {where} are dropped, as they belong to one image'
+    return ''
+
+
+def _proposals(pipeline: Pipeline, scope: str) -> Any:
+    return find(pipeline.steps, 'LoadProposals', path=pipeline.path, scope=scope)
+
+
+def _has_rpn(model: Any) -> bool:
+    """Whether a model does without stored proposals: an RPN, or no second stage."""
+    nodes = [node for _, node in config_edit.walk(model)]
+    return any(isinstance(node.get('rpn_head'), dict) for node in nodes) or \
+        not any('roi_head' in node for node in nodes)

@@ -1,0 +1,166 @@
+"""What the mixing reads of a sample, and the earlier samples that it keeps as partners."""
+
+from __future__ import annotations
+
+import collections
+import copy
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from .functional import contiguous_image
+
+__all__ = ['BOX_KEYS', 'SampleCache', 'blendable', 'check', 'identity', 'kept', 'kind',
+           'num_bytes', 'padded']
+
+# What the pipeline calls a sample's values per box, and what `concat_annotations` is given.
+BOX_KEYS = {'gt_bboxes': 'bboxes', 'gt_bboxes_labels': 'labels', 'gt_ignore_flags': 'ignored',
+            'gt_mixup_weights': 'weights', 'gt_masks': 'masks'}
+_REQUIRED = ('img', 'gt_bboxes', 'gt_bboxes_labels', 'gt_ignore_flags')
+_REFUSED = {
+    'gt_seg_map': 'a semantic map holds one class per pixel, and a blended pixel shows two '
+                  '(LoadAnnotations(with_seg=False) leaves the map out)',
+    'gt_keypoints': 'the packing has no place for keypoints and their weights '
+                    '(LoadAnnotations(with_keypoints=False) leaves them out)',
+}
+
+
+def check(results: dict[str, Any]) -> None:
+    """Refuses a sample that cannot be mixed.
+
+    Raises:
+        ValueError: If a required key is missing, or the sample carries what cannot be blended.
+    """
+    missing = [key for key in _REQUIRED if results.get(key) is None]
+    if missing:
+        raise ValueError(f'GeometryPreservingMixUp needs {", ".join(_REQUIRED)}; the sample '
+                         f'lacks {", ".join(missing)}, has {", ".join(sorted(results))}')
+    for key, reason in _REFUSED.items():
+        if results.get(key) is not None:
+            raise ValueError(
+                f'GeometryPreservingMixUp cannot mix samples that carry {key}: {reason}')
+
+
+def blendable(image: np.ndarray) -> np.ndarray:
+    """An image as uint8 or float32; the image itself if it is either.
+
+    mmdet's CopyPaste makes int64 of uint8; signed integers that all are grey levels from 0 to
+    255 become uint8 again, all else becomes float32.
+
+    Args:
+        image: ``(h, w)`` or ``(h, w, channels)``, of any number type.
+    """
+    if image.dtype in (np.uint8, np.float32):
+        return image
+    if image.dtype.kind == 'i' and image.size and image.min() >= 0 and image.max() <= 255:
+        return image.astype(np.uint8)
+    return image.astype(np.float32)
+
+
+def kind(sample: dict[str, Any]) -> tuple[Any, ...]:
+    """What two samples must share to be mixed."""
+    image, boxes, masks = sample['img'], sample['gt_bboxes'], sample.get('gt_masks')
+    return (image.dtype.str, image.shape[2:], type(boxes), tuple(boxes.shape[1:]), type(masks))
+
+
+def identity(sample: dict[str, Any]) -> Any:
+    """What tells an image from another; an object equal to nothing where the sample is silent."""
+    known = (sample.get('img_path'), sample.get('img_id'))
+    return object() if known == (None, None) else known
+
+
+def kept(results: dict[str, Any], fresh: bool) -> dict[str, Any]:
+    """A sample as a partner keeps it: contiguous, and sharing no byte with what travels on.
+
+    Args:
+        results: The sample. If ``fresh``, its image becomes the one that is kept.
+        fresh: Whether the sample will travel on in new arrays, so that only a view of a larger
+            array must be copied.
+    """
+    image = contiguous_image(results['img'])
+    if image.base is not None or (image is results['img'] and not fresh):
+        image = image.copy()
+    if fresh:
+        results['img'] = image
+    entry = {'img': image}
+    entry.update((key, results[key] if fresh else _copy(results[key]))
+                 for key in BOX_KEYS if results.get(key) is not None)
+    entry.update((key, results[key]) for key in ('img_path', 'img_id') if key in results)
+    return entry
+
+
+def _copy(value: Any) -> Any:
+    """A copy of arrays, boxes or masks that shares no memory with them."""
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    return value.clone() if hasattr(value, 'clone') else copy.deepcopy(value)
+
+
+def padded(masks: Any, shape: tuple[int, ...]) -> Any:
+    """The masks on a canvas of a shape, sharing no memory with them."""
+    on_canvas = masks.pad(shape)
+    return _copy(on_canvas) if isinstance(on_canvas.masks, list) else on_canvas
+
+
+def num_bytes(sample: dict[str, Any]) -> int:
+    """The memory of a sample's image, boxes and masks, in bytes."""
+    return sum(_size(sample[key]) for key in ('img', *BOX_KEYS) if key in sample)
+
+
+def _size(value: Any) -> int:
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    if isinstance(value, (list, tuple)):
+        return sum(_size(item) for item in value)
+    inner = getattr(value, 'masks', None)
+    if inner is None:
+        inner = getattr(value, 'tensor', None)
+        return 0 if inner is None else inner.numel() * inner.element_size()
+    return _size(inner)
+
+
+class SampleCache:
+    """The latest samples, bounded in number and in memory; the oldest goes first.
+
+    Args:
+        max_samples: At most so many.
+        max_bytes: At most so much memory, but the latest sample stays whatever its size.
+    """
+
+    def __init__(self, max_samples: int, max_bytes: int) -> None:
+        self.max_samples = max_samples
+        self.max_bytes = max_bytes
+        self.bytes = 0
+        self._overflowed = False
+        self._samples: collections.deque[tuple[dict[str, Any], int]] = collections.deque()
+
+    def append(self, sample: dict[str, Any]) -> int:
+        """Takes a sample in; returns its bytes."""
+        size = num_bytes(sample)
+        self._samples.append((sample, size))
+        self.bytes += size
+        while len(self) > self.max_samples or (len(self) > 1 and self.bytes > self.max_bytes):
+            self.bytes -= self._samples.popleft()[1]
+            self._overflowed = True
+        return size
+
+    @property
+    def fill(self) -> float:
+        """How full it is, in [0, 1]; 1 for good once a sample had to go."""
+        return 1.0 if self._overflowed else len(self) / self.max_samples
+
+    def clear(self) -> None:
+        """Lets every sample go."""
+        self._samples.clear()
+        self.bytes = 0
+        self._overflowed = False
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        return (sample for sample, _ in self._samples)
+
+    def __getitem__(self, place: int) -> dict[str, Any]:
+        return self._samples[place][0]
