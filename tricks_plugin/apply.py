@@ -32,7 +32,7 @@ def apply_tricks(cfg: Any, tricks: Any = None) -> tuple[Any, Plan]:
 
     Raises:
         TrickError: If the wish names an unknown trick, recipe or parameter, a value out of
-            bounds, or the same trick twice.
+            bounds, the same trick twice, or two that exclude each other.
         TypeError: If ``cfg`` is no mmengine Config.
     """
     from mmengine.config import Config
@@ -69,10 +69,13 @@ def _wanted(cfg: dict[str, Any], tricks: Any) -> tuple[list[Trick], bool]:
     names, options = resolve(tricks)
     for name in names:
         TRICKS.get(name)
-    built = [
-        trick.from_dict(names[trick.name]) for trick in TRICKS.in_order() if trick.name in names
-    ]
-    return built, options['strict']
+    kinds = [trick for trick in TRICKS.in_order() if trick.name in names]
+    for trick in kinds:
+        clash = next((name for name in trick.excludes if name in names), None)
+        if clash:
+            raise TrickError(f'tricks.{trick.name} and tricks.{clash} exclude each other: leave '
+                             f'one out, for example by tricks.{clash}=False')
+    return [trick.from_dict(names[trick.name]) for trick in kinds], options['strict']
 
 
 def _apply_one(trick: Trick, tree: dict[str, Any]) -> tuple[dict[str, Any], TrickPlan]:

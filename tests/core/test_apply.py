@@ -12,7 +12,8 @@ from tricks_plugin.config_edit import plain
 from tricks_plugin.plan import same
 
 YOLO = 'yolo/yolov3_d53_8xb8-ms-608-273e_coco.py'
-BAG = {'linear_lr', 'cosine_warmup', 'no_bias_decay', 'label_smoothing', 'mixup'}
+BAG = {'linear_lr', 'cosine_warmup', 'no_bias_decay', 'label_smoothing', 'mixup', 'sync_bn',
+       'random_shapes'}
 
 
 def statuses(plan):
@@ -139,12 +140,13 @@ def test_a_config_without_its_sections_gets_verdicts_with_reasons(cfg):
 
 def test_a_pure_python_config_is_planned_like_its_text_twin(tmp_path):
     body = '''
-model = dict(type={yolo}, backbone=dict(type='MobileNetV2', out_indices=(2, 4, 6)),
+model = dict(type={yolo}, data_preprocessor=dict(type='DetDataPreprocessor', pad_size_divisor=32),
+             backbone=dict(type='MobileNetV2', out_indices=(2, 4, 6)),
              bbox_head=dict(type={head}, num_classes=3, in_channels=[96, 96, 96],
                             out_channels=[96, 96, 96]))
 train_dataloader = dict(batch_size=16, dataset=dict(type='CocoDataset', pipeline=[
     dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True),
-    dict(type={pack})]))
+    dict(type='Resize', scale=(416, 416), keep_ratio=True), dict(type={pack})]))
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type={sgd}, lr=0.01, weight_decay=0.0005))
 param_scheduler = [dict(type='MultiStepLR', by_epoch=True, milestones=[24, 28], gamma=0.1)]
 train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=30)

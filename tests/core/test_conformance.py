@@ -23,6 +23,9 @@ ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ROOT / 'tricks_plugin' / 'tricks'
 SAMPLE = (ROOT / 'tests' / 'data' / 'zoo_sample.txt').read_text().split()
 NAMES = [trick.name for trick in TRICKS.in_order()]
+# All that can be wanted together: of two that exclude each other, the first.
+TOGETHER = [trick.name for trick in TRICKS.in_order()
+            if not set(trick.excludes) & set(NAMES)]
 HEADINGS = ['What', 'Use', 'Options', 'Arithmetic', 'Measured', 'Limits', 'Source']
 
 
@@ -68,16 +71,16 @@ def test_every_detector_type_of_the_zoo_is_planned(zoo, tmp_path, name):
     except Exception as error:
         pytest.skip(f'mmengine cannot load it here: {type(error).__name__}')
     before = copy.deepcopy(plain(cfg))
-    effective, plan = tricks_plugin.apply_tricks(cfg, NAMES)
+    effective, plan = tricks_plugin.apply_tricks(cfg, TOGETHER)
     assert same(plain(cfg), before)
-    assert [row.name for row in plan.tricks] == NAMES
+    assert [row.name for row in plan.tricks] == TOGETHER
     for row in plan.tricks:
         assert row.status in ('applied', 'present', 'not_applicable')
         assert row.changes if row.status == 'applied' else row.reason
     Config(effective.to_dict(), format_python_code=False).dump(tmp_path / 'effective.py')
     reloaded = Config.fromfile(tmp_path / 'effective.py', import_custom_modules=False)
     assert same(plain(reloaded), plain(effective))
-    again, second = tricks_plugin.apply_tricks(effective, NAMES)
+    again, second = tricks_plugin.apply_tricks(effective, TOGETHER)
     assert 'applied' not in {row.status for row in second.tricks}
     assert same(plain(again), plain(effective))
 
@@ -86,7 +89,8 @@ def test_components_are_found_by_both_names():
     from mmengine import registry
     importlib.import_module('tricks_plugin.registry')
     registries = (registry.HOOKS, registry.MODELS, registry.TRANSFORMS, registry.PARAM_SCHEDULERS,
-                  registry.RUNNERS, registry.OPTIM_WRAPPER_CONSTRUCTORS)
+                  registry.RUNNERS, registry.OPTIM_WRAPPER_CONSTRUCTORS, registry.OPTIM_WRAPPERS,
+                  registry.WEIGHT_INITIALIZERS)
     for name in tricks_plugin.COMPONENTS:
         holders = [r for r in registries if name in r.module_dict]
         assert len(holders) == 1, name

@@ -40,7 +40,8 @@ def run(monkeypatch, capsys):
 def test_plan_prints_one_row_per_trick(run, zoo):
     status, out, _ = run('plan', zoo / YOLO, '--tricks', 'bag_of_freebies')
     assert status == 0
-    for name in ('linear_lr', 'cosine_warmup', 'no_bias_decay', 'label_smoothing', 'mixup'):
+    for name in ('linear_lr', 'cosine_warmup', 'no_bias_decay', 'label_smoothing', 'mixup',
+                 'sync_bn', 'random_shapes'):
         assert name in out
 
 

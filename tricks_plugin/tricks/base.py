@@ -154,6 +154,7 @@ class Trick(ABC):
         evidence: Import path ``module:Class`` of the `tricks_plugin.evidence.Evidence` subclass
             that measures the trick in the running training. A path, since evidence needs torch
             and the edit does not.
+        excludes: Names of tricks that cannot be wanted together with this one.
     """
 
     name: ClassVar[str]
@@ -162,6 +163,7 @@ class Trick(ABC):
     order: ClassVar[int]
     Params: ClassVar[type[Params]] = Params
     evidence: ClassVar[str]
+    excludes: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, params: Any) -> None:
         self.params = params

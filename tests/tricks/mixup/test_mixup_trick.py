@@ -51,13 +51,21 @@ def test_yolov3_gets_the_mixing_before_the_packing_and_two_hooks(zoo):
         dict(type='tricks_plugin.MixUpWeightingHook')]
 
 
-def test_voc_faster_rcnn_gets_it_in_both_datasets_and_names_its_heads(zoo):
+def test_voc_faster_rcnn_gets_it_in_both_datasets(zoo):
     cfg, verdict = apply(load(zoo, 'pascal_voc/faster-rcnn_r50_fpn_1x_voc0712.py'))
     pipelines = config_edit.train_pipelines(cfg)
     assert [[step['type'] for step in p.steps[-2:]] for p in pipelines] == [[MIX, WEIGHTED]] * 2
     assert pipelines[0].steps[-2] is not pipelines[1].steps[-2]
     assert verdict.status == 'applied'
-    assert verdict.reason == 'losses of RPNHead, Shared2FCBBoxHead are not weighted per box'
+    assert verdict.reason == ''  # both heads are weighted
+
+
+def test_heads_that_are_not_weighted_are_named(zoo):
+    cfg = config_edit.plain(load(zoo, 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'))
+    cfg['model']['roi_head']['bbox_head']['type'] = 'SomebodysHead'
+    cfg['model']['roi_head']['semantic_head'] = dict(type='FusedSemanticHead')
+    assert apply(cfg)[1].reason == \
+        'losses of SomebodysHead, FusedSemanticHead are not weighted per box'
 
 
 def test_a_second_application_changes_nothing(zoo):

@@ -62,11 +62,18 @@ def test_an_iteration_based_run_steps_in_iterations(zoo):
         type='MultiStepLR', by_epoch=False, milestones=[90000], gamma=0.1)
 
 
-def test_beside_the_cosine_it_says_that_a_run_has_one_schedule(zoo):
+def test_beside_the_cosine_it_is_refused_since_a_run_has_one_schedule(zoo):
     cfg = Config.fromfile(zoo / 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py')
-    _, plan = tricks_plugin.apply_tricks(cfg, ['cosine_warmup', 'step_decay'])
-    row = next(row for row in plan.tricks if row.name == 'step_decay')
-    assert row.status == 'not_applicable' and 'leave one of the two out' in row.reason
+    with pytest.raises(TrickError, match='step_decay and tricks.cosine_warmup exclude each other'):
+        tricks_plugin.apply_tricks(cfg, ['cosine_warmup', 'step_decay'])
+    with pytest.raises(TrickError, match='by tricks.cosine_warmup=False'):
+        tricks_plugin.apply_tricks(cfg, ['bag_of_freebies', 'step_decay'])
+    _, plan = tricks_plugin.apply_tricks(
+        cfg, ['bag_of_freebies', {'cosine_warmup': False}, 'step_decay'])
+    assert next(row for row in plan.tricks if row.name == 'step_decay').status == 'applied'
+    effective, _ = tricks_plugin.apply_tricks(cfg, 'cosine_warmup')
+    _, plan = tricks_plugin.apply_tricks(effective, 'step_decay')
+    assert plan.tricks[0].status == 'not_applicable'
 
 
 def test_wrong_milestones_are_refused_with_their_path():

@@ -18,7 +18,7 @@ class AverageEvidence(Evidence):
     """Averages one small parameter a second time and compares it with the hook's average."""
 
     def __init__(self) -> None:
-        self._hook: EMAHook | None = None
+        self._hook: Any = None
         self._source: torch.Tensor | None = None
         self._name = ''
         self._mine: torch.Tensor | None = None

@@ -40,6 +40,7 @@ class StepDecay(Trick):
     order = 25
     Params = StepDecayParams
     evidence = 'tricks_plugin.tricks.step_decay.evidence:StepEvidence'
+    excludes = ('cosine_warmup',)
 
     def apply(self, cfg: dict[str, Any]) -> Verdict:
         """Replaces the LR schedulers but for their warm-up; others, as of momentum, stay."""
@@ -54,8 +55,7 @@ class StepDecay(Trick):
         scope = default_scope(cfg)
         items = [item for items in lists.values() for item in items]
         if any(is_a(item, 'WarmupCosineLR', scope=scope) for item in items):
-            return Verdict.not_applicable('cosine_warmup has made the schedule, and a run has one: '
-                                          'leave one of the two out')
+            return Verdict.not_applicable('cosine_warmup has made the schedule, and a run has one')
         try:
             points = decay_points(run.value, self.params.milestones)
         except ValueError as error:
