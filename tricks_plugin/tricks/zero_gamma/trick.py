@@ -75,7 +75,8 @@ def _overridden(cfg: dict[str, Any], backbone: dict[str, Any]) -> str:
     initial = backbone.get('init_cfg')
     initials = initial if isinstance(initial, (list, tuple)) else [initial]
     if backbone.get('pretrained') or any(
-            isinstance(one, dict) and type_name(one) == 'Pretrained' for one in initials):
+            isinstance(one, dict) and (type_name(one) == 'Pretrained' or one.get('checkpoint'))
+            for one in initials):
         return f'{_PATH} starts from pretrained weights, whose scales zeroing would lose'
     if cfg.get('load_from'):
         return 'load_from brings weights, and the scales with them'

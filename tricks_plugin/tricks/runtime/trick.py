@@ -1,0 +1,224 @@
+"""The config edit that switches small options on, each where it has an effect."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from typing import Any
+
+from ...config_edit import (
+    default_scope,
+    find,
+    get,
+    is_a,
+    lookup_class,
+    optim_wrappers,
+    type_name,
+    walk,
+)
+from ..base import TRICKS, Params, Trick, Verdict, bounded
+from .functional import fixed_size, needs_plain_layout
+
+__all__ = ['Runtime', 'RuntimeParams']
+
+_LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
+_HOOK = 'tricks_plugin.RuntimeOptionsHook'
+_HALF = ('AmpOptimWrapper', 'BFloat16OptimWrapper')
+# On CPUs the layout was measured to help networks of depthwise convolutions (benchmarks/step.py).
+_DEPTHWISE = ('MobileNetV2',)
+# Parts whose options bring a compiled operation in, by name or by default.
+_OPTION = re.compile('dcn|deform')
+_COMPILED = ('CTResNetNeck',)
+# They exchange the data set's transforms and restart persistent workers in their own way.
+_SWITCHES = ('YOLOXModeSwitchHook', 'PipelineSwitchHook')
+
+
+@dataclasses.dataclass(frozen=True)
+class RuntimeParams(Params):
+    """Parameters of `runtime`: each option may be left out."""
+
+    cudnn_benchmark: bool = bounded(True, 'cuDNN tries its algorithms, where shapes are fixed')
+    tf32: bool = bounded(True, 'TensorFloat-32 on GPUs that have it')
+    channels_last: bool = bounded(True, 'the layout with channels together, where it helps')
+    persistent_workers: bool = bounded(True, 'data workers live on from epoch to epoch')
+    pin_memory: bool = bounded(True, 'batches in page-locked memory, where there is a GPU')
+
+
+@TRICKS.register
+class Runtime(Trick):
+    """Options that make training faster and change nothing that it learns, but for rounding."""
+
+    name = 'runtime'
+    title = 'small options for speed'
+    paper = 'Micikevicius et al. (arXiv 1710.03740) section 4, and the manuals of PyTorch'
+    order = 110
+    Params = RuntimeParams
+    evidence = 'tricks_plugin.tricks.runtime.evidence:RuntimeEvidence'
+
+    def apply(self, cfg: dict[str, Any]) -> Verdict:
+        """Goes through the options; each edits the config or says why not."""
+        if not optim_wrappers(cfg) or not isinstance(cfg.get('train_dataloader'), dict):
+            return Verdict.not_applicable('the config does not train')
+        done: dict[str, str] = {}
+        left: list[str] = []
+        there: list[str] = []
+        loaders: list[str] = []
+        for field in dataclasses.fields(RuntimeParams):
+            if not getattr(self.params, field.name):
+                continue
+            status, words = getattr(self, f'_{field.name}')(cfg, loaders)
+            if status == 'applied':
+                done[field.name] = words
+            else:
+                (there if status == 'present' else left).append(f'{field.name} ({words})')
+        rest = f'left alone: {", ".join(left)}' if left else ''
+        if done:
+            changes = ', '.join(f'{name} ({words})' for name, words in done.items())
+            return Verdict.applied('; '.join(filter(None, [changes, rest])), options=list(done),
+                                   loaders=loaders)
+        if there:
+            return Verdict.present('; '.join(filter(None, [', '.join(there), rest])))
+        return Verdict.not_applicable(rest or 'every option is switched off')
+
+    def _cudnn_benchmark(self, cfg: dict[str, Any], loaders: list[str]) -> tuple[str, str]:
+        env = cfg.get('env_cfg')
+        if isinstance(env, dict) and env.get('cudnn_benchmark'):
+            return 'present', 'the config has it'
+        if not _capability():
+            return 'left', 'this machine has no GPU'
+        size = _batch_size(cfg)
+        if not size:
+            return 'left', 'the shapes of the batches vary, or are not known to be fixed'
+        cfg['env_cfg'] = dict(env if isinstance(env, dict) else {}, cudnn_benchmark=True)
+        return 'applied', f'every batch has {size[0]} x {size[1]} px'
+
+    def _tf32(self, cfg: dict[str, Any], loaders: list[str]) -> tuple[str, str]:
+        if _hook_of(cfg, 'tf32', True):
+            return 'present', 'the hook is there'
+        if _capability() < (8, 0):
+            return 'left', 'this machine has no GPU of compute capability 8.0 or more'
+        _hook_of(cfg, 'tf32')
+        return 'applied', 'float32 products with 10 bits of fraction'
+
+    def _channels_last(self, cfg: dict[str, Any], loaders: list[str]) -> tuple[str, str]:
+        if _hook_of(cfg, 'channels_last', True):
+            return 'present', 'the hook is there'
+        scope, model = default_scope(cfg), cfg.get('model')
+        if cfg.get('launcher', 'none') not in (None, 'none') or cfg.get('strategy') is not None:
+            return 'left', 'the buckets of DistributedDataParallel have the plain layout'
+        obstacle = _plain_only(model, scope)
+        if obstacle:
+            return 'left', f'{obstacle} reads the plain layout only'
+        half = all(is_a(wrapper, *_HALF, scope=scope) for _, wrapper in optim_wrappers(cfg))
+        if _capability():
+            if not half:
+                return 'left', 'on a GPU it helps 16-bit training'
+            why = '16-bit convolutions of GPUs compute in it'
+        elif is_a(get(model, 'backbone'), *_DEPTHWISE, scope=scope):
+            why = 'it helps depthwise convolutions on CPUs'
+        else:
+            return 'left', 'on CPUs it was measured to help depthwise convolutions only'
+        _hook_of(cfg, 'channels_last')
+        return 'applied', why
+
+    def _persistent_workers(self, cfg: dict[str, Any], loaders: list[str]) -> tuple[str, str]:
+        switch = next(find(cfg.get('custom_hooks'), *_SWITCHES, path='custom_hooks',
+                           scope=default_scope(cfg)), None)
+        found, doubtful = [], []
+        for name in _LOADERS:
+            loader = cfg.get(name)
+            workers = loader.get('num_workers', 0) if isinstance(loader, dict) else 0
+            if not isinstance(workers, int) or workers < 1:
+                continue
+            found.append(name)
+            if loader.get('persistent_workers'):  # type: ignore[union-attr]
+                continue
+            if switch and name == _LOADERS[0]:
+                doubtful.append(type_name(switch[1]))
+                continue
+            loader['persistent_workers'] = True  # type: ignore[index]
+            loaders.append(name)
+        note = f'; the training loader is left to {doubtful[0]}' if doubtful else ''
+        if loaders:
+            return 'applied', f'workers of {", ".join(loaders)} stay{note}'
+        if doubtful:
+            return ('present' if found[1:] else 'left',
+                    f'{doubtful[0]} restarts the workers of train_dataloader itself')
+        return ('present', 'the loaders have it') if found else ('left', 'no loader has workers')
+
+    def _pin_memory(self, cfg: dict[str, Any], loaders: list[str]) -> tuple[str, str]:
+        loader = cfg['train_dataloader']
+        if loader.get('pin_memory'):
+            return 'present', 'train_dataloader has it'
+        if not _capability():
+            return 'left', 'this machine has no GPU'
+        loader['pin_memory'] = True
+        return 'applied', 'copies to the GPU need no detour'
+
+    def timm_args(self, args: dict[str, Any]) -> dict[str, Any] | None:
+        """Timm's flags for pinned memory and, with 16 bits, the layout, where there is a GPU."""
+        wanted = {'pin_mem': self.params.pin_memory,
+                  'channels_last': self.params.channels_last and bool(args.get('amp'))}
+        return {name: True for name, on in wanted.items() if on and _capability()}
+
+
+def _capability() -> tuple[int, ...]:
+    """The GPU's compute capability; empty without a GPU."""
+    import torch
+    return torch.cuda.get_device_capability() if torch.cuda.is_available() else ()
+
+
+def _hook_of(cfg: dict[str, Any], option: str, only_look: bool = False) -> bool:
+    """Whether the hook has an option; else adds it, with the hook if need be."""
+    hooks = cfg.get('custom_hooks') or []
+    hooks = list(hooks) if isinstance(hooks, (list, tuple)) else [hooks]
+    mine = next((hook for hook in hooks if isinstance(hook, dict)
+                 and type_name(hook) == type_name(_HOOK)), None)
+    if only_look:
+        return bool(mine and mine.get(option))
+    if mine is None:
+        mine = dict(type=_HOOK)
+        hooks.append(mine)
+    mine[option] = True
+    cfg['custom_hooks'] = hooks
+    return False
+
+
+def _plain_only(model: Any, scope: str) -> str:
+    """The first part of a model that cannot read channels-last maps."""
+    for path, node in walk(model, 'model'):
+        option = next((key for key, value in node.items()
+                       if isinstance(key, str) and _OPTION.search(key) and value), None)
+        if option:
+            return f'{path}.{option}'
+        kind = node.get('type')
+        found = lookup_class(kind, scope) if isinstance(kind, str) else None
+        if type_name(node) in _COMPILED or isinstance(found, type) and needs_plain_layout(found):
+            return type_name(node)
+    return ''
+
+
+def _batch_size(cfg: dict[str, Any]) -> tuple[int, int] | None:
+    """The one size (width, height) of every training batch, or None."""
+    pads = []
+    for path, node in walk(get(cfg, 'model.data_preprocessor')):
+        if 'batch_augments' in path and node.get('type'):
+            if type_name(node) != 'BatchFixedSizePad':
+                return None
+            size = node.get('size')  # (height, width)
+            pads.append(dict(type='Pad', size=tuple(size)[::-1] if isinstance(
+                size, (list, tuple)) else None))
+    return _dataset_size(get(cfg, 'train_dataloader.dataset'), pads)
+
+
+def _dataset_size(node: Any, then: list[dict[str, Any]]) -> tuple[int, int] | None:
+    """The one size of a data set's images through its wrappers and some steps more, or None."""
+    if not isinstance(node, dict):
+        return None
+    steps = node.get('pipeline')
+    mine = isinstance(steps, (list, tuple)) and bool(steps)
+    inner = node.get('datasets') if 'datasets' in node else [node.get('dataset')]
+    sizes = {_dataset_size(one, [] if mine else then) for one in inner} \
+        if isinstance(inner, (list, tuple)) else {None}
+    size = sizes.pop() if len(sizes) == 1 else None
+    return fixed_size([*steps, *then], size) if mine else size  # type: ignore[misc]
