@@ -132,10 +132,10 @@ def test_the_caches_bound_is_told_at_the_start_and_their_memory_with_the_first_b
     runner, hook = fake_runner(ConcatDataset(datasets), epochs=10), MixUpOffHook()
     with caplog.at_level(logging.INFO):
         hook.before_train(runner)
-        assert 'keep at most 32 samples, and at most 1024 MB' in caplog.text  # 2 transforms x 16
+        assert 'keep at most 128 samples, and at most 1024 MB' in caplog.text  # 2 transforms x 64
         datasets[1].pipeline.transforms[1].shared.raise_to('sample_bytes', 3 * 2**20)
         hook.before_train_iter(runner, 0)
-        assert 'so far takes 3.00 MB: 32 of them, all that the caches keep, 96 MB' in caplog.text
+        assert 'so far takes 3.00 MB: 128 of them, all that the caches keep, 384 MB' in caplog.text
         datasets[1].pipeline.transforms[1].shared.raise_to('sample_bytes', 2**30)
         hook.before_train_iter(runner, 1)
         assert caplog.text.count('so far takes') == 1

@@ -218,8 +218,8 @@ def test_epochs_switch_exactly_with_every_kind_of_worker(train, train_config, lo
     assert values['failed_partners'] == 0 and 0 < values['sample_bytes'] < values['cache_bytes']
     workers = max(loader['num_workers'], 1)
     log = next(Path(train_config['work_dir']).rglob('*.log')).read_text()
-    assert f'keep at most {16 * workers} samples, and at most {512 * workers} MB' in log
-    assert f'cached so far takes 0.03 MB: {16 * workers} of them' in log
+    assert f'keep at most {64 * workers} samples, and at most {512 * workers} MB' in log
+    assert f'cached so far takes 0.03 MB: {64 * workers} of them' in log
 
 
 @pytest.mark.parametrize('workers, sampler', [

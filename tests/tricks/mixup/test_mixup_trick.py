@@ -43,7 +43,7 @@ def test_yolov3_gets_the_mixing_before_the_packing_and_two_hooks(zoo):
     assert verdict.status == 'applied' and verdict.reason == ''
     assert verdict.evidence == dict(alpha=1.0, prob=1.0, off_fraction=0.1, off_epochs=20)
     assert len(steps) == len(before.train_dataloader.dataset.pipeline) + 1
-    assert steps[-2] == dict(type=MIX, alpha=1.0, prob=1.0, partner='cache', cache_size=16,
+    assert steps[-2] == dict(type=MIX, alpha=1.0, prob=1.0, partner='cache', cache_size=64,
                              pad_value=0.0)
     assert steps[-1] == {**before.train_dataloader.dataset.pipeline[-1], 'type': WEIGHTED}
     assert cfg['custom_hooks'] == [

@@ -79,7 +79,7 @@ class GeometryPreservingMixUp(BaseTransform):
     """
 
     def __init__(self, alpha: float = 1.5, prob: float = 1.0, partner: str = 'cache',
-                 cache_size: int = 16, pad_value: float = 0.0, cache_mb: float = 512) -> None:
+                 cache_size: int = 64, pad_value: float = 0.0, cache_mb: float = 512) -> None:
         if not alpha > 0:
             raise ValueError(f'alpha must be > 0, got {alpha!r}')
         if not 0 < prob <= 1:

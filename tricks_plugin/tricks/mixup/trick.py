@@ -22,7 +22,7 @@ class MixUpParams(Params):
     prob: float = bounded(1.0, 'share of the samples that are mixed', gt=0, le=1)
     partner: str = bounded('cache', 'where the second image comes from: earlier samples, or a '
                            'fresh load for each', choices=('cache', 'dataset'))
-    cache_size: int = bounded(16, 'samples that each worker keeps as partners', ge=2)
+    cache_size: int = bounded(64, 'samples that each worker keeps as partners', ge=2)
     off_fraction: float = bounded(0.1, 'last part of the training without mixup', ge=0, lt=1)
     off_epochs: int | None = bounded(None, 'the same in epochs; overrides off_fraction', ge=0)
     replace: bool = bounded(False, "take out the config's own mixup and put this one in")
