@@ -8,7 +8,8 @@ from typing import Any, ClassVar
 
 import torch
 
-from .base import HeadAdapter, times
+from .base import times
+from .per_batch import PerBatchAdapter
 
 __all__ = ['ATSSAdapter', 'DDODAdapter', 'GFLAdapter', 'TOODAdapter', 'VFNetAdapter', 'select']
 
@@ -16,7 +17,7 @@ __all__ = ['ATSSAdapter', 'DDODAdapter', 'GFLAdapter', 'TOODAdapter', 'VFNetAdap
 _WITHOUT_WEIGHT = {'EQLV2Loss', 'GHMC', 'GHMR'}
 
 
-class ATSSAdapter(HeadAdapter):
+class ATSSAdapter(PerBatchAdapter):
     """Multiplies the element weights of a head that assigns first and then loops over levels.
 
     The head's sampler is asked once per image which prediction belongs to which box; the labels
@@ -40,10 +41,6 @@ class ATSSAdapter(HeadAdapter):
     steps: ClassVar[tuple[str, ...]] = ('loss_by_feat_single',)
     rows: ClassVar[dict[str, int]] = {'loss_cls': 0, 'loss_bbox': 1, 'loss_centerness': 1}
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._reset()
-
     @classmethod
     def supports(cls, head: torch.nn.Module) -> bool:
         """Whether the head trains, with losses of its own, each of which minds its weight."""
@@ -57,7 +54,7 @@ class ATSSAdapter(HeadAdapter):
 
     def attach(self, head: Any) -> None:
         """Wraps the batch's loss, sampler, targets and levels, and hooks the losses."""
-        self.wrap(head, 'loss_by_feat', self._batch)
+        self.begin(head)
         self.wrap(head.sampler, 'sample', self._sample)
         for name, place in self.targets.items():
             self.wrap(head, name, functools.partial(self._targets, place))
@@ -67,19 +64,13 @@ class ATSSAdapter(HeadAdapter):
             if getattr(head, name, None) is not None:
                 self.before_loss(getattr(head, name), functools.partial(self._weigh, name))
 
-    def _reset(self) -> None:
+    def reset(self) -> None:
+        """Forgets the batch's assignment."""
         self._sampled: list[torch.Tensor] = []  # per image, the factors of its positives
         self._levels: list[torch.Tensor] = []  # of the levels to come, one factor per prediction
         self._level: torch.Tensor | None = None  # of the level whose losses are being made
         self._positives = torch.empty(0)  # of all positives, level by level
         self._begin = self._end = 0  # the present level's place in them
-
-    def _batch(self, call: Any, *args: Any, **kwargs: Any) -> Any:
-        self._reset()
-        try:
-            return call(*args, **kwargs)
-        finally:
-            self._reset()
 
     def _sample(self, call: Any, assign_result: Any, pred_instances: Any, gt_instances: Any,
                 *args: Any, **kwargs: Any) -> Any:

@@ -33,8 +33,9 @@ class PAAAdapter(ATSSAdapter):
         super().attach(head)
         self.wrap(head, 'paa_reassign', self._reassign)
 
-    def _reset(self) -> None:
-        super()._reset()
+    def reset(self) -> None:
+        """Forgets the batch's selection too."""
+        super().reset()
         self._selected: list[tuple[torch.Tensor, int]] = []
 
     def _targets(self, place: int, call: Any, *args: Any, **kwargs: Any) -> Any:
@@ -72,17 +73,18 @@ class LADAdapter(ATSSAdapter):
         """Whether the head trains, with boxes and not their encodings as targets."""
         return super().supports(head) and bool(head.reg_decoded_bbox)
 
-    def _batch(self, call: Any, cls_scores: Any, bbox_preds: Any, iou_preds: Any,
-               batch_gt_instances: Any, batch_img_metas: Any,
-               batch_gt_instances_ignore: Any = None, label_assignment_results: Any = None) -> Any:
-        self._reset()
-        try:
-            self._match(label_assignment_results, batch_gt_instances)
-            return call(cls_scores, bbox_preds, iou_preds, batch_gt_instances, batch_img_metas,
-                        batch_gt_instances_ignore=batch_gt_instances_ignore,
-                        label_assignment_results=label_assignment_results)
-        finally:
-            self._reset()
+    def batch(self, call: Any, *args: Any, **kwargs: Any) -> Any:
+        """One batch, with which the teacher's assignment comes."""
+        return super().batch(self._matched, call, *args, **kwargs)
+
+    def _matched(self, call: Any, cls_scores: Any, bbox_preds: Any, iou_preds: Any,
+                 batch_gt_instances: Any, batch_img_metas: Any,
+                 batch_gt_instances_ignore: Any = None,
+                 label_assignment_results: Any = None) -> Any:
+        self._match(label_assignment_results, batch_gt_instances)
+        return call(cls_scores, bbox_preds, iou_preds, batch_gt_instances, batch_img_metas,
+                    batch_gt_instances_ignore=batch_gt_instances_ignore,
+                    label_assignment_results=label_assignment_results)
 
     def _match(self, assignment: Any, batch_gt_instances: Any) -> None:
         """Gives each prediction its factor.

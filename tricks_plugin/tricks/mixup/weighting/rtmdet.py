@@ -26,8 +26,9 @@ class RTMDetInsAdapter(ATSSAdapter):
         self.wrap(head, 'loss_mask_by_feat', self._masks)
         self.before_loss(head.loss_mask, self._weigh_masks)
 
-    def _reset(self) -> None:
-        super()._reset()
+    def reset(self) -> None:
+        """Forgets the batch's masks too."""
+        super().reset()
         self._mask_factors: torch.Tensor | None = None
 
     def _masks(self, call: Any, mask_feats: Any, flatten_kernels: Any, sampling_results_list: Any,

@@ -8,14 +8,15 @@ from typing import Any
 import torch
 
 from ..functional import element_weights
-from .base import HeadAdapter, times
+from .base import times
+from .per_batch import PerBatchAdapter
 
 __all__ = ['YOLOV3Adapter']
 
 _LOSSES = ('loss_cls', 'loss_conf', 'loss_xy', 'loss_wh')
 
 
-class YOLOV3Adapter(HeadAdapter):
+class YOLOV3Adapter(PerBatchAdapter):
     """Multiplies the element weights that YOLOV3Head passes to its four losses.
 
     The head's sampler is asked once per image, in order, which prediction belongs to which box;
@@ -27,10 +28,6 @@ class YOLOV3Adapter(HeadAdapter):
     centre, scale and class losses of a positive times the box's ratio.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._reset()
-
     @classmethod
     def supports(cls, head: torch.nn.Module) -> bool:
         """Whether the head trains, with four losses of its own."""
@@ -40,23 +37,17 @@ class YOLOV3Adapter(HeadAdapter):
 
     def attach(self, head: Any) -> None:
         """Wraps the batch's loss and the sampler, and hooks the four losses."""
-        self.wrap(head, 'loss_by_feat', self._batch)
+        self.begin(head)
         self.wrap(head.sampler, 'sample', self._sample)
         for name in _LOSSES:
             self.before_loss(getattr(head, name), functools.partial(self._weigh, name))
 
-    def _reset(self) -> None:
+    def reset(self) -> None:
+        """Forgets the batch's assignments."""
         self._assigned: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
         self._num_elements = 0
         self._elements: torch.Tensor | None = None
         self._used = dict.fromkeys(_LOSSES, 0)
-
-    def _batch(self, call: Any, *args: Any, **kwargs: Any) -> Any:
-        self._reset()
-        try:
-            return call(*args, **kwargs)
-        finally:
-            self._reset()
 
     def _sample(self, call: Any, assign_result: Any, pred_instances: Any, gt_instances: Any,
                 *args: Any, **kwargs: Any) -> Any:
