@@ -87,6 +87,8 @@ def kept(results: dict[str, Any], fresh: bool) -> dict[str, Any]:
     entry.update((key, results[key] if fresh else _copy(results[key]))
                  for key in BOX_KEYS if results.get(key) is not None)
     entry.update((key, results[key]) for key in ('img_path', 'img_id') if key in results)
+    # Every later sample asks these of every cached one.
+    entry['kind'], entry['identity'] = kind(entry), identity(entry)
     return entry
 
 

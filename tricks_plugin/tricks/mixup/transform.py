@@ -244,4 +244,5 @@ def _matching(results: dict[str, Any], others: Any) -> list[dict[str, Any]]:
     """The samples that can be mixed with one: of its kind, and of another image."""
     own_kind, own_identity = kind(results), identity(results)
     return [other for other in others
-            if kind(other) == own_kind and identity(other) != own_identity]
+            if (other['kind'] if 'kind' in other else kind(other)) == own_kind
+            and (other['identity'] if 'identity' in other else identity(other)) != own_identity]
