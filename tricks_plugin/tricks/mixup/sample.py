@@ -83,7 +83,7 @@ def kept(results: dict[str, Any], fresh: bool) -> dict[str, Any]:
         image = image.copy()
     if fresh:
         results['img'] = image
-    entry = {'img': image}
+    entry: dict[str, Any] = {'img': image}
     entry.update((key, results[key] if fresh else _copy(results[key]))
                  for key in BOX_KEYS if results.get(key) is not None)
     entry.update((key, results[key]) for key in ('img_path', 'img_id') if key in results)
