@@ -75,7 +75,7 @@ setup(
             'mmengine>=0.10,<0.11',
             'mmdet>=3.3,<3.4',
         ],
-        'timm': ['timm>=1.0,<2', 'torchvision', 'pyyaml'],
+        'timm': ['timm>=1.0.31,<2', 'torchvision', 'pyyaml'],
         'dev': ['pytest', 'hypothesis', 'ruff', 'mypy', 'types-PyYAML', 'scikit-learn',
                 'matplotlib'],
     },

@@ -8,8 +8,8 @@ from typing import Any
 from .config_edit import copy_plain, plain
 from .errors import TrickError
 from .plan import Plan, TrickPlan, compare
-from .recipes import resolve
-from .tricks import TRICKS, Trick
+from .recipes import select
+from .tricks import Trick
 
 __all__ = ['apply_tricks']
 
@@ -66,16 +66,8 @@ def _wanted(cfg: dict[str, Any], tricks: Any) -> tuple[list[Trick], bool]:
             'tricks are given twice: in the config under `tricks` and beside it; to change the '
             "config's, set tricks.NAME.PARAMETER with --cfg-options"
         )
-    names, options = resolve(tricks)
-    for name in names:
-        TRICKS.get(name)
-    kinds = [trick for trick in TRICKS.in_order() if trick.name in names]
-    for trick in kinds:
-        clash = next((name for name in trick.excludes if name in names), None)
-        if clash:
-            raise TrickError(f'tricks.{trick.name} and tricks.{clash} exclude each other: leave '
-                             f'one out, for example by tricks.{clash}=False')
-    return [trick.from_dict(names[trick.name]) for trick in kinds], options['strict']
+    selected, options = select(tricks)
+    return selected, options['strict']
 
 
 def _apply_one(trick: Trick, tree: dict[str, Any]) -> tuple[dict[str, Any], TrickPlan]:

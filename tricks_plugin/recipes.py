@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from .errors import TrickError, nearest
-from .tricks import TRICKS
+from .tricks import TRICKS, Trick
 
-__all__ = ['load_recipe', 'recipe', 'recipe_names', 'resolve']
+__all__ = ['load_recipe', 'recipe', 'recipe_names', 'resolve', 'select']
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -71,13 +71,46 @@ def resolve(tricks: Any, path: str = 'tricks') -> tuple[dict[str, dict[str, Any]
     Raises:
         TrickError: For unknown names, values of a wrong type, and a trick given twice.
     """
+    reader = _read(tricks, path)
+    return reader.wanted(), {'strict': reader.strict}
+
+
+def select(tricks: Any, path: str = 'tricks') -> tuple[list[Trick], dict[str, Any]]:
+    """The tricks that a ``tricks`` value asks for, built, in the order of application.
+
+    Args:
+        tricks: As `resolve` takes it.
+        path: Where the value stands, for error messages.
+
+    Returns:
+        ``(selected, options)`` with ``{'strict': bool, 'named': frozenset}``: the tricks in
+        ``named`` the user named himself, the others a recipe brought.
+
+    Raises:
+        TrickError: As `resolve`; for a wrong parameter, and for two that exclude each other.
+    """
+    reader = _read(tricks, path)
+    wanted = reader.wanted()
+    for name in wanted:
+        TRICKS.get(name, path)
+    kinds = [trick for trick in TRICKS.in_order() if trick.name in wanted]
+    for trick in kinds:
+        clash = next((name for name in trick.excludes if name in wanted), None)
+        if clash:
+            raise TrickError(f'tricks.{trick.name} and tricks.{clash} exclude each other: leave '
+                             f'one out, for example by tricks.{clash}=False')
+    selected = [trick.from_dict(wanted[trick.name]) for trick in kinds]
+    return selected, {'strict': reader.strict, 'named': reader.named()}
+
+
+def _read(tricks: Any, path: str) -> _Reader:
     reader = _Reader()
     for where, item in _entries(tricks, path):
         if isinstance(item, str):
             reader.name(item, where)
         else:
             reader.mapping(item, where)
-    return reader.wanted(), {'strict': reader.strict}
+    return reader
 
 
 def _entries(tricks: Any, path: str) -> list[tuple[str, Any]]:
@@ -116,6 +149,10 @@ class _Reader:
             if self._own.get(name) is not False
         }
         return merged
+
+    def named(self) -> frozenset[str]:
+        """The tricks that the user named himself, with a parameter or without."""
+        return frozenset(name for name, values in self._own.items() if values is not False)
 
     def name(self, name: str, where: str) -> None:
         """Takes a bare name: a trick with its defaults, or a recipe."""

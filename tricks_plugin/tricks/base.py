@@ -11,6 +11,7 @@ import math
 import types
 import typing
 from abc import ABC, abstractmethod
+from collections.abc import Collection
 from typing import Any, ClassVar, Union
 
 from ..errors import TrickError, nearest
@@ -155,6 +156,10 @@ class Trick(ABC):
             that measures the trick in the running training. A path, since evidence needs torch
             and the edit does not.
         excludes: Names of tricks that cannot be wanted together with this one.
+        timm_main: The timm setting without which the trick is nothing; what the user gave for it
+            decides over the trick. Empty if there is none.
+        timm_derives: timm settings that the trick derives from the user's own, and so may change
+            although the user gave them.
     """
 
     name: ClassVar[str]
@@ -164,6 +169,8 @@ class Trick(ABC):
     Params: ClassVar[type[Params]] = Params
     evidence: ClassVar[str]
     excludes: ClassVar[tuple[str, ...]] = ()
+    timm_main: ClassVar[str] = ''
+    timm_derives: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, params: Any) -> None:
         self.params = params
@@ -189,16 +196,36 @@ class Trick(ABC):
             TrickError: If a parameter cannot be used with this config although the trick can.
         """
 
-    def timm_args(self, args: dict[str, Any]) -> dict[str, Any] | None:
+    def timm_args(
+        self, args: dict[str, Any], given: Collection[str] = frozenset(),
+    ) -> dict[str, Any] | str | None:
         """The trick as settings of timm's training script.
 
+        The caller keeps what the user gave (but for ``timm_derives``) and compares the rest.
+
         Args:
-            args: The script's settings by flag name (underscores), as they stand so far.
+            args: The script's settings by flag name (underscores), as they stand so far. Where
+                timm leaves None for the model to decide, ``num_classes``, ``input_size``,
+                ``img_size`` and ``device`` hold what it will take.
+            given: The names of those that the user set himself.
 
         Returns:
-            The settings to change, or None where timm's script cannot do the trick.
+            The settings that the trick needs; empty where timm does so by itself; the reason in
+            one sentence, or None, where timm's script cannot do the trick.
+
+        Raises:
+            TrickError: If a parameter cannot be used although the trick can.
         """
         return None
+
+    def timm_note(self, before: dict[str, Any], after: dict[str, Any]) -> str:
+        """A clause for the plan beside what is set or present; may be empty.
+
+        Args:
+            before: The settings that `timm_args` received.
+            after: The same with the trick's.
+        """
+        return ''
 
 
 class TrickRegistry:

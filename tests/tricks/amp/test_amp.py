@@ -112,7 +112,16 @@ def test_a_wrong_format_is_refused():
 def test_timm_gets_its_own_flags(machine):
     assert amp.Amp.from_dict({}).timm_args({'device': 'cpu'}) == {
         'amp': True, 'amp_dtype': 'bfloat16'}
-    assert amp.Amp.from_dict({'dtype': 'float16'}).timm_args({})['amp_dtype'] == 'float16'
+    half = amp.Amp.from_dict({'dtype': 'float16'})
+    assert half.timm_args({'device': 'cuda:1'}) == {'amp': True, 'amp_dtype': 'float16'}
+    assert half.timm_args({}) == 'float16 needs a GPU, and this machine trains on the CPU'
+    assert amp.Amp.from_dict({}).timm_args({'device': 'mps'}) == 'no 16-bit format is known for MPS'
+    machine('cuda', has=False)
+    assert amp.Amp.from_dict({}).timm_args({})['amp_dtype'] == 'float16'
+    assert amp.Amp.from_dict({'dtype': 'bfloat16'}).timm_args({}) == \
+        'this CUDA device has no bfloat16'
+    assert amp.Amp.from_dict({}).timm_args({'model_dtype': 'bfloat16'}) == \
+        'AMP needs a float32 model, and --model-dtype is bfloat16'
 
 
 class Regression(BaseModel):

@@ -152,4 +152,33 @@ def test_timm_gets_its_warm_up_in_front_of_a_shorter_cosine():
     assert trick.timm_args({'epochs': 50}) == {
         'sched': 'cosine', 'sched_on_updates': True, 'warmup_lr': 0.0, 'warmup_epochs': 4,
         'warmup_prefix': True, 'epochs': 46, 'min_lr': 1e-5, 'cooldown_epochs': 0}
-    assert CosineWarmup.from_dict({'warmup_iters': 9}).timm_args({'epochs': 50}) is None
+    assert CosineWarmup.from_dict({'warmup_iters': 9}).timm_args({'epochs': 50}) == \
+        'timm counts a warm-up in epochs: give cosine_warmup.warmup_epochs'
+
+
+@pytest.mark.parametrize('epochs, warmup', [
+    (300, 5), (100, 5), (99, 4), (50, 2), (19, 1), (2, 1), (1, 0)])
+def test_timm_s_warm_up_is_a_twentieth_of_the_run_up_to_five_epochs(epochs, warmup):
+    args = CosineWarmup.from_dict({}).timm_args({'epochs': epochs})
+    assert (args['warmup_epochs'], args['epochs']) == (warmup, epochs - warmup)
+
+
+def test_timm_s_warm_up_of_the_user_s_goes_into_the_arithmetic():
+    trick = CosineWarmup.from_dict({'warmup_epochs': 4})
+    settings = {'epochs': 50, 'warmup_epochs': 7}
+    args = trick.timm_args(settings, {'warmup_epochs'})
+    assert (args['warmup_epochs'], args['epochs']) == (7, 43)
+    assert trick.timm_args(settings)['epochs'] == 46
+    prefixed = trick.timm_args({**settings, 'warmup_prefix': True}, {'warmup_prefix'})
+    assert prefixed['warmup_epochs'] == 4 and 'epochs' not in prefixed
+
+
+@pytest.mark.parametrize('params, given, words', [
+    ({'warmup_epochs': 2.5}, (), 'tricks.cosine_warmup.warmup_epochs must be a whole number of '
+                                 'epochs for timm, got 2.5'),
+    ({'warmup_epochs': 9}, (), r'cosine_warmup.warmup_epochs must be less than epochs \(9\)'),
+    ({}, ('warmup_epochs',), r'--warmup-epochs must be less than epochs \(9\), got 30'),
+])
+def test_timm_s_warm_up_must_fit_the_run(params, given, words):
+    with pytest.raises(TrickError, match=words):
+        CosineWarmup.from_dict(params).timm_args({'epochs': 9, 'warmup_epochs': 30}, given)

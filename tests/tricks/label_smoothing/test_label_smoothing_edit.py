@@ -180,12 +180,30 @@ def test_wrong_parameters_are_named(params, message):
 
 @pytest.mark.parametrize(('params', 'args', 'expected'), [
     ({}, {'num_classes': 21}, {'smoothing': 0.105}),
-    ({}, {'num_classes': None}, {'smoothing': 0.1}),
+    ({}, {'num_classes': 10}, {'smoothing': 1 / 9}),
+    ({}, {'num_classes': 21, 'jsd_loss': True}, {'smoothing': 0.105}),
+    ({}, {'num_classes': 21, 'bce_loss': True}, {'smoothing': 0.1}),
+    ({'variant': 'he'}, {'num_classes': 21, 'bce_loss': True}, {'smoothing': 0.105}),
     ({'variant': 'szegedy', 'eps': 0.3}, {'num_classes': 7}, {'smoothing': 0.3}),
     ({'variant': 'classy_vision', 'eps': 0.25}, {'num_classes': 7}, {'smoothing': 0.2}),
-    ({'variant': 'classy_vision'}, {}, None),
-    ({'variant': 'gluoncv'}, {'num_classes': 7}, None),
 ])
 def test_timm_gets_its_own_variant_s_smoothing(params, args, expected):
     got = LabelSmoothing.from_dict(params).timm_args(args)
-    assert got == (expected and pytest.approx(expected, abs=1e-12))
+    assert got == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(('params', 'args', 'words'), [
+    ({}, {}, "'he' smooths over 2 classes or more, got None"),
+    ({}, {'num_classes': 1}, "'he' smooths over 2 classes or more, got 1"),
+    ({'variant': 'gluoncv'}, {'num_classes': 7}, "timm cannot: no eps of 'szegedy' gives"),
+    ({'eps': 0.95}, {'num_classes': 10}, "'szegedy' would need eps >= 1"),
+    ({}, {'num_classes': 7, 'bce_loss': True, 'bce_target_thresh': 0.2},
+     '--bce-target-thresh rounds the smoothed targets back'),
+])
+def test_timm_smoothing_that_cannot_be_says_why(params, args, words):
+    assert words in LabelSmoothing.from_dict(params).timm_args(args)
+
+
+def test_timm_s_row_shows_the_targets_of_a_number():
+    note = LabelSmoothing.from_dict({}).timm_note({}, {'smoothing': 1 / 9, 'num_classes': 10})
+    assert note == "targets 0.9 and 0.01111 for 10 classes: He's eps 0.1"

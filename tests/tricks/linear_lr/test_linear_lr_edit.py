@@ -184,4 +184,25 @@ def test_a_wrong_base_is_an_error_with_its_path(value, message):
 
 def test_timm_is_told_its_base():
     assert LinearScaling.from_dict({'base_batch_size': 512}).timm_args({'lr': 0.4}) == {
-        'lr': None, 'lr_base_scale': 'linear', 'lr_base_size': 512, 'lr_base': 0.4}
+        'lr': None, 'lr_base_size': 512, 'lr_base': 0.4}
+
+
+@pytest.mark.parametrize('args, expected', [
+    ({}, {}),
+    ({'opt': 'lamb'}, {'lr_base_scale': 'linear'}),
+    ({'lr_base_scale': 'sqrt'}, {'lr_base_scale': 'linear'}),
+    ({'lr': 0.4, 'opt': 'adamw'}, {'lr': 0.4}),
+])
+def test_timm_scales_linearly_or_is_told_to(args, expected):
+    assert LinearScaling.from_dict({}).timm_args(args) == expected
+
+
+def test_timm_s_row_shows_the_arithmetic(monkeypatch):
+    monkeypatch.setenv('WORLD_SIZE', '8')
+    settings = dict(lr=None, lr_base=0.1, lr_base_size=256, batch_size=64, grad_accum_steps=3)
+    note = LinearScaling.from_dict({}).timm_note({}, settings)
+    assert note == 'lr 0.1 x 1536/256 = 0.6 (64 images x 8 processes x 3 accumulation)'
+    note = LinearScaling.from_dict({}).timm_note({}, dict(settings, opt='adamw'))
+    assert note.endswith('the rule was derived for SGD, not for adamw')
+    assert LinearScaling.from_dict({}).timm_note({}, dict(settings, lr=0.4)).startswith(
+        '--lr 0.4 is yours and stands')

@@ -239,12 +239,29 @@ def test_parameters_that_this_config_cannot_use_are_refused():
         apply(cfg, sizes=[320, 640])
 
 
-def test_timm_gets_its_scheduled_resolutions_where_the_size_is_known():
-    trick = RandomShapes.from_dict({})
-    assert trick.timm_args({}) is None
-    assert trick.timm_args(dict(img_size=224)) == dict(train_img_sizes=[128, 160, 192, 224])
-    assert trick.timm_args(dict(input_size=[3, 224, 224])) == dict(
-        train_img_sizes=[128, 160, 192, 224])
-    assert trick.timm_args(dict(img_size=224, train_img_sizes=[160, 224])) == {}
-    assert RandomShapes.from_dict(dict(sizes=[192, 256])).timm_args({}) == dict(
-        train_img_sizes=[192, 256])
+@pytest.mark.parametrize('params, args, expected', [
+    ({}, dict(img_size=224), [160, 192, 224]),
+    ({}, dict(input_size=[3, 288, 288]), [192, 224, 256, 288]),  # 205.7 px is nearer to 192
+    ({'ratio_range': [0.5, 1.0]}, dict(img_size=256), [128, 160, 192, 224, 256]),
+    ({'sizes': [256, 192]}, {}, [192, 256]),
+    ({}, dict(img_size=224, train_img_sizes=[176, 224]), [176, 224]),
+])
+def test_timm_gets_its_scheduled_resolutions(params, args, expected):
+    pytest.importorskip('timm')
+    assert RandomShapes.from_dict(params).timm_args(args) == dict(train_img_sizes=expected)
+
+
+@pytest.mark.parametrize('args, words', [
+    (dict(img_size=32), 'the model takes 32 px, which leaves fewer than two sizes of 64 px or'),
+    (dict(input_size=[3, 224, 192]), 'square sizes only, and the model takes 224 x 192 px'),
+    ({}, 'the size of the images is not known'),
+    (dict(img_size=224, use_multi_epochs_loader=True),
+     '--use-multi-epochs-loader and --train-img-sizes exclude each other in timm'),
+    (dict(img_size=224, aug_splits=3), '--aug-splits and --train-img-sizes exclude each other'),
+    (dict(img_size=224, dataset='tfds/imagenet'), 'is a stream, which timm reads at one size'),
+    (dict(img_size=224, model='vit_tiny_patch16_224'), 'takes images of one size only'),
+])
+def test_timm_says_why_it_cannot_draw_sizes(args, words):
+    pytest.importorskip('timm')
+    assert words in RandomShapes.from_dict({}).timm_args(args)
+

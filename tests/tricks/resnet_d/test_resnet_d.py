@@ -263,7 +263,15 @@ def test_the_evidence_reads_the_built_variant(kwargs, planned_as, live):
 
 def test_timm_has_models_of_these_names():
     assert ResNetD.from_dict({}).timm_args(dict(model='resnet101')) == dict(model='resnet101d')
-    assert ResNetD.from_dict({'variant': 'c'}).timm_args(dict(model='resnet34')) is None
+    assert ResNetD.from_dict({}).timm_args(dict(model='resnet50.a1_in1k')) == dict(
+        model='resnet50d')
+    assert ResNetD.from_dict({}).timm_args(dict(model='resnet50d')) == dict(model='resnet50d')
+    assert ResNetD.from_dict({'variant': 'c'}).timm_args(dict(model='resnet34')) == \
+        "timm's only ResNet-C is resnet50c, and the model is resnet34"
+    assert ResNetD.from_dict({}).timm_args(dict(model='vit_tiny_patch16_224')) == \
+        'vit_tiny_patch16_224 is not a plain ResNet of timm'
+    assert 'brings weights of another architecture' in ResNetD.from_dict({}).timm_args(
+        dict(model='resnet50', initial_checkpoint='a.pth'))
     assert ResNetD.from_dict({'variant': 'b'}).timm_args(dict(model='resnet34')) == {}
     timm = pytest.importorskip('timm')
     assert {'resnet101d', 'resnet18d', 'resnet50c'} <= set(timm.list_models('resnet*'))

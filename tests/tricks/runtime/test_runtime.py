@@ -180,6 +180,9 @@ def test_timm_gets_its_flags(gpu):
     trick = Runtime.from_dict({})
     assert trick.timm_args({'amp': True}) == {'pin_mem': True, 'channels_last': True}
     assert trick.timm_args({}) == {'pin_mem': True}
+    assert trick.timm_args({'device': 'cpu'}) == \
+        'its flags in timm (--pin-mem, --channels-last) help on a GPU only'
+    assert 'both are left out' in Runtime.from_dict({'pin_memory': False}).timm_args({})
 
 
 class Net(torch.nn.Module):

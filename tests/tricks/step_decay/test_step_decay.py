@@ -86,7 +86,8 @@ def test_wrong_milestones_are_refused_with_their_path():
 def test_timm_gets_the_same_points():
     args = StepDecay.from_dict({}).timm_args({'epochs': 50})
     assert (args['sched'], args['decay_milestones'], args['decay_rate']) == (
-        'multistep', [15, 30, 45], 0.1)
+        'multistep', [16, 31, 46], 0.1)
+    assert 'a run of 2 is too short' in StepDecay.from_dict({}).timm_args({'epochs': 2})
 
 
 def run(cfg, evidence, epochs, length):

@@ -151,8 +151,20 @@ def test_odd_configs_get_a_verdict(cfg, reason):
     assert (verdict.status, verdict.reason) == ('not_applicable', reason)
 
 
-def test_it_has_no_parameters_and_one_timm_flag():
-    assert SyncBn.from_dict({}).timm_args({'epochs': 3}) == {'sync_bn': True}
+def test_it_has_no_parameters_and_one_timm_flag(monkeypatch):
+    pytest.importorskip('timm')
+    trick = SyncBn.from_dict({})
+    monkeypatch.delenv('WORLD_SIZE', raising=False)
+    monkeypatch.delenv('SLURM_NTASKS', raising=False)
+    assert trick.timm_args({}) == \
+        'a single process has the whole batch: there is nothing to synchronize'
+    monkeypatch.setenv('WORLD_SIZE', '2')
+    assert trick.timm_args({'model': 'resnet18'}) == {'sync_bn': True}
+    assert trick.timm_args({'model': 'vit_tiny_patch16_224'}) == \
+        'vit_tiny_patch16_224 has no BN layer'
+    assert trick.timm_args({'device': 'cpu'}) == {'sync_bn': True}
+    assert trick.timm_args({'split_bn': True}) == \
+        '--split-bn and --sync-bn exclude each other in timm'
     with pytest.raises(TrickError, match=r'tricks\.sync_bn\.momentum: unknown parameter'):
         SyncBn.from_dict({'momentum': 0.1})
 

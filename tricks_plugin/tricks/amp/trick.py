@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Collection
 from typing import Any
 
 from ...config_edit import default_scope, find, is_a, optim_wrappers, type_name, walk
@@ -39,6 +40,7 @@ class Amp(Trick):
     order = 80
     Params = AmpParams
     evidence = 'tricks_plugin.tricks.amp.evidence:AutocastEvidence'
+    timm_main = 'amp'
 
     def apply(self, cfg: dict[str, Any]) -> Verdict:
         """Exchanges the optimizer wrappers, whose settings stay."""
@@ -71,12 +73,28 @@ class Amp(Trick):
             wrapper['type'] = _WRAPPERS[dtype]
         return Verdict.applied(_reason(dtype, device, half_only), dtype=dtype)
 
-    def timm_args(self, args: dict[str, Any]) -> dict[str, Any] | None:
+    def timm_args(
+        self, args: dict[str, Any], given: Collection[str] = frozenset(),
+    ) -> dict[str, Any] | str | None:
         """Switches timm's native AMP on, in the format that its device has."""
+        if args.get('model_dtype') not in (None, 'float32'):
+            return f"AMP needs a float32 model, and --model-dtype is {args['model_dtype']}"
         device = str(args.get('device') or _device()).split(':')[0]
-        dtype = pick_dtype(device, has_bfloat16(device), False) \
-            if self.params.dtype == 'auto' else self.params.dtype
-        return None if dtype is None else {'amp': True, 'amp_dtype': dtype}
+        dtype = pick_dtype(device, has_bfloat16(device), False)
+        if self.params.dtype not in ('auto', dtype):
+            reason = _why_not(self.params.dtype, device, '')
+            if reason:
+                return reason
+            dtype = self.params.dtype
+        return f'no 16-bit format is known for {device.upper()}' if dtype is None else \
+            {'amp': True, 'amp_dtype': dtype}
+
+    def timm_note(self, before: dict[str, Any], after: dict[str, Any]) -> str:
+        """Says which format, and whether the loss is scaled."""
+        device = str(after.get('device') or _device()).split(':')[0]
+        scaled = after['amp_dtype'] == 'float16' and device == 'cuda'
+        return (f'{after["amp_dtype"]} on {device.upper()}, '
+                + ('with dynamic loss scaling' if scaled else 'without loss scaling'))
 
 
 def _device() -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from typing import Any
 
 from ...config_edit import (
@@ -67,6 +68,8 @@ class CosineWarmup(Trick):
     paper = 'BoT (arXiv 1812.01187) sections 3.1 and 5.1; BoF (arXiv 1902.04103) section 3.4'
     order = 20
     evidence = 'tricks_plugin.tricks.cosine_warmup.evidence:LearningRateEvidence'
+    timm_main = 'sched'
+    timm_derives = ('epochs',)
 
     Params = CosineWarmupParams
 
@@ -150,22 +153,45 @@ class CosineWarmup(Trick):
         node['eta_min'] = self.params.eta_min
         return node
 
-    def timm_args(self, args: dict[str, Any]) -> dict[str, Any] | None:
+    def timm_args(
+        self, args: dict[str, Any], given: Collection[str] = frozenset(),
+    ) -> dict[str, Any] | str | None:
         """Selects timm's cosine with a warm-up from 0 in front, stepped per update."""
         epochs = args.get('epochs', 300)
-        if self.params.warmup_iters is not None or not isinstance(epochs, int):
-            return None
-        length = self.params.warmup_epochs
-        warmup = min(_MAX_DEFAULT_EPOCHS, epochs // _TWENTIETH) if length is None else int(length)
-        if warmup >= epochs:
-            raise TrickError(
-                f'tricks.cosine_warmup.warmup_epochs must be less than epochs ({epochs}), got '
-                f'{length!r}'
-            )
-        # timm adds a prefixed warm-up to the epochs; without the prefix the LR jumps at the joint.
-        return {'sched': 'cosine', 'sched_on_updates': True, 'warmup_lr': 0.0,
-                'warmup_epochs': warmup, 'warmup_prefix': True, 'epochs': epochs - warmup,
-                'min_lr': self.params.eta_min, 'cooldown_epochs': 0}
+        if self.params.warmup_iters is not None:
+            return 'timm counts a warm-up in epochs: give cosine_warmup.warmup_epochs'
+        if isinstance(epochs, bool) or not isinstance(epochs, int):
+            return f'--epochs must be a whole number, got {epochs!r}'
+        settings = {'sched': 'cosine', 'sched_on_updates': True, 'warmup_lr': 0.0,
+                    'warmup_epochs': self._timm_warmup(args, given, epochs), 'warmup_prefix': True,
+                    'min_lr': self.params.eta_min, 'cooldown_epochs': 0}
+        if 'warmup_prefix' not in given:
+            # timm adds a prefixed warm-up to the epochs; without the prefix the LR jumps at the
+            # joint.
+            settings['epochs'] = epochs - settings['warmup_epochs']
+        return settings
+
+    def _timm_warmup(self, args: dict[str, Any], given: Collection[str], epochs: int) -> int:
+        """The epochs of the warm-up: the user's flag, the parameter, or a twentieth of the run."""
+        if 'warmup_epochs' in given:
+            name, length = '--warmup-epochs', args['warmup_epochs']
+        elif self.params.warmup_epochs is not None:
+            name, length = 'tricks.cosine_warmup.warmup_epochs', self.params.warmup_epochs
+        else:
+            return min(_MAX_DEFAULT_EPOCHS, max(epochs // _TWENTIETH, 1), max(epochs - 1, 0))
+        if length != int(length):
+            raise TrickError(f'{name} must be a whole number of epochs for timm, got {length!r}')
+        if length >= epochs and 'warmup_prefix' not in given:
+            raise TrickError(f'{name} must be less than epochs ({epochs}), got {length!r}')
+        return int(length)
+
+    def timm_note(self, before: dict[str, Any], after: dict[str, Any]) -> str:
+        """Shows how the length of the run is kept."""
+        warmup, epochs = after['warmup_epochs'], after['epochs']
+        if epochs != before['epochs']:
+            return f'{warmup} + {epochs} epochs = the {before["epochs"]} asked for'
+        return f'{warmup} epochs of warm-up come on top of {epochs}, as --warmup-prefix is yours' \
+            if warmup and after['warmup_prefix'] else ''
 
 
 def _is_constant_warmup(node: dict[str, Any], scope: str) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from typing import Any
 
 from ...config_edit import default_scope, find, optim_wrappers, run_length, type_name
@@ -33,6 +34,7 @@ class Ema(Trick):
     order = 90
     Params = EmaParams
     evidence = 'tricks_plugin.tricks.ema.evidence:AverageEvidence'
+    timm_main = 'model_ema'
 
     def apply(self, cfg: dict[str, Any]) -> Verdict:
         """Adds the hook."""
@@ -58,8 +60,17 @@ class Ema(Trick):
         cfg['custom_hooks'] = [*(hooks if isinstance(hooks, (list, tuple)) else [hooks]), hook]
         return Verdict.applied(f'{reason}; validation and checkpoints use the average')
 
-    def timm_args(self, args: dict[str, Any]) -> dict[str, Any] | None:
+    def timm_args(
+        self, args: dict[str, Any], given: Collection[str] = frozenset(),
+    ) -> dict[str, Any] | str | None:
         """Switches timm's model EMA on; its decay grows with the step, up to the given one."""
+        if not self.params.update_buffers:
+            return "timm averages BatchNorm's statistics as well, against update_buffers=False"
         momentum = self.params.momentum
         return {'model_ema': True, 'model_ema_warmup': True,
                 'model_ema_decay': _TIMM_DECAY if momentum is None else 1 - momentum}
+
+    def timm_note(self, before: dict[str, Any], after: dict[str, Any]) -> str:
+        """Says how far the average reaches back, which in timm is no share of the run."""
+        rest = 1 - after['model_ema_decay']
+        return f'memory of up to {1 / rest:.4g} updates, in runs of any length' if rest > 0 else ''

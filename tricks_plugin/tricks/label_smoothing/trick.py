@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from typing import Any
 
 from tricks_plugin import config_edit
@@ -49,6 +50,7 @@ class LabelSmoothing(Trick):
     order = 40
     Params = LabelSmoothingParams
     evidence = 'tricks_plugin.tricks.label_smoothing.evidence:LabelSmoothingEvidence'
+    timm_main = 'smoothing'
 
     def apply(self, cfg: dict[str, Any]) -> Verdict:
         """Gives each classification loss smoothed targets; see `Trick.apply`."""
@@ -66,20 +68,34 @@ class LabelSmoothing(Trick):
                 smoothed.append(result)
         return _verdict(smoothed, present, skipped)
 
-    def timm_args(self, args: dict[str, Any]) -> dict[str, Any] | None:
+    def timm_args(
+        self, args: dict[str, Any], given: Collection[str] = frozenset(),
+    ) -> dict[str, Any] | str | None:
         """Timm's ``smoothing``, which is ``szegedy``, converted exactly; see `Trick.timm_args`.
 
-        Where ``num_classes`` is not given, timm takes the model's: then ``eps`` is handed over as
-        it is, and a variant that would need K cannot be done.
+        BCE gets the sigmoid form, as it is. JSD smooths the softmax targets of the clean split.
         """
+        if args.get('bce_loss') and args.get('bce_target_thresh') is not None:
+            return '--bce-target-thresh rounds the smoothed targets back to 0 and 1'
+        variant = self.params.variant or default_variant(bool(args.get('bce_loss')))
+        if variant == 'szegedy':
+            return {'smoothing': self.params.eps}
         count = args.get('num_classes')
-        if isinstance(count, int) and count > 1:
-            try:
-                return {'smoothing': convert_eps(
-                    self.params.eps, count, self.params.variant or 'he', 'szegedy')}
-            except ValueError:
-                return None
-        return {'smoothing': self.params.eps} if self.params.variant in (None, 'szegedy') else None
+        if not isinstance(count, int) or count < 2:
+            return f"'{variant}' smooths over 2 classes or more, got {count!r}"
+        try:
+            return {'smoothing': convert_eps(self.params.eps, count, variant, 'szegedy')}
+        except ValueError as error:
+            return f'timm cannot: {error}'
+
+    def timm_note(self, before: dict[str, Any], after: dict[str, Any]) -> str:
+        """Shows the conversion, or the targets where the user's number stands."""
+        smoothing, count = after['smoothing'], after.get('num_classes')
+        if not isinstance(count, int) or count < 2 or not 0 < smoothing < 1:
+            return ''
+        pos, neg = targets('szegedy', smoothing, count)
+        words = f'targets {pos:.6g} and {neg:.4g} for {count} classes'
+        return words if after.get('bce_loss') else f"{words}: He's eps {1 - pos:.6g}"
 
     def _smooth(self, site: heads.Site) -> _Smoothed | str:
         """Edits one head; returns why not, in words, where the variant does not fit it."""

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from collections.abc import Collection
 from typing import Any
 
 from ...config_edit import default_scope, get, is_a, optim_wrappers, type_name
+from ...timm.facts import processes
 from ..base import TRICKS, Params, Trick, Verdict, bounded
 from .functional import effective_batch_size, linear_scaled_lr
 
 __all__ = ['LinearScaling', 'world_size']
 
 _RANKS = {'pytorch': 'WORLD_SIZE', 'slurm': 'SLURM_NTASKS', 'mpi': 'OMPI_COMM_WORLD_SIZE'}
+_SQUARE_ROOT = ('ada', 'lamb')  # the optimizers that timm scales so by default
 _ABSOLUTE = ('eta_min', 'eta_max', 'min_value')
 
 
@@ -71,6 +74,7 @@ class LinearScaling(Trick):
     paper = 'Goyal et al. (arXiv 1706.02677) section 2.1; BoT (arXiv 1812.01187) section 3.1'
     order = 10
     evidence = 'tricks_plugin.tricks.linear_lr.evidence:BatchEvidence'
+    timm_derives = ('lr', 'lr_base')
 
     Params = LinearLRParams
 
@@ -131,14 +135,40 @@ class LinearScaling(Trick):
             reason += f'; the rule was derived for SGD, not for {", ".join(others)}'
         return Verdict.applied(reason, effective_batch_size=effective, lr=planned)
 
-    def timm_args(self, args: dict[str, Any]) -> dict[str, Any] | None:
-        """Has timm derive the LR from its base batch linearly, as it does for SGD by default."""
-        settings: dict[str, Any] = {'lr': None, 'lr_base_scale': 'linear'}
-        if self.params.base_batch_size is not None:
-            settings['lr_base_size'] = self.params.base_batch_size
-        if args.get('lr') is not None:
-            settings['lr_base'] = args['lr']
+    def timm_args(
+        self, args: dict[str, Any], given: Collection[str] = frozenset(),
+    ) -> dict[str, Any] | str | None:
+        """Has timm derive the LR from its base batch linearly, as it does for SGD by default.
+
+        An ``lr`` of the user's is absolute and stays, unless ``base_batch_size`` says which batch
+        it was chosen for.
+        """
+        base = self.params.base_batch_size
+        if args.get('lr') and base is None:
+            return {'lr': args['lr']}
+        opt = str(args.get('opt') or 'sgd').lower()
+        linear = not args.get('lr_base_scale') and not any(name in opt for name in _SQUARE_ROOT)
+        settings: dict[str, Any] = {} if linear else {'lr_base_scale': 'linear'}
+        if base is not None:
+            settings['lr_base_size'] = base
+        if args.get('lr'):
+            settings.update(lr=None, lr_base=args['lr'])
         return settings
+
+    def timm_note(self, before: dict[str, Any], after: dict[str, Any]) -> str:
+        """Shows the arithmetic, or that the LR is the user's own."""
+        if after.get('lr'):
+            return f'--lr {after["lr"]:g} is yours and stands; linear_lr.base_batch_size, the ' \
+                'batch it was chosen for, would scale it'
+        opt = str(after.get('opt') or 'sgd').lower()
+        if after.get('lr_base_scale') == 'sqrt' or after.get('train_batch_sizes'):
+            return ''
+        batch = _Batch(after['batch_size'], processes(), max(1, after['grad_accum_steps']))
+        base, size = after['lr_base'], after['lr_base_size']
+        note = f'lr {base:g} x {batch.effective}/{size} = ' \
+            f'{linear_scaled_lr(base, batch.effective, size):g} ({batch})'
+        return note if 'sgd' in opt or opt in ('momentum', 'nesterov') else \
+            f'{note}; the rule was derived for SGD, not for {opt}'
 
 
 def _is_count(value: Any) -> bool:

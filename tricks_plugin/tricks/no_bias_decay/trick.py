@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+from collections.abc import Collection
 from typing import Any
 
 from ...config_edit import default_scope, is_a, lookup_class, optim_wrappers, type_name, walk
@@ -58,9 +59,22 @@ class NoBiasDecay(Trick):
             return Verdict.not_applicable('there is no weight decay to exempt from')
         return _edit(cfg, wrapper, paramwise or {}, decay)
 
-    def timm_args(self, args: dict[str, Any]) -> dict[str, Any] | None:
-        """Nothing to change: timm takes the decay off all vectors by default."""
-        return {}
+    def timm_args(
+        self, args: dict[str, Any], given: Collection[str] = frozenset(),
+    ) -> dict[str, Any] | str | None:
+        """Nothing to change, as a rule: timm takes the decay off all vectors by default."""
+        options = args.get('opt_kwargs') or {}
+        if not args.get('weight_decay', 1):
+            return 'there is no weight decay to exempt from'
+        if options.get('filter_bias_and_bn', True):
+            return {}
+        if 'opt_kwargs' in given:
+            return '--opt-kwargs filter_bias_and_bn=False is yours and stands'
+        return {'opt_kwargs': {**options, 'filter_bias_and_bn': True}}
+
+    def timm_note(self, before: dict[str, Any], after: dict[str, Any]) -> str:
+        """Says whose rule it is."""
+        return 'timm exempts all biases and 1-d parameters by default'
 
 
 def _by_constructor(constructor: Any, scope: str) -> Verdict | None:

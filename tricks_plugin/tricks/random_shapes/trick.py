@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Collection
 from typing import Any
 
 from ... import config_edit
 from ...config_edit import find, is_a, type_name
 from ...errors import TrickError
+from ...timm.facts import fixed_input_size
 from ..base import TRICKS, Params, Trick, Verdict, bounded
 from .functional import MIN_SIZE, training_sizes
 from .scales import Canvas, anchor_obstacle, chains, find_canvas, replace_resize
@@ -16,7 +18,10 @@ from .scales import Canvas, anchor_obstacle, chains, find_canvas, replace_resize
 __all__ = ['RandomShapes', 'RandomShapesParams']
 
 _PAPER = (320, 608)  # px, for a detector of 416 and for one of 608
+# Of a classifier's size: 160 to 224 px. Below, the last map has fewer than 5 x 5 cells.
+_TIMM_RANGE = (5 / 7, 1.0)
 _OLD = 'BatchSyncRandomResize'
+_STREAMED = ('hfids', 'tfds', 'wds')
 _QUERY_BASED = ('DetectionTransformer', 'MaskFormer')
 
 
@@ -68,6 +73,7 @@ class RandomShapes(Trick):
     order = 70
     Params = RandomShapesParams
     evidence = 'tricks_plugin.tricks.random_shapes.evidence:RandomShapesEvidence'
+    timm_main = 'train_img_sizes'
 
     def apply(self, cfg: dict[str, Any]) -> Verdict:
         """Edits the data preprocessor, the hooks and, where needed, the pipelines' resize."""
@@ -193,20 +199,49 @@ class RandomShapes(Trick):
             return ['cudnn_benchmark is off, as it would search anew for every shape']
         return []
 
-    def timm_args(self, args: dict[str, Any]) -> dict[str, Any] | None:
-        """Timm's scheduled resolutions: drawn for each batch, in no order, at one batch size.
-
-        None where neither ``sizes`` nor the script's ``img_size`` or ``input_size`` is given.
-        """
+    def timm_args(
+        self, args: dict[str, Any], given: Collection[str] = frozenset(),
+    ) -> dict[str, Any] | str | None:
+        """Timm's scheduled resolutions: drawn for each batch, in no order, at one batch size."""
+        reason = _timm_obstacle(args)
         if args.get('train_img_sizes'):
-            return {}
-        sizes = list(self.params.sizes or ())
+            return reason or {'train_img_sizes': list(args['train_img_sizes'])}
+        if reason:
+            return reason
         shape = args.get('input_size') or [args.get('img_size')]
-        if not sizes and isinstance(shape[-1], int) and shape[-1] > 0:
-            own = shape[-1]
-            low, high = self.params.ratio_range or (_PAPER[0] / _PAPER[1], 1.0)
-            sizes = training_sizes(own, (low, high), self.params.divisor)
-        return {'train_img_sizes': sizes} if len(sizes) > 1 else None
+        own, divisor = shape[-1], self.params.divisor
+        if self.params.sizes is not None:
+            return {'train_img_sizes': sorted(set(self.params.sizes))}
+        if not isinstance(own, int) or own < 1:
+            return 'the size of the images is not known'
+        if len(set(shape[-2:])) > 1:
+            return f'timm varies square sizes only, and the model takes {shape[-2]} x {own} px'
+        sizes = training_sizes(own, self.params.ratio_range or _TIMM_RANGE, divisor)
+        return {'train_img_sizes': sizes} if len(sizes) > 1 else (
+            f'the model takes {own} px, which leaves fewer than two sizes of {MIN_SIZE} px or more '
+            f'that are multiples of {divisor}')
+
+    def timm_note(self, before: dict[str, Any], after: dict[str, Any]) -> str:
+        """Says what is drawn."""
+        sizes = after['train_img_sizes']
+        return f'each batch at one of {", ".join(map(str, sizes))} px'
+
+
+def _timm_obstacle(args: dict[str, Any]) -> str:
+    """Why timm cannot draw a size per batch with these settings, or an empty string."""
+    import inspect
+
+    from timm.data import create_loader
+    if 'input_size_choices' not in inspect.signature(create_loader).parameters:
+        return 'the installed timm has no training at scheduled sizes (--train-img-sizes)'
+    for name in ('use_multi_epochs_loader', 'aug_splits'):
+        if args.get(name):
+            return f'--{name.replace("_", "-")} and --train-img-sizes exclude each other in timm'
+    if str(args.get('dataset') or '').split('/')[0] in _STREAMED:
+        return f'--dataset {args["dataset"]} is a stream, which timm reads at one size only'
+    if fixed_input_size(args):
+        return f'{args["model"]} takes images of one size only'
+    return ''
 
 
 def _editable(canvases: list[Canvas]) -> bool:

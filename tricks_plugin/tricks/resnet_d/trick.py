@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections.abc import Collection
 from typing import Any
 
 from ...config_edit import default_scope, get, lookup_class, optim_wrappers, type_name, walk
@@ -43,6 +44,7 @@ class ResNetD(Trick):
     order = 5
     Params = ResNetDParams
     evidence = 'tricks_plugin.tricks.resnet_d.evidence:ResNetVariantEvidence'
+    timm_derives = ('model',)
 
     def apply(self, cfg: dict[str, Any]) -> Verdict:
         """Edits the backbone, its weights, and the normalisation that they expect."""
@@ -124,14 +126,35 @@ class ResNetD(Trick):
             reason += ', and the data_preprocessor stays: it must be the one of these weights'
         return reason
 
-    def timm_args(self, args: dict[str, Any]) -> dict[str, Any] | None:
+    def timm_args(
+        self, args: dict[str, Any], given: Collection[str] = frozenset(),
+    ) -> dict[str, Any] | str | None:
         """Picks timm's model of that name, which it has of D at all depths and of C at 50."""
-        model, wanted = args.get('model'), self.params.variant
-        if self.params.checkpoint or model not in {f'resnet{depth}' for depth in _DEPTHS}:
-            return None
+        name, wanted = str(args.get('model')), self.params.variant
+        plain, _, tag = name.partition('.')
+        if self.params.checkpoint:
+            return 'timm takes weights of your own by --pretrained-path, not by resnet_d.checkpoint'
+        if plain in {f'resnet{depth}{wanted}' for depth in _DEPTHS}:
+            return {'model': name}
+        if plain not in {f'resnet{depth}' for depth in _DEPTHS}:
+            return f'{name} is not a plain ResNet of timm'
         if wanted == 'b':
             return {}
-        return {'model': f'{model}{wanted}'} if wanted == 'd' or model == 'resnet50' else None
+        if wanted == 'c' and plain != 'resnet50':
+            return f"timm's only ResNet-C is resnet50c, and the model is {name}"
+        flag = next((flag for flag in ('initial_checkpoint', 'pretrained_path') if args.get(flag)),
+                    None)
+        if flag:
+            return f'--{flag.replace("_", "-")} brings weights of another architecture'
+        return {'model': f'{plain}{wanted}'}
+
+    def timm_note(self, before: dict[str, Any], after: dict[str, Any]) -> str:
+        """Says which network it is, and what became of the weights asked for."""
+        old, new = str(before.get('model')), after['model']
+        if self.params.variant == 'b':
+            return f"timm's {old} is ResNet-B: its stride lies in the 3x3 convolution"
+        tag = old.partition('.')[2]
+        return f'the weights named {tag} are those of another model' if tag and old != new else ''
 
 
 def _is_plain_resnet(kind: str, scope: str) -> bool:

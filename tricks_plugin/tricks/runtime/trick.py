@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Collection
 from typing import Any
 
 from ...config_edit import (
@@ -155,11 +156,16 @@ class Runtime(Trick):
         loader['pin_memory'] = True
         return 'applied', 'copies to the GPU need no detour'
 
-    def timm_args(self, args: dict[str, Any]) -> dict[str, Any] | None:
+    def timm_args(
+        self, args: dict[str, Any], given: Collection[str] = frozenset(),
+    ) -> dict[str, Any] | str | None:
         """Timm's flags for pinned memory and, with 16 bits, the layout, where there is a GPU."""
+        if str(args.get('device') or 'cuda').split(':')[0] != 'cuda' or not _capability():
+            return 'its flags in timm (--pin-mem, --channels-last) help on a GPU only'
         wanted = {'pin_mem': self.params.pin_memory,
                   'channels_last': self.params.channels_last and bool(args.get('amp'))}
-        return {name: True for name, on in wanted.items() if on and _capability()}
+        return {name: True for name, on in wanted.items() if on} or \
+            'timm has --pin-mem and, beside --amp, --channels-last for it: both are left out here'
 
 
 def _capability() -> tuple[int, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from typing import Any
 
 from ...config_edit import copy_plain, default_scope, is_a, optim_wrappers, run_length
@@ -12,6 +13,8 @@ from ..base import TRICKS, Params, Trick, Verdict, bounded
 from .functional import decay_points
 
 __all__ = ['StepDecay', 'StepDecayParams']
+
+_TIMM_EARLY = 1  # timm's multi-step schedule falls one step before a milestone, here an epoch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +43,7 @@ class StepDecay(Trick):
     order = 25
     Params = StepDecayParams
     evidence = 'tricks_plugin.tricks.step_decay.evidence:StepEvidence'
+    timm_main = 'sched'
     excludes = ('cosine_warmup',)
 
     def apply(self, cfg: dict[str, Any]) -> Verdict:
@@ -76,14 +80,24 @@ class StepDecay(Trick):
             warmup=[[item.get('end', float('inf')), bool(item.get('by_epoch', True))]
                     for item in ramps])
 
-    def timm_args(self, args: dict[str, Any]) -> dict[str, Any] | None:
+    def timm_args(
+        self, args: dict[str, Any], given: Collection[str] = frozenset(),
+    ) -> dict[str, Any] | str | None:
         """Selects timm's multi-step schedule, per epoch, without a warm-up."""
         epochs = args.get('epochs', 300)
-        if not isinstance(epochs, int):
-            return None
+        if isinstance(epochs, bool) or not isinstance(epochs, int):
+            return f'--epochs must be a whole number, got {epochs!r}'
         try:
             points = decay_points(epochs, self.params.milestones)
         except ValueError as error:
-            raise TrickError(f'tricks.step_decay.milestones: {error} epochs') from None
-        return {'sched': 'multistep', 'decay_milestones': points, 'decay_rate': self.params.gamma,
-                'warmup_epochs': 0, 'cooldown_epochs': 0, 'sched_on_updates': False}
+            return f'{error} epochs'
+        early = 0 if 'sched_on_updates' in given and args['sched_on_updates'] else _TIMM_EARLY
+        return {'sched': 'multistep', 'decay_milestones': [point + early for point in points],
+                'decay_rate': self.params.gamma, 'warmup_epochs': 0, 'cooldown_epochs': 0,
+                'sched_on_updates': False}
+
+    def timm_note(self, before: dict[str, Any], after: dict[str, Any]) -> str:
+        """Says when the rate falls."""
+        early = 0 if after.get('sched_on_updates') else _TIMM_EARLY
+        points = ', '.join(str(point - early) for point in after['decay_milestones'])
+        return f'LR times {after["decay_rate"]:g} at epoch {points} of {after["epochs"]}'

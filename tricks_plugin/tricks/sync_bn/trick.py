@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from ...config_edit import default_scope, is_a, lookup_class, type_name
+from ...timm.facts import model_facts, processes
 from ..base import TRICKS, Trick, Verdict
 
 __all__ = ['SyncBn']
@@ -48,6 +49,7 @@ class SyncBn(Trick):
     paper = 'BoF (arXiv 1902.04103) section 3.5'
     order = 60
     evidence = 'tricks_plugin.tricks.sync_bn.evidence:SyncBnEvidence'
+    timm_main = 'sync_bn'
 
     def apply(self, cfg: dict[str, Any]) -> Verdict:
         """Reads off the config which BN layers would train; builds no model."""
@@ -73,8 +75,18 @@ class SyncBn(Trick):
             return Verdict.not_applicable(_frozen_reason(norms))
         return Verdict.not_applicable(_absent_reason(model, scope))
 
-    def timm_args(self, args: dict[str, Any]) -> dict[str, Any] | None:
+    def timm_args(
+        self, args: dict[str, Any], given: Collection[str] = frozenset(),
+    ) -> dict[str, Any] | str | None:
         """Timm's own switch, which does nothing in a single process."""
+        if processes() < 2:
+            return 'a single process has the whole batch: there is nothing to synchronize'
+        other = next((name for name in ('split_bn', 'torchscript') if args.get(name)), None)
+        if other:
+            return f'--{other.replace("_", "-")} and --sync-bn exclude each other in timm'
+        model = model_facts(args)
+        if model is not None and not model.batch_norms:
+            return f'{args["model"]} has no BN layer'
         return {'sync_bn': True}
 
 

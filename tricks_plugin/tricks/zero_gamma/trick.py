@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Collection
 from typing import Any
 
 from ...config_edit import default_scope, find, get, is_a, lookup_class, optim_wrappers, type_name
+from ...timm.facts import model_facts
 from ..base import TRICKS, Trick, Verdict
 
 __all__ = ['ZeroGamma']
 
 _PATH = 'model.backbone'
 _OPTION = 'zero_init_residual'
+_TIMM_OPTION = 'zero_init_last'
 # Their option works; mmdet's HRNet has one of the same name that it never reaches.
 _BY_OPTION = ('ResNet', 'RegNet')
 _BY_HOOK = ('ResNet', 'HRNet', 'Darknet', 'CSPDarknet', 'CSPNeXt', 'MobileNetV2', 'EfficientNet',
@@ -54,9 +57,30 @@ class ZeroGamma(Trick):
         cfg['custom_hooks'] = [*hooks, dict(type='tricks_plugin.ZeroGammaHook')]
         return Verdict.applied(f'{name} trains from scratch')
 
-    def timm_args(self, args: dict[str, Any]) -> dict[str, Any] | None:
-        """Nothing to change: timm's ResNets start so by default (``zero_init_last``)."""
-        return {}
+    def timm_args(
+        self, args: dict[str, Any], given: Collection[str] = frozenset(),
+    ) -> dict[str, Any] | str | None:
+        """Timm's ``zero_init_last``, which its ResNets have on by default."""
+        for flag in ('pretrained', 'pretrained_path', 'initial_checkpoint'):
+            if args.get(flag):
+                return f'--{flag.replace("_", "-")} brings weights, and the scales with them'
+        options = dict(args.get('model_kwargs') or {})
+        own, known = options.get(_TIMM_OPTION), model_facts(args)
+        if known is None or known.zero_scales:
+            return {} if known else f'timm cannot build {args.get("model")!r} to look at its scales'
+        if own is False and 'model_kwargs' in given:
+            return f'--model-kwargs {_TIMM_OPTION}=False is yours and stands'
+        options[_TIMM_OPTION] = True
+        wanted = model_facts({**args, 'model_kwargs': options})
+        if wanted is None or not wanted.zero_scales:
+            return f'{args["model"]} has no {_TIMM_OPTION} that would zero norms at the end of ' \
+                'residual branches'
+        return {'model_kwargs': options}
+
+    def timm_note(self, before: dict[str, Any], after: dict[str, Any]) -> str:
+        """Counts the scales."""
+        known = model_facts(after)
+        return f'{known.zero_scales} scales of {after["model"]} start at zero' if known else ''
 
 
 def _default(backbone: dict[str, Any], scope: str) -> bool:

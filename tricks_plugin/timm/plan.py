@@ -1,0 +1,114 @@
+"""From timm's settings and a wish for tricks to the settings of the run and the Plan."""
+
+from __future__ import annotations
+
+import argparse
+import copy
+from collections.abc import Collection
+from typing import Any
+
+from ..errors import TrickError
+from ..plan import Plan, TrickPlan, compare
+from ..recipes import select
+from ..tricks import Trick
+from .facts import facts
+
+__all__ = ['plan_tricks']
+
+
+def plan_tricks(
+    args: argparse.Namespace, given: Collection[str], tricks: Any, config: str = '',
+) -> tuple[argparse.Namespace, Plan, dict[str, Any]]:
+    """Applies tricks to the settings of a timm training; what the user set himself stands.
+
+    Args:
+        args: Every setting by name. Not changed.
+        given: The names of those that the user set, on the command line or in a config file.
+        tricks: A recipe's or trick's name, several with commas, a dict of trick names to
+            parameters, or a list of these; None for no tricks.
+        config: The config file, for the plan's title.
+
+    Returns:
+        ``(settings, plan, {'strict': bool})``. A change's path is the setting's name.
+
+    Raises:
+        TrickError: If the wish names an unknown trick, recipe or parameter, a value out of bounds,
+            two tricks that exclude each other, or a schedule beside the user's own.
+    """
+    selected, options = ([], {}) if tricks is None else select(tricks)
+    before = copy.deepcopy(vars(args))
+    now, rows = before, []
+    for trick in selected:
+        now, row = _plan_one(trick, now, frozenset(given), trick.name in options['named'])
+        rows.append(row)
+    plan = Plan(config, tuple(rows), before, now)
+    strict = {'strict': options.get('strict', False)}
+    return argparse.Namespace(**copy.deepcopy(now)), plan, strict
+
+
+def _plan_one(
+    trick: Trick, now: dict[str, Any], given: frozenset[str], named: bool,
+) -> tuple[dict[str, Any], TrickPlan]:
+    """The settings after one trick, and its row."""
+    view = {**now, **facts(now)}
+    wanted = trick.timm_args(copy.deepcopy(view), given)
+    if not isinstance(wanted, dict):
+        reason = wanted or f"timm's script cannot do it: {trick.title}"
+        return now, TrickPlan(trick.name, 'not_applicable', reason)
+    kept = [key for key, value in wanted.items() if key in given
+            and key not in trick.timm_derives and not _agrees(now.get(key), value)]
+    stands = '; '.join(f'{_as_given(key, now.get(key))} is yours and stands' for key in kept)
+    main = trick.timm_main
+    if main in kept and (main == 'sched' or not now[main]):
+        if main == 'sched' and named:
+            raise TrickError(
+                f'tricks.{trick.name} and {_as_given(main, now[main])} are two schedules, and a '
+                f'run has one: leave --sched out, or the trick, got sched={now[main]!r}')
+        words = _as_given(main, now[main])
+        return now, TrickPlan(trick.name, 'not_applicable', f'{words} is yours and stands')
+    new = {key: value for key, value in wanted.items()
+           if key not in kept and not (key in now and _equal(now[key], value))}
+    after = {**now, **copy.deepcopy(new)}
+    note = trick.timm_note(view, {**view, **after, **facts(after)})
+    changes = tuple(compare(_frozen(now), _frozen(after)))
+    if changes:
+        reason = '; '.join(filter(None, [note, stands]))
+        return after, TrickPlan(trick.name, 'applied', reason, changes)
+    if not note and not stands:
+        yours = [_as_given(key, now[key]) for key in wanted if key in given]
+        note = f'{", ".join(yours)} is yours already' if yours else 'timm does so by default'
+    return now, TrickPlan(trick.name, 'present', '; '.join(filter(None, [note, stands])))
+
+
+def _equal(left: Any, right: Any) -> bool:
+    """Whether two settings mean the same: 0 and 0.0 do, True and 1 do not."""
+    if isinstance(left, bool) or isinstance(right, bool):
+        return left is right
+    if isinstance(left, (list, tuple)) and isinstance(right, (list, tuple)):
+        return len(left) == len(right) and all(map(_equal, left, right))
+    return bool(left == right)
+
+
+def _agrees(own: Any, wanted: Any) -> bool:
+    """Whether what a trick wants leaves the user's value as it is; a dict may grow."""
+    if isinstance(own, dict) and isinstance(wanted, dict):
+        return all(key in wanted and _equal(value, wanted[key]) for key, value in own.items())
+    return _equal(own, wanted)
+
+
+def _frozen(settings: dict[str, Any]) -> dict[str, Any]:
+    """Lists as tuples, which a comparison takes as one value."""
+    return {key: tuple(value) if isinstance(value, list) else value
+            for key, value in settings.items()}
+
+
+def _as_given(key: str, value: Any) -> str:
+    """A setting as the user wrote it: a flag, or what only a config file can say."""
+    flag = f'--{key.replace("_", "-")}'
+    if value is True:
+        return flag
+    if value is False or value is None:
+        return f'{key}: {"null" if value is None else "false"} in the config file'
+    if isinstance(value, dict):
+        value = [f'{name}={item}' for name, item in value.items()]
+    return ' '.join([flag, *map(str, value if isinstance(value, (list, tuple)) else [value])])
