@@ -1,0 +1,264 @@
+"""Reads a training command line with timm's flags, and the YAML of its ``-c``.
+
+Needs argparse and PyYAML only, so that a wrong command line is refused at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import copy
+import dataclasses
+import difflib
+from collections.abc import Iterable, Sequence
+from typing import Any, NoReturn
+
+import yaml
+
+from tricks_plugin.errors import TrickError
+
+from .flag_table import LEFT_OUT, MODEL_FLAGS, OWN_FLAGS, Flag
+from .flag_table_training import TRAINING_FLAGS
+
+__all__ = ['FLAGS', 'Settings', 'parse', 'to_yaml', 'trick_wish']
+
+_GROUPS = {**MODEL_FLAGS, **TRAINING_FLAGS, 'tricks': OWN_FLAGS}
+FLAGS: dict[str, Flag] = {row.dest: row for rows in _GROUPS.values() for row in rows}
+_TYPES = {'int': int, 'float': float, 'str': str}
+
+
+@dataclasses.dataclass(frozen=True)
+class Settings:
+    """What a command line says.
+
+    Attributes:
+        args: Every setting of timm's script by its name there, and ``tricks``,
+            ``trick_options``, ``plan`` and ``json``.
+        given: The names that the user set, on the command line or in the YAML, be it to the
+            default value.
+        config: The path of the YAML, or ''.
+        text: The settings as YAML, as timm writes them to args.yaml.
+    """
+
+    args: argparse.Namespace
+    given: frozenset[str]
+    config: str
+    text: str
+
+
+def parse(argv: Sequence[str] | None = None) -> Settings:
+    """Reads a command line as timm's script does: defaults, then the YAML, then the flags.
+
+    Args:
+        argv: The words after the program's name; None takes those of the process.
+
+    Raises:
+        TrickError: For unknown flags and keys (names the nearest), those of timm's script that
+            are left out here, values that cannot be converted, a YAML that cannot be read, and
+            two different ``--sched``.
+    """
+    chosen, rest = _config_parser().parse_known_args(argv)
+    from_file = _read_config(chosen.config) if chosen.config else {}
+    parser = _parser()
+    parser.set_defaults(**from_file)
+    args, unknown = parser.parse_known_args(rest)
+    if unknown:
+        _refuse_words(unknown)
+    typed = _parser(only_given=True).parse_args(rest)
+    given = frozenset(from_file) | frozenset(vars(typed))
+    return Settings(args, given, chosen.config, to_yaml(args))
+
+
+def to_yaml(args: argparse.Namespace) -> str:
+    """Settings as YAML text that ``-c`` reads again, in this script and in timm's.
+
+    Args:
+        args: The settings, all plain values. ``plan`` and ``json`` are left out, and ``tricks``
+            and ``trick_options`` where none are asked for.
+    """
+    values = {
+        name: value for name, value in vars(args).items()
+        if name not in ('plan', 'json') and (name not in ('tricks', 'trick_options') or value)
+    }
+    return yaml.safe_dump(values, default_flow_style=False)
+
+
+def trick_wish(settings: Settings) -> Any:
+    """The ``tricks`` value that ``--tricks`` and ``--trick-options`` ask for.
+
+    Args:
+        settings: As `parse` returned them.
+
+    Returns:
+        The names, followed by a dict of parameters where there are any, for
+        `tricks_plugin.recipes.resolve`; None without ``--tricks``.
+
+    Raises:
+        TrickError: If an option is no ``KEY=VALUE``, is given twice, or stands alone.
+    """
+    names, options = settings.args.tricks, settings.args.trick_options
+    if names is None:
+        if options:
+            raise TrickError(f'--trick-options needs --tricks NAME beside it, got {options!r}')
+        return None
+    wish: list[Any] = [name.strip() for name in names.split(',')]
+    if options:
+        wish.append(_nested(options))
+    return wish
+
+
+def _nested(options: Iterable[str]) -> dict[str, Any]:
+    """``mixup.alpha=0.4`` and the like as ``{'mixup': {'alpha': 0.4}}``."""
+    tree: dict[str, Any] = {}
+    for name, value in _pairs('--trick-options', options):
+        head, _, tail = name.partition('.')
+        place = tree.setdefault(head, {}) if tail else tree
+        key = tail or head
+        if not isinstance(place, dict) or key in place:
+            raise TrickError(f'--trick-options: {name!r} is given twice, got {list(options)!r}')
+        place[key] = value
+    return tree
+
+
+def _pairs(flag: str, words: Iterable[str]) -> list[tuple[str, Any]]:
+    """``KEY=VALUE`` words; a value that is no Python literal is a string."""
+    pairs = []
+    for word in words:
+        key, equals, text = word.partition('=')
+        if not equals or not key:
+            raise TrickError(f'{flag} must be KEY=VALUE pairs, got {word!r}')
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError, TypeError):
+            value = text
+        pairs.append((key, value))
+    return pairs
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are TrickErrors; abbreviations are allowed, as in timm's script."""
+
+    def error(self, message: str) -> NoReturn:
+        raise TrickError(message)
+
+
+class _KeyValues(argparse.Action):
+    """Collects ``KEY=VALUE`` words in a dict."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace,
+                 values: Any, option_string: str | None = None) -> None:
+        setattr(namespace, self.dest, dict(_pairs(self.option_strings[-1], filter(None, values))))
+
+
+class _Once(argparse.Action):
+    """Stores a value that may be repeated, but not contradicted."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace,
+                 values: Any, option_string: str | None = None) -> None:
+        first = getattr(namespace, self.dest, values)
+        if first != values:
+            raise TrickError(
+                f'{option_string} must name one schedule, got {first!r} and {values!r}')
+        setattr(namespace, self.dest, values)
+
+
+class _LeftOut(argparse.Action):
+    """Refuses a flag that only timm's script has."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: argparse.Namespace,
+                 values: Any, option_string: str | None = None) -> NoReturn:
+        _refuse_left_out(self.option_strings[0])
+
+
+def _config_parser() -> _Parser:
+    parser = _Parser(add_help=False)
+    parser.add_argument('-c', '--config', default='', metavar='FILE')
+    return parser
+
+
+def _parser(only_given: bool = False) -> _Parser:
+    """The parser of all flags.
+
+    Args:
+        only_given: Whether its namespace holds what stands on the command line and nothing else.
+    """
+    parser = _Parser(description='Train a timm model with a bag of tricks.',
+                     usage='%(prog)s [DIR] [-c FILE] [flags]')
+    parser.add_argument('-c', '--config', default=argparse.SUPPRESS, metavar='FILE',
+                        help='YAML file with settings; flags on the command line win over it')
+    for title, rows in _GROUPS.items():
+        group = parser.add_argument_group(title)
+        exclusive: dict[str, Any] = {}
+        for row in rows:
+            if row.exclusive and row.exclusive not in exclusive:
+                exclusive[row.exclusive] = group.add_mutually_exclusive_group()
+            place = exclusive.get(row.exclusive, group)
+            place.add_argument(*row.names, **_arguments(row, only_given))
+    for name in LEFT_OUT:
+        parser.add_argument(f'--{name.replace("_", "-")}', action=_LeftOut, nargs='*',
+                            default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    return parser
+
+
+def _arguments(row: Flag, only_given: bool) -> dict[str, Any]:
+    """A row of the table as argparse takes it."""
+    told = row.help
+    if row.kind != 'switch' and row.default not in (None, '', [], {}):
+        told += ' (default: %(default)s)'
+    arguments: dict[str, Any] = {
+        'default': argparse.SUPPRESS if only_given else copy.deepcopy(row.default),
+        'help': told,
+    }
+    if row.kind == 'switch':
+        return {**arguments, 'action': 'store_true'}
+    arguments['nargs'] = row.nargs
+    if row.kind == 'kwargs':
+        return {**arguments, 'action': _KeyValues, 'metavar': 'KEY=VALUE'}
+    if row.dest == 'sched' and only_given:
+        arguments['action'] = _Once
+    if row.choices is None:
+        arguments['metavar'] = {'int': 'N', 'float': 'X', 'str': 'NAME'}[row.kind]
+    return {**arguments, 'type': _TYPES[row.kind], 'choices': row.choices, 'const': row.const}
+
+
+def _read_config(path: str) -> dict[str, Any]:
+    """The settings of a YAML file, without those at their defaults that are left out here."""
+    try:
+        with open(path, encoding='utf-8') as file:
+            values = yaml.safe_load(file)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        reason = ' '.join(str(error).split())
+        raise TrickError(f'--config must be a YAML file that can be read, got {path}: {reason}'
+                         ) from error
+    if not isinstance(values, dict):
+        raise TrickError(f'--config must hold names and values, got {path} with '
+                         f'{type(values).__name__}')
+    settings = {}
+    for name, value in values.items():
+        if name in FLAGS:
+            settings[name] = value
+        elif name not in LEFT_OUT:
+            raise TrickError(f'{path}: unknown key {name!r}{_near(name, FLAGS)}')
+        elif value != LEFT_OUT[name]:
+            _refuse_left_out(f'{path}: {name}')
+    return settings
+
+
+def _refuse_words(words: Sequence[str]) -> NoReturn:
+    """Raises for words that the parser could not place."""
+    flag = next((word.partition('=')[0] for word in words if word.startswith('-')), None)
+    if flag is None:
+        raise TrickError(f'only one folder or tar may stand without a flag, got also {words[0]!r}')
+    known = [name for row in FLAGS.values() for name in row.names]
+    raise TrickError(f'unknown flag {flag}{_near(flag, known)}')
+
+
+def _near(name: Any, known: Iterable[str]) -> str:
+    """The nearest known name as a question, or nothing."""
+    close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
+    return f'; did you mean {close[0]}?' if close else ''
+
+
+def _refuse_left_out(name: str) -> NoReturn:
+    raise TrickError(f"{name}: timm's own training script has this setting and this one has not; "
+                     "train with timm's script where you need it")
