@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import io
-import json
-import os
 import time
 from pathlib import Path
 from typing import Any
@@ -13,12 +10,11 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
-from .evidence import Evidence, Finding
+from . import evidence_report
+from .evidence import Evidence
 from .tricks import TRICKS
 
 __all__ = ['DeadTrickError', 'TrickEvidenceHook']
-
-_LIVE = {True: 'yes', False: 'NO', None: 'too early'}
 
 
 class DeadTrickError(RuntimeError):
@@ -117,12 +113,13 @@ class TrickEvidenceHook(Hook):
         dead = [name for name, finding in findings.items() if finding.live is False]
         self._history.append({
             'when': when, 'iteration': iteration, 'epoch': runner.epoch, 'cost': cost,
-            'tricks': [_row(name, finding) for name, finding in findings.items()],
+            'tricks': evidence_report.rows(findings),
         })
         runner.logger.info(f'Evidence of the tricks, {when} (measuring takes {cost:.2%} of the '
-                           f'time):\n{_table(findings)}')
+                           f'time):\n{evidence_report.table(findings)}')
         if runner.rank == 0:
-            _write(Path(runner.work_dir) / 'tricks_evidence.json', self._history)
+            evidence_report.write(
+                Path(runner.work_dir) / 'tricks_evidence.json', self._history)
         for name in dead:
             message = (f'trick {name!r} was planned as applied and shows no effect: '
                        f'planned {findings[name].planned}; measured {findings[name].measured}')
@@ -132,29 +129,3 @@ class TrickEvidenceHook(Hook):
                 f'tricks without effect under tricks.strict=True: {", ".join(dead)} '
                 f'(see tricks_evidence.json in {runner.work_dir})'
             )
-
-
-def _row(name: str, finding: Finding) -> dict[str, Any]:
-    return {'name': name, 'planned': finding.planned, 'live': finding.live,
-            'measured': finding.measured, 'values': finding.values}
-
-
-def _table(findings: dict[str, Finding]) -> str:
-    from rich.console import Console
-    from rich.table import Table
-    table = Table()
-    for column in ('trick', 'planned', 'live', 'measured'):
-        table.add_column(column, no_wrap=column in ('trick', 'live'))
-    for name, finding in findings.items():
-        table.add_row(name, finding.planned, _LIVE[finding.live], finding.measured)
-    stream = io.StringIO()
-    Console(file=stream, width=120, color_system=None).print(table)
-    return stream.getvalue().rstrip()
-
-
-def _write(path: Path, history: list[dict[str, Any]]) -> None:
-    """Writes the latest table and the earlier ones, whole or not at all."""
-    text = json.dumps({**history[-1], 'history': history[:-1]}, indent=2, default=str)
-    draft = path.with_suffix('.json.part')
-    draft.write_text(text + '\n', encoding='utf-8')
-    os.replace(draft, path)
