@@ -140,6 +140,10 @@ class _Epoch:
         if run.args.synchronize_step and run.device.type == 'cuda':
             torch.cuda.synchronize()
         self._report(index, images, loss)
+        interval = run.args.recovery_interval
+        done = index // run.args.grad_accum_steps
+        if run.saver is not None and interval and (done + 1) % interval == 0:
+            run.saver.save_recovery(self.epoch, batch_idx=done)
         if run.scheduler is not None:
             run.scheduler.step_update(num_updates=self.update, metric=None)
 
@@ -186,9 +190,6 @@ class _Epoch:
             import torchvision
             torchvision.utils.save_image(
                 images, run.output_dir / f'train-batch-{index}.jpg', padding=0, normalize=True)
-        interval = run.args.recovery_interval
-        if run.saver is not None and interval and (updates + 1) % interval == 0:
-            run.saver.save_recovery(self.epoch, batch_idx=updates)
 
 
 def distributed_mean(value: torch.Tensor, run: Run) -> float:

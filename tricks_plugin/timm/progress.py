@@ -27,7 +27,7 @@ class Progress:
         self.terminal = shown and (sys.stderr.isatty() if terminal is None else terminal)
         self._bar: Any = None
         self._task: Any = None
-        self._title = ''
+        self._title = self._line = ''
         self._total = 0
         self._begun = 0.0
 
@@ -41,7 +41,7 @@ class Progress:
             self._bar = Bar(
                 TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(),
                 TimeRemainingColumn(), TextColumn('{task.fields[note]}'),
-                console=Console(stderr=True), transient=True)
+                console=Console(stderr=True, force_terminal=True), transient=True)
             self._bar.start()
             self._task = self._bar.add_task(title, total=total, note='')
 
@@ -61,8 +61,10 @@ class Progress:
         if self._bar is not None:
             changes = {'note': words} if words else {}
             self._bar.update(self._task, completed=index + 1, **changes)
-        if words and (not self.terminal or index + 1 == self._total):
-            _logger.info('%s [%d/%d] %s', self._title, index + 1, self._total, words)
+        if words:
+            self._line = f'{self._title} [{index + 1}/{self._total}] {words}'
+            if not self.terminal:
+                _logger.info(self._line)
 
     def _words(self, loss: float, now: float, lr: float, images: int, waiting: float) -> str:
         passed = max(time.perf_counter() - self._begun, 1e-9)
@@ -74,3 +76,6 @@ class Progress:
         if self._bar is not None:
             self._bar.stop()
             self._bar = None
+            if self._line:
+                _logger.info(self._line)  # below the bar it would be overwritten
+        self._line = ''
