@@ -119,7 +119,8 @@ def rung_flags(number: int, args: argparse.Namespace, classes: int) -> list[str]
         flags = ['--tricks', ','.join(tricks), '--epochs', f'{epochs}']
         flags += ['--trick-options', *given] if given else []
     elif number == 0:
-        points = decay_points(epochs, STEPS)
+        # timm's multistep falls one epoch before its milestones.
+        points = [point + 1 for point in decay_points(epochs, STEPS)]
         flags = ['--sched', 'multistep', '--decay-milestones', *map(str, points),
                  '--decay-rate', '0.1', '--warmup-epochs', '0', '--epochs', f'{epochs}']
     else:

@@ -202,7 +202,7 @@ def test_timms_own_script_gets_the_same_rungs_as_plain_flags(ladder, trainer):
     args = ladder.parse(['x', '--epochs', '40', '--warmup-epochs', '2', '--trainer', str(trainer)])
     flags = [ladder.rung_flags(number, args, 10) for number in range(5)]
     assert ' '.join(flags[0]).startswith(
-        '--sched multistep --decay-milestones 12 24 36 --decay-rate 0.1 --warmup-epochs 0 ')
+        '--sched multistep --decay-milestones 13 25 37 --decay-rate 0.1 --warmup-epochs 0 ')
     assert ' '.join(flags[1]).startswith(
         '--sched cosine --sched-on-updates --warmup-lr 0 --warmup-prefix --warmup-epochs 2 '
         '--epochs 38 ')
