@@ -182,8 +182,6 @@ def test_several_processes_allow_repeats_and_synchronized_norms(run, monkeypatch
     ('--lr 0', '--lr 0.0 has no effect: 0 means unset: the LR comes from --lr-base'),
     ('--bce-loss --bce-target-thresh 0.2 --smoothing 0.2',
      '--smoothing 0.2 has no effect: --bce-target-thresh makes the targets 0 and 1 again'),
-    ('--bce-loss --smoothing 0', '--bce-loss has no effect: without --smoothing, --mixup and '
-                                 '--cutmix timm trains with plain cross-entropy'),
     ('--mixup-prob 0.5', '--mixup-prob 0.5 has no effect: it needs --mixup or --cutmix'),
     ('--mixup 1 --mixup-switch-prob 0.1',
      '--mixup-switch-prob 0.1 has no effect: it needs --mixup and --cutmix'),

@@ -56,8 +56,6 @@ _READ: tuple[tuple[str, Callable[[_Args], Any], str], ...] = (
     ('mixup_switch_prob', _mixes_both, 'it needs --mixup and --cutmix'),
     ('smoothing', lambda a: not (a.smoothing and a.bce_loss and a.bce_target_thresh is not None),
      '--bce-target-thresh makes the targets 0 and 1 again'),
-    ('bce_loss', lambda a: a.jsd_loss or is_mixing(a) or a.smoothing,
-     'without --smoothing, --mixup and --cutmix timm trains with plain cross-entropy'),
     ('bce_loss', lambda a: not a.jsd_loss, '--jsd-loss is the loss'),
     ('bce_sum bce_target_thresh bce_pos_weight', lambda a: a.bce_loss, 'it needs --bce-loss'),
     ('remode recount', lambda a: a.reprob, 'it needs --reprob'),
