@@ -196,11 +196,15 @@ def _loss(args: argparse.Namespace, mixed: bool) -> dict[str, Any]:
 def _resume(task: Any, args: argparse.Namespace, optimizer: Any, scaler: Any) -> int:
     """Loads the checkpoint and sets up the average; returns the epoch to start with."""
     epoch = None
+    # Where torch knows no safe list of classes (before 2.4), it refuses the settings that timm
+    # keeps in its checkpoints.
+    safe = hasattr(torch.serialization, 'safe_globals')
     if args.resume:
         try:
             epoch = resume_task_checkpoint(
                 task, args.resume, optimizer=None if args.no_resume_opt else optimizer,
-                loss_scaler=None if args.no_resume_opt else scaler, log_info=args.rank == 0)
+                loss_scaler=None if args.no_resume_opt else scaler, log_info=args.rank == 0,
+                weights_only=safe)
         except (RuntimeError, KeyError, ValueError, OSError) as error:
             text = ' '.join(str(error).split())
             raise TrickError(f'--resume {args.resume}: {text[:300]}') from error
@@ -208,7 +212,7 @@ def _resume(task: Any, args: argparse.Namespace, optimizer: Any, scaler: Any) ->
         task.setup_ema(decay=args.model_ema_decay, use_warmup=args.model_ema_warmup,
                        device='cpu' if args.model_ema_force_cpu else None)
         if args.resume:
-            load_task_ema_checkpoint(task, args.resume)
+            load_task_ema_checkpoint(task, args.resume, weights_only=safe)
     return args.start_epoch if args.start_epoch is not None else epoch or 0
 
 

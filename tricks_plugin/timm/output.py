@@ -8,6 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import torch
 from timm import utils
 from timm.models import safe_model_name
 from timm.utils.summary import trim_summary
@@ -48,7 +49,7 @@ class Output:
             amp_scaler=run.loss_scaler, checkpoint_dir=str(folder), recovery_dir=str(folder),
             decreasing=self.metric == 'loss', max_history=args.checkpoint_hist, task=run.task)
         if args.resume and Path(args.resume).resolve().parent == folder.resolve():
-            run.saver.load_state_dict_from_checkpoint(args.resume)
+            _restore(run.saver, args.resume)
         trim_summary(str(folder / 'summary.csv'), run.start_epoch)
         (folder / 'args.yaml').write_text(text)
         if plan is not None:
@@ -84,6 +85,17 @@ class Output:
         ranked = sorted(self.results, reverse=self.metric == 'loss',
                         key=lambda found: found.get('validation', found['train'])[self.metric])
         print(f'--result\n{json.dumps(ranked[-10:], indent=4)}')
+
+
+def _restore(saver: Any, checkpoint: str) -> None:
+    """Has the saver go on with the ranking that a checkpoint holds."""
+    if hasattr(torch.serialization, 'safe_globals'):
+        saver.load_state_dict_from_checkpoint(checkpoint)
+        return
+    # timm's method loads by a list of safe classes, which torch before 2.4 has not.
+    state = torch.load(checkpoint, map_location='cpu', weights_only=False).get('saver')
+    if state is not None:
+        saver.load_state_dict(state)
 
 
 def _start_wandb(args: Any, name: str) -> None:
