@@ -1,31 +1,13 @@
-"""Small generated images and a small model's flags."""
+"""Generated images and settings for the trainer's tests."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
-
-CLASSES = ('ant', 'bee', 'cat')
-# A ResNet of four blocks; sizes of a multiple of 32 need no padding.
-TINY = ['--model', 'resnet18', '--model-kwargs', 'layers=(1,1,1,1)', 'channels=(8,8,8,16)',
-        '--input-size', '3', '32', '32', '--num-classes', '3', '--device', 'cpu',
-        '--workers', '0', '--batch-size', '4', '--log-interval', '1000', '--no-aug']
-
-
-def write_images(folder: Path, per_class: int, classes: Sequence[str] = CLASSES) -> Path:
-    """Class folders of JPEGs whose brightness tells the class."""
-    rng = np.random.default_rng(0)
-    for number, name in enumerate(classes):
-        (folder / name).mkdir(parents=True)
-        for index in range(per_class):
-            pixels = rng.integers(60 * number, 60 * number + 70, (36, 40, 3), dtype=np.uint8)
-            Image.fromarray(pixels).save(folder / name / f'{index:03d}.jpg')
-    return folder
+from timm_train_kit import TINY, write_images
 
 
 @pytest.fixture(scope='session')

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from conftest import write_images
 from PIL import Image
+from timm_train_kit import write_images
 from torch.utils.data import DataLoader, Dataset
 
 from tricks_plugin.errors import TrickError

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 import torch
-from conftest import TINY
 from PIL import Image
+from timm_train_kit import TINY
 
 from tricks_plugin.timm.progress import Progress
 from tricks_plugin.timm.train import main

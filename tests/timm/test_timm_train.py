@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from conftest import TINY
+from timm_train_kit import TINY
 
 from tricks_plugin.errors import TrickError
 from tricks_plugin.timm import flags
