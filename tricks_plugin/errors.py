@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ['TrickError', 'nearest']
+__all__ = ['TrickError', 'did_you_mean', 'nearest']
 
 
 class TrickError(ValueError):
@@ -27,6 +27,18 @@ def nearest(name: str, known: Iterable[str]) -> str:
         ``"; did you mean 'mixup'? (known: ...)"``, without the question where nothing is near.
     """
     names = sorted(known)
-    close = difflib.get_close_matches(str(name), names, n=1, cutoff=0.5)
-    question = f'; did you mean {close[0]!r}?' if close else ''
-    return f'{question} (known: {", ".join(names)})'
+    return f'{did_you_mean(name, names)} (known: {", ".join(names)})'
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The same without the list, for names of which there are too many to list.
+
+    Args:
+        name: What the user wrote.
+        known: Every valid name.
+
+    Returns:
+        ``"; did you mean 'mixup'?"``, or nothing where nothing is near.
+    """
+    close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
+    return f'; did you mean {close[0]!r}?' if close else ''

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import runpy
-from pathlib import Path
 from typing import Any
 
 from .errors import TrickError, nearest
+from .paths import config_folder
 from .tricks import TRICKS, Trick
 
 __all__ = ['load_recipe', 'recipe', 'recipe_names', 'resolve', 'select']
 
-_PACKAGE = Path(__file__).resolve().parent
-
-
-def _folder() -> Path:
-    """Where the recipes lie: in a wheel under .mim, in a checkout beside the package."""
-    for base in (_PACKAGE / '.mim', _PACKAGE.parent):
-        folder = base / 'configs' / 'recipes'
-        if folder.is_dir():
-            return folder
-    raise FileNotFoundError(f'tricks_plugin at {_PACKAGE} was installed without its configs')
-
 
 def recipe_names() -> list[str]:
     """The names of the recipes that come with the package."""
-    return sorted(path.stem for path in _folder().glob('*.py') if path.stem != '__init__')
+    return sorted(path.stem for path in config_folder('recipes').glob('*.py')
+                  if path.stem != '__init__')
 
 
 def recipe(name: str) -> str:
@@ -40,7 +30,7 @@ def recipe(name: str) -> str:
     names = recipe_names()
     if name not in names:
         raise TrickError(f'unknown recipe {name!r}{nearest(name, names)}')
-    return str(_folder() / f'{name}.py')
+    return str(config_folder('recipes') / f'{name}.py')
 
 
 def load_recipe(name: str) -> dict[str, Any]:

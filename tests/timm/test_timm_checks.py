@@ -71,9 +71,9 @@ def test_sound_settings_pass_without_a_warning(run, line):
     ('--initial-checkpoint /no.pth', '--initial-checkpoint must be a file that is there'),
     ('--class-map no.txt', "--class-map must be a file that is there, got 'no.txt'"),
     ('--data-dir /no/images', "--data-dir must be a folder or tar that is there, got '/no/images'"),
-    ('--model resnett50', r"--model must be .*, got 'resnett50'; did you mean resnet50\?"),
+    ('--model resnett50', r"--model must be .*, got 'resnett50'; did you mean 'resnet50'\?"),
     ('--model timm/resnet50', "--model must be a model that timm knows, got 'timm/resnet50'"),
-    ('--opt addamw', r"--opt must be .*, got 'addamw'; did you mean adamw\?"),
+    ('--opt addamw', r"--opt must be .*, got 'addamw'; did you mean 'adamw'\?"),
     ('--aug-repeats 3', '--aug-repeats needs several processes, .* got 3 in one$'),
 ])
 def test_settings_that_contradict_or_name_nothing_are_refused(run, monkeypatch, line, message):

@@ -179,8 +179,8 @@ def test_a_yaml_number_in_quotes_is_converted_as_argparse_does(tmp_path):
 
 
 @pytest.mark.parametrize(('text', 'message'), [
-    ('mixup_aplha: 1', "settings.yaml: unknown key 'mixup_aplha'; did you mean mixup"),
-    ('batch-size: 64', "unknown key 'batch-size'; did you mean batch_size?"),
+    ('mixup_aplha: 1', "settings.yaml: unknown key 'mixup_aplha'; did you mean 'mixup"),
+    ('batch-size: 64', "unknown key 'batch-size'; did you mean 'batch_size'?"),
     ('kd_model_name: resnet50', "kd_model_name: timm's own training script has this setting"),
     ('- epochs', 'must hold names and values, got .*settings.yaml with list'),
     ('', 'must hold names and values, got .*settings.yaml with NoneType'),
@@ -214,9 +214,9 @@ def test_the_text_read_again_gives_the_same_settings_and_tells_no_plan(tmp_path)
 
 
 @pytest.mark.parametrize(('line', 'message'), [
-    ('--mixxup 0.2', r'unknown flag --mixxup; did you mean --mixup\?'),
-    ('--smothing=0.1', r'unknown flag --smothing; did you mean --smoothing\?'),
-    ('--local-rank 0', r'unknown flag --local-rank; did you mean --local_rank\?'),
+    ('--mixxup 0.2', r"unknown flag --mixxup; did you mean '--mixup'\?"),
+    ('--smothing=0.1', r"unknown flag --smothing; did you mean '--smoothing'\?"),
+    ('--local-rank 0', r"unknown flag --local-rank; did you mean '--local_rank'\?"),
     ('--zzzzzz', '^unknown flag --zzzzzz$'),
     ('/data /more', "only one folder or tar may stand without a flag, got also '/more'"),
     ('-b many', "argument -b/--batch-size: invalid int value: 'many'"),

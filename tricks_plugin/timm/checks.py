@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from pathlib import Path
 
-from tricks_plugin.errors import TrickError
+from tricks_plugin.errors import TrickError, did_you_mean
 
 from .checks_effect import COOLING, idle_settings, is_mixing
 from .checks_values import check_values
@@ -182,17 +181,12 @@ def _check_names(args: argparse.Namespace) -> None:
     name, has_source = args.model.split('.')[0], ':' in args.model
     if not has_source and not timm.is_model(name):
         raise TrickError(f'--model must be a model that timm knows, got {args.model!r}'
-                         f'{_near(name, timm.list_models())}')
+                         f'{did_you_mean(name.lower(), timm.list_models())}')
     optimizer = args.opt.lower().split('_')[-1]  # as timm reads lookahead_NAME
     known = list_optimizers()
     if optimizer not in known:
         raise TrickError(f'--opt must be an optimizer that timm knows, got {args.opt!r}'
-                         f'{_near(optimizer, known)}')
-
-
-def _near(name: str, known: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=0.5)
-    return f'; did you mean {close[0]}?' if close else ''
+                         f'{did_you_mean(optimizer, known)}')
 
 
 def _check_processes(args: argparse.Namespace) -> list[str]:

@@ -9,13 +9,12 @@ import argparse
 import ast
 import copy
 import dataclasses
-import difflib
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
 import yaml
 
-from tricks_plugin.errors import TrickError
+from tricks_plugin.errors import TrickError, did_you_mean
 
 from .flag_table import LEFT_OUT, MODEL_FLAGS, OWN_FLAGS, Flag
 from .flag_table_training import TRAINING_FLAGS
@@ -238,7 +237,7 @@ def _read_config(path: str) -> dict[str, Any]:
         if name in FLAGS:
             settings[name] = value
         elif name not in LEFT_OUT:
-            raise TrickError(f'{path}: unknown key {name!r}{_near(name, FLAGS)}')
+            raise TrickError(f'{path}: unknown key {name!r}{did_you_mean(name, FLAGS)}')
         elif value != LEFT_OUT[name]:
             _refuse_left_out(f'{path}: {name}')
     return settings
@@ -250,13 +249,7 @@ def _refuse_words(words: Sequence[str]) -> NoReturn:
     if flag is None:
         raise TrickError(f'only one folder or tar may stand without a flag, got also {words[0]!r}')
     known = [name for row in FLAGS.values() for name in row.names]
-    raise TrickError(f'unknown flag {flag}{_near(flag, known)}')
-
-
-def _near(name: Any, known: Iterable[str]) -> str:
-    """The nearest known name as a question, or nothing."""
-    close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
-    return f'; did you mean {close[0]}?' if close else ''
+    raise TrickError(f'unknown flag {flag}{did_you_mean(flag, known)}')
 
 
 def _refuse_left_out(name: str) -> NoReturn:

@@ -11,13 +11,13 @@ import textwrap
 from pathlib import Path
 
 from tricks_plugin.errors import TrickError, nearest
+from tricks_plugin.paths import config_folder
 
 from .script import PREFIX_COUNTS_SINCE, Script
 
 __all__ = ['Options', 'Printed', 'recipe_names', 'recipe_path', 'write_recipe']
 
 EPS = 0.1  # He et al., section 5.5
-_PACKAGE = Path(__file__).resolve().parents[1]
 _ENTRY = re.compile(r'(\w+): *(.*)$')
 _PREFIX_NOTE = (
     'cooldown_epochs: {script} does not count the warm-up into the length of the run and would '
@@ -127,18 +127,9 @@ def _comment(text: str) -> list[str]:
                          break_long_words=False, break_on_hyphens=False)
 
 
-def _folder() -> Path:
-    """Where the recipes lie: in a wheel under .mim, in a checkout beside the package."""
-    for base in (_PACKAGE / '.mim', _PACKAGE.parent):
-        folder = base / 'configs' / 'timm'
-        if folder.is_dir():
-            return folder
-    raise FileNotFoundError(f'tricks_plugin at {_PACKAGE} was installed without its configs')
-
-
 def recipe_names() -> list[str]:
     """The names of the recipes for timm's script."""
-    return sorted(path.stem for path in _folder().glob('*.yaml'))
+    return sorted(path.stem for path in config_folder('timm').glob('*.yaml'))
 
 
 def recipe_path(name: str) -> Path:
@@ -146,7 +137,7 @@ def recipe_path(name: str) -> Path:
     names = recipe_names()
     if name not in names:
         raise TrickError(f'unknown timm recipe {name!r}{nearest(name, names)}')
-    return _folder() / f'{name}.yaml'
+    return config_folder('timm') / f'{name}.yaml'
 
 
 def write_recipe(name: str, script: Script, options: Options | None = None,
