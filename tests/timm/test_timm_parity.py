@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from timm.layers import BatchNormAct2d
 from timm.loss import BinaryCrossEntropy, LabelSmoothingCrossEntropy, SoftTargetCrossEntropy
 from timm.models import create_model, load_checkpoint
 from timm.optim import create_optimizer_v2
@@ -135,11 +134,3 @@ def test_a_checkpoint_of_another_model_is_refused(settings: Settings, tmp_path: 
 def test_wrong_model_arguments_are_named(settings: Settings) -> None:
     with pytest.raises(TrickError, match="--model resnet18 with --model-kwargs .*'depht'"):
         build(settings('--model-kwargs', 'depht=3'))
-
-
-def test_split_bn_and_sync_bn_convert_timms_own_norm(settings: Settings) -> None:
-    """The layers that timm's models use beside torch's are known to the conversions."""
-    from timm.layers import SplitBatchNorm2d, convert_splitbn_model
-    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
-    assert isinstance(convert_splitbn_model(model, 2)[1], SplitBatchNorm2d)
-    assert issubclass(BatchNormAct2d, nn.BatchNorm2d)
