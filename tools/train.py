@@ -15,6 +15,7 @@ from typing import Any
 
 from tricks_plugin.cli import add_config_arguments, load_config, run_door
 from tricks_plugin.errors import TrickError
+from tricks_plugin.process_group import end_process_group
 
 
 def parse_args() -> argparse.Namespace:
@@ -66,21 +67,25 @@ def set_flags(cfg: Any, args: argparse.Namespace) -> None:
         cfg.load_from = args.resume
 
 
-def join_cpu_processes(cfg: Any) -> None:
+def join_cpu_processes(cfg: Any) -> bool:
     """Forms the process group of torchrun's processes where there is no accelerator.
 
     mmengine's launcher code selects a CUDA device first, and wraps the model for one; a group that
     stands already and a wrapper named in the config keep it from both.
+
+    Returns:
+        Whether there is a group to end.
     """
     from mmengine.device import get_device
     if cfg.launcher != 'pytorch' or get_device() != 'cpu':
-        return
+        return False
     import torch
     torch.distributed.init_process_group('gloo')
     if cfg.get('model_wrapper_cfg') is None:
         cfg.model_wrapper_cfg = dict(
             type='MMDistributedDataParallel', device_ids=None, broadcast_buffers=False,
             find_unused_parameters=cfg.get('find_unused_parameters', False))
+    return True
 
 
 def main() -> int:
@@ -92,11 +97,15 @@ def main() -> int:
     setup_cache_size_limit_of_dynamo()
     cfg = load_config(args.config, args.tricks, args.cfg_options)
     set_flags(cfg, args)
-    join_cpu_processes(cfg)
-    if cfg.get('tricks') is not None:
-        cfg.runner_type = 'tricks_plugin.TricksRunner'
-    runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-    runner.train()
+    joined = join_cpu_processes(cfg)
+    try:
+        if cfg.get('tricks') is not None:
+            cfg.runner_type = 'tricks_plugin.TricksRunner'
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        runner.train()
+    finally:
+        if joined:
+            end_process_group()
     return 0
 
 

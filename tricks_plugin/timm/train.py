@@ -12,6 +12,7 @@ from typing import Any
 
 from ..errors import TrickError
 from ..plan import Plan
+from ..process_group import end_process_group
 from . import checks, flags
 from .plan import plan_tricks
 
@@ -88,7 +89,6 @@ def train(
         TrickError: If the data or the checkpoint cannot be used, or, under ``strict``, if a trick
             shows no effect.
     """
-    import torch.distributed
     from timm import utils
 
     from .build import build_run
@@ -114,7 +114,7 @@ def train(
         return _epochs(run, output, plan, strict)
     finally:
         if args.distributed:
-            torch.distributed.destroy_process_group()
+            end_process_group()
 
 
 def _epochs(run: Any, output: Any, plan: Plan | None, strict: bool) -> int:

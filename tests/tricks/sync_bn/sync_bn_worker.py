@@ -17,6 +17,7 @@ import torch.multiprocessing
 from sync_bn_kit import CASES, SHAPES_DIFFER, STEPS, batches, layer, run_case, train
 from torch import nn
 
+from tricks_plugin.process_group import end_process_group
 from tricks_plugin.tricks.sync_bn import CrossRankBatchNorm, synchronize_batch_norms
 
 
@@ -116,7 +117,7 @@ def main(rank, ranks, folder, with_model):
                 type='MMDistributedDataParallel', device_ids=None,
                 find_unused_parameters=True)))
     torch.save(results, folder / f'rank{rank}.pt')
-    dist.destroy_process_group()
+    end_process_group()
 
 
 def fork(ranks, folder):
