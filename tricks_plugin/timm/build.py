@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from timm import utils
 from timm.data import resolve_data_config
-from timm.layers import convert_splitbn_model, convert_sync_batchnorm, set_fast_norm
+from timm.layers import convert_splitbn_model, set_fast_norm
 from timm.models import create_model, safe_model_name
 from timm.optim import create_optimizer_v2, optimizer_kwargs
 from timm.scheduler import create_scheduler_v2, scheduler_kwargs
@@ -134,11 +134,7 @@ def _place(model: Any, args: argparse.Namespace, device: torch.device, dtype: to
         model.to(memory_format=torch.channels_last)
     if args.distributed and args.sync_bn:
         args.dist_bn = ''  # the statistics are equal already
-        if device.type == 'cpu':  # torch's layer refuses CPUs
-            found: Any = synchronize_batch_norms(model.train())
-        else:
-            model = convert_sync_batchnorm(model)
-            found = 'the BatchNorm layers are synchronized'
+        found = synchronize_batch_norms(model.train())
         if args.rank == 0:
             _logger.info('sync_bn: %s', found)
     return torch.jit.script(model) if args.torchscript else model

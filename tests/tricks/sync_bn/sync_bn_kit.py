@@ -24,6 +24,7 @@ CASES = {
                                           dtype=torch.bfloat16),
 }
 STEPS = 3
+NORMS = ('BatchNorm2d', 'BatchNormAct2d')  # torch's, timm's
 SHAPES_DIFFER = [(2, 3, 6, 4), (1, 3, 8, 5), (2, 3, 3, 3)]
 _OPTIONS = ('momentum', 'affine', 'track_running_stats')
 
@@ -67,6 +68,15 @@ def run_case(built, case, inputs):
     return dict(outputs=outputs, gradients=gradients, state=built.state_dict(),
                 weight_grad=getattr(built.weight, 'grad', None),
                 bias_grad=getattr(built.bias, 'grad', None))
+
+
+def conv_and_norm(norm):
+    """A small model, with the same weights in every process."""
+    torch.manual_seed(0)
+    if norm == 'BatchNormAct2d':
+        from timm.layers import BatchNormAct2d
+        return nn.Sequential(nn.Conv2d(2, 3, 1), BatchNormAct2d(3, act_layer=nn.SiLU))
+    return nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3))
 
 
 def yolov3():

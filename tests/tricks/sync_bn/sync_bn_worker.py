@@ -14,7 +14,17 @@ from types import SimpleNamespace
 import torch
 import torch.distributed as dist
 import torch.multiprocessing
-from sync_bn_kit import CASES, SHAPES_DIFFER, STEPS, batches, layer, run_case, train
+from sync_bn_kit import (
+    CASES,
+    NORMS,
+    SHAPES_DIFFER,
+    STEPS,
+    batches,
+    conv_and_norm,
+    layer,
+    run_case,
+    train,
+)
 from torch import nn
 
 from tricks_plugin.process_group import end_process_group
@@ -61,10 +71,9 @@ def refusals(rank):
     return found
 
 
-def ddp(rank, ranks):
+def ddp(rank, ranks, norm):
     """A converted layer inside DistributedDataParallel, the conversion after the wrapping."""
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3))
+    model = conv_and_norm(norm)
     wrapped = nn.parallel.DistributedDataParallel(model)
     wrapped.train()
     conversion = synchronize_batch_norms(wrapped)
@@ -77,13 +86,13 @@ def ddp(rank, ranks):
                 state=model.state_dict())
 
 
-def evidence(rank, ranks):
+def evidence(rank, ranks, norm):
     """What the measurement says of a live layer, and of one that shares with no one."""
     from tricks_plugin.tricks.sync_bn.evidence import SyncBnEvidence
     alone = [dist.new_group([number]) for number in range(ranks)][rank]
     found = {}
     for name, group in {'live': None, 'broken': alone, 'plain': False}.items():
-        model = nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+        model = conv_and_norm(norm)
         if group is not False:
             synchronize_batch_norms(model, group)
         runner = SimpleNamespace(model=model)
@@ -107,8 +116,9 @@ def main(rank, ranks, folder, with_model):
                    refusals=refusals(rank), gradient=input_without_gradient(rank))
     if with_model:
         os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(ranks))
-        results['ddp'] = ddp(rank, ranks)
-        results['evidence'] = evidence(rank, ranks)
+        for norm in NORMS:
+            results[f'ddp {norm}'] = ddp(rank, ranks, norm)
+            results[f'evidence {norm}'] = evidence(rank, ranks, norm)
         # gradients are averaged over two processes and the losses are sums: twice the rate;
         # the wrapper is built before mmdet's MobileNetV2 freezes, so some parameters stay unused
         results['model'] = train(

@@ -12,6 +12,7 @@ from torch import nn
 
 from tricks_plugin.tricks.sync_bn import (
     CrossRankBatchNorm,
+    CrossRankBatchNormAct,
     merge_moments,
     survey,
     sync_bn_traffic,
@@ -20,7 +21,7 @@ from tricks_plugin.tricks.sync_bn import (
 
 
 class WithActivation(nn.BatchNorm2d):
-    """A BatchNorm that does more, as timm's BatchNormAct2d."""
+    """A BatchNorm that does more."""
 
     def forward(self, input):
         return super().forward(input).relu()
@@ -107,6 +108,19 @@ def test_a_layer_without_tensors_follows_the_model():
                                                              track_running_stats=False))
     synchronize_batch_norms(built.to('meta'))
     assert type(built[1]) is nn.SyncBatchNorm
+
+
+def test_timms_norms_keep_their_activation():
+    layers = pytest.importorskip('timm.layers')
+    for device, kind in (('cpu', CrossRankBatchNormAct), ('meta', layers.SyncBatchNormAct)):
+        built = nn.Sequential(layers.BatchNormAct2d(3, act_layer=nn.SiLU)).to(device)
+        act, keys = built[0].act, list(built.state_dict())
+        assert synchronize_batch_norms(built).trains == ['0']
+        assert type(built[0]) is kind and built[0].act is act and list(built.state_dict()) == keys
+    built = nn.Sequential(layers.BatchNormAct2d(2, eps=0.21))  # a variance of 1
+    synchronize_batch_norms(built)
+    values = torch.tensor([[[[-2.2]], [[3.3]]]])
+    assert built.eval()(values).flatten().tolist() == pytest.approx([0.0, 3.0])
 
 
 def test_lazy_layers_and_replaced_forwards_are_left():

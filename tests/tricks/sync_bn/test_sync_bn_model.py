@@ -12,7 +12,7 @@ pytest.importorskip('mmdet')
 
 from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
-from sync_bn_kit import images, yolov3
+from sync_bn_kit import NORMS, images, yolov3
 
 from tricks_plugin.tricks.sync_bn import synchronize_batch_norms
 
@@ -77,9 +77,10 @@ def test_the_evidence_of_the_run_is_live(two):
     assert row['values']['measured_outputs'] == 6  # three layers in two iterations
 
 
-def test_layers_that_share_with_no_one_are_reported_dead(two):
+@pytest.mark.parametrize('norm', NORMS)
+def test_layers_that_share_with_no_one_are_reported_dead(two, norm):
     for result in two[0]:
-        found = result['evidence']
+        found = result[f'evidence {norm}']
         assert [found[f'{name}, early'] for name in ('live', 'broken', 'plain')] == [None] * 3
         live, measured, values = found['live']
         assert live is True and values['offset'] > 0.05

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 import torch
-from sync_bn_kit import CASES, SHAPES_DIFFER, STEPS, batches, layer, run_case
+from sync_bn_kit import (
+    CASES,
+    NORMS,
+    SHAPES_DIFFER,
+    STEPS,
+    batches,
+    conv_and_norm,
+    layer,
+    run_case,
+)
 from torch import nn
 
 from tricks_plugin.tricks.sync_bn import CrossRankBatchNorm
@@ -114,18 +123,19 @@ def test_a_batch_that_is_empty_everywhere_leaves_the_statistics(three):
     assert state['num_batches_tracked'] == 1
 
 
-def test_gradients_under_ddp_are_those_of_the_whole_batch(two):
-    torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(2, 3, 1), nn.BatchNorm2d(3))
+@pytest.mark.parametrize('norm', NORMS)
+def test_gradients_under_ddp_are_those_of_the_whole_batch(two, norm):
+    model = conv_and_norm(norm)
     for step in range(2):
         values = torch.randn(6, 2, 4, 4, generator=torch.Generator().manual_seed(step))
         model(values).pow(3).mean().backward()
     for result in two[0]:
-        assert result['ddp']['converted'] == ['module.1']
+        found = result[f'ddp {norm}']
+        assert found['converted'] == ['module.1']
         for name, parameter in model.named_parameters():
-            torch.testing.assert_close(result['ddp']['grads'][name], parameter.grad, **EXACT)
+            torch.testing.assert_close(found['grads'][name], parameter.grad, **EXACT)
         for name, value in model.state_dict().items():
-            torch.testing.assert_close(result['ddp']['state'][name], value, **EXACT)
+            torch.testing.assert_close(found['state'][name], value, **EXACT)
 
 
 def test_without_a_process_group_the_layer_says_what_to_do():

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .convert import Conversion, survey, synchronize_batch_norms
 from .functional import merge_moments, sync_bn_traffic
-from .layer import CrossRankBatchNorm
+from .layer import CrossRankBatchNorm, CrossRankBatchNormAct
 
-__all__ = ['Conversion', 'CrossRankBatchNorm', 'merge_moments', 'survey', 'sync_bn_traffic',
-           'synchronize_batch_norms']
+__all__ = ['Conversion', 'CrossRankBatchNorm', 'CrossRankBatchNormAct', 'merge_moments', 'survey',
+           'sync_bn_traffic', 'synchronize_batch_norms']

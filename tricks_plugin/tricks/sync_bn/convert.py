@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,7 +12,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from .layer import CrossRankBatchNorm
+from .layer import CrossRankBatchNorm, CrossRankBatchNormAct
 
 __all__ = ['FROZEN', 'Conversion', 'is_synchronized', 'survey', 'synchronize_batch_norms']
 
@@ -69,10 +70,11 @@ def synchronize_batch_norms(model: nn.Module, process_group: Any = None) -> Conv
 
     A layer stays the object it is, with its parameters, buffers, hooks, mode and ``state_dict``
     keys; its class becomes `torch.nn.SyncBatchNorm`, or on the CPU, where that refuses to run,
-    `CrossRankBatchNorm`. So optimizers, DistributedDataParallel and every other holder of the
-    layer or of its tensors need not be told, and it may be called before or after them.
+    `CrossRankBatchNorm`; timm's BatchNormAct2d becomes the like with its activation. So
+    optimizers, DistributedDataParallel and every other holder of the layer or of its tensors need
+    not be told, and it may be called before or after them.
 
-    Left alone: layers in eval mode (frozen), subclasses with a forward of their own, and lazy
+    Left alone: layers in eval mode (frozen), other subclasses with a forward of their own, and lazy
     layers without parameters yet. A layer whose weight and bias are fixed but which is in train
     mode uses batch statistics, so it is converted.
 
@@ -92,8 +94,20 @@ def synchronize_batch_norms(model: nn.Module, process_group: Any = None) -> Conv
         device = fallback if tensor is None else tensor.device
         # torch's SyncBatchNorm and this package's have the attributes of BatchNorm and this one.
         module.process_group = process_group
-        module.__class__ = CrossRankBatchNorm if device.type == 'cpu' else nn.SyncBatchNorm
+        module.__class__ = _synchronized_class(module, device)
     return found
+
+
+def _synchronized_class(module: nn.Module, device: torch.device) -> type[nn.Module]:
+    if device.type == 'cpu':
+        return CrossRankBatchNormAct if _is_timms(module) else CrossRankBatchNorm
+    return sys.modules['timm.layers'].SyncBatchNormAct if _is_timms(module) else nn.SyncBatchNorm
+
+
+def _is_timms(module: nn.Module) -> bool:
+    """Whether a layer computes as timm's BatchNormAct2d; whoever has one has imported timm."""
+    layers = sys.modules.get('timm.layers')
+    return layers is not None and type(module).forward is layers.BatchNormAct2d.forward
 
 
 def _tensors(module: nn.Module) -> Iterator[torch.Tensor]:
@@ -107,6 +121,7 @@ def _obstacle(module: nn.Module) -> str:
         return FROZEN
     if isinstance(module, nn.modules.lazy.LazyModuleMixin):
         return f'{type(module).__name__} has no parameters before its first forward'
-    if 'forward' in vars(module) or type(module).forward is not _BatchNorm.forward:
+    if 'forward' in vars(module) or not (
+            type(module).forward is _BatchNorm.forward or _is_timms(module)):
         return f'{type(module).__name__} has a forward of its own'
     return ''

@@ -61,7 +61,15 @@ class SyncBnEvidence(Evidence):
         training = synced or found.trains
         for name in sorted({training[0], training[len(training) // 2], training[-1]}
                            if training else ()):
-            self._handles.append(modules[name].register_forward_hook(self._measure))
+            self._handles.append(self._watch(modules[name]))
+
+    def _watch(self, module: torch.nn.Module) -> Any:
+        """Has what a layer normalized measured; timm's layers drop and activate it afterwards."""
+        after = getattr(module, 'drop', None)
+        if isinstance(after, torch.nn.Module):
+            return after.register_forward_pre_hook(
+                lambda _, inputs: self._measure(module, (), inputs[0]))
+        return module.register_forward_hook(self._measure)
 
     def _measure(self, module: Any, inputs: Any, output: torch.Tensor) -> None:
         if not self._armed or not module.training or not output.numel():

@@ -11,7 +11,7 @@ from torch.autograd.function import once_differentiable
 
 from .functional import merge_moments
 
-__all__ = ['CrossRankBatchNorm']
+__all__ = ['CrossRankBatchNorm', 'CrossRankBatchNormAct']
 
 
 class CrossRankBatchNorm(nn.modules.batchnorm._BatchNorm):
@@ -94,6 +94,27 @@ class CrossRankBatchNorm(nn.modules.batchnorm._BatchNorm):
             unbiased = variance * (count / (count - 1))
             average.lerp_(mean.to(average.dtype), factor)
             spread.lerp_(unbiased.to(spread.dtype), factor)
+
+
+class CrossRankBatchNormAct(CrossRankBatchNorm):
+    """`CrossRankBatchNorm`, then dropout and activation: timm's BatchNormAct2d synchronized.
+
+    `synchronize_batch_norms` makes it of such a layer, which brings ``drop`` and ``act`` along.
+    """
+
+    drop: nn.Module
+    act: nn.Module
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:
+        """Normalizes the input and activates it.
+
+        Args:
+            input: Shape (N, C, ...), N may be 0; any floating dtype.
+
+        Returns:
+            Same shape and dtype.
+        """
+        return self.act(self.drop(super().forward(input)))
 
 
 def _processes(group: Any) -> int:
