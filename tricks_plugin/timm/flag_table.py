@@ -23,6 +23,7 @@ class Flag(NamedTuple):
         choices: The values allowed, or None for any.
         const: The value of an option that is given without one (``nargs='?'``).
         exclusive: Flags with the same word here exclude each other on the command line.
+        metavar: What ``--help`` shows for its value; empty: by kind.
     """
 
     names: tuple[str, ...]
@@ -33,6 +34,7 @@ class Flag(NamedTuple):
     choices: tuple[str, ...] | None = None
     const: str | None = None
     exclusive: str = ''
+    metavar: str = ''
 
     @property
     def long(self) -> str:
@@ -56,15 +58,16 @@ def flag(names: str, kind: str, default: Any, help: str, **more: Any) -> Flag:
 
 
 DATA = (
-    flag('data', 'str', None, 'folder or tar with the images; --data-dir says the same', nargs='?'),
-    flag('--data-dir', 'str', None, 'folder or tar with the images'),
+    flag('data', 'str', None, 'folder or tar with the images; --data-dir says the same',
+         nargs='?', metavar='DIR'),
+    flag('--data-dir', 'str', None, 'folder or tar with the images', metavar='DIR'),
     flag('--dataset', 'str', '', 'kind and name of the data set; empty: class folders or tars'),
     flag('--train-split', 'str', 'train', 'name of the training split'),
     flag('--val-split', 'str', 'validation', 'name of the validation split; empty: none'),
     flag('--train-num-samples', 'int', None, 'images for training, for data that is streamed'),
     flag('--val-num-samples', 'int', None, 'images for validation, for data that is streamed'),
     flag('--dataset-download', 'switch', False, 'let torch/ and tfds/ data sets be downloaded'),
-    flag('--class-map', 'str', '', 'file that maps class names to numbers'),
+    flag('--class-map', 'str', '', 'file that maps class names to numbers', metavar='FILE'),
     flag('--input-img-mode', 'str', None, "the images' PIL mode, such as RGB or L"),
     flag('--input-key', 'str', None, "the image's key in a sample"),
     flag('--target-key', 'str', None, "the label's key in a sample"),
@@ -74,9 +77,11 @@ DATA = (
 MODEL = (
     flag('--model', 'str', 'resnet50', 'name of the model'),
     flag('--pretrained', 'switch', False, "start from the model's published weights"),
-    flag('--pretrained-path', 'str', None, 'take the pretrained weights from this file'),
-    flag('--initial-checkpoint', 'str', '', 'weights to load into the built model'),
-    flag('--resume', 'str', '', 'checkpoint from which to go on, optimizer and epoch included'),
+    flag('--pretrained-path', 'str', None, 'take the pretrained weights from this file',
+         metavar='FILE'),
+    flag('--initial-checkpoint', 'str', '', 'weights to load into the built model', metavar='FILE'),
+    flag('--resume', 'str', '', 'checkpoint from which to go on, optimizer and epoch included',
+         metavar='FILE'),
     flag('--no-resume-opt', 'switch', False, 'resume without the state of the optimizer'),
     flag('--num-classes', 'int', None, "number of classes; unset: the model's"),
     flag('--gp', 'str', None, "pooling: fast, avg, max, avgmax, avgmaxc; unset: the model's"),
@@ -165,8 +170,10 @@ MODEL_FLAGS = {
 }
 
 OWN_FLAGS = (
-    flag('--tricks', 'str', None, 'recipes or single tricks to train with, separated by commas'),
-    flag('--trick-options', 'str', [], "tricks' parameters, such as mixup.alpha=0.4", nargs='+'),
+    flag('--tricks', 'str', None, 'recipes or single tricks to train with, separated by commas',
+         metavar='NAME[,NAME...]'),
+    flag('--trick-options', 'str', [], "tricks' parameters, such as mixup.alpha=0.4",
+         nargs='+', metavar='KEY=VALUE'),
     flag('--plan', 'switch', False, 'print what each trick sets, and stop'),
     flag('--json', 'switch', False, 'with --plan: as JSON'),
 )

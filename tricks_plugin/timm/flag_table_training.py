@@ -71,7 +71,7 @@ RUN = (
     flag('--save-images', 'switch', False, 'save a batch of images with every line of the log'),
     flag('--pin-mem', 'switch', False, 'load into pinned memory'),
     flag('--no-prefetcher', 'switch', False, 'normalise images in the workers, not on the device'),
-    flag('--output', 'str', '', 'folder for the results; empty: ./output/train'),
+    flag('--output', 'str', '', 'folder for the results; empty: ./output/train', metavar='DIR'),
     flag('--experiment', 'str', '', "the run's folder in --output; empty: from date and model"),
     flag('--eval-metric', 'str', 'top1', 'metric of the best checkpoint'),
     flag('--tta', 'int', 0, 'neighbouring predictions averaged in validation; 0: none'),

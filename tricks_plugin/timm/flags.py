@@ -216,7 +216,7 @@ def _arguments(row: Flag, only_given: bool) -> dict[str, Any]:
     if row.dest == 'sched' and only_given:
         arguments['action'] = _Once
     if row.choices is None:
-        arguments['metavar'] = {'int': 'N', 'float': 'X', 'str': 'NAME'}[row.kind]
+        arguments['metavar'] = row.metavar or {'int': 'N', 'float': 'X', 'str': 'NAME'}[row.kind]
     return {**arguments, 'type': _TYPES[row.kind], 'choices': row.choices, 'const': row.const}
 
 
