@@ -8,7 +8,7 @@ import pytest
 from mmengine.config import Config
 
 import tricks_plugin
-from tricks_plugin.config_edit import plain
+from tricks_plugin.mm.config_edit import plain
 from tricks_plugin.plan import same
 
 YOLO = 'yolo/yolov3_d53_8xb8-ms-608-273e_coco.py'
@@ -188,7 +188,7 @@ def test_third_party_tricks_come_through_the_entry_point_group(toy, monkeypatch)
 
 
 def test_a_trick_class_without_its_contract_is_refused():
-    from tricks_plugin.tricks.base import TrickRegistry
+    from tricks_plugin.plan.trick import TrickRegistry
 
     class Half(tricks_plugin.Trick):
         name = 'half'

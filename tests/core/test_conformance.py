@@ -14,8 +14,8 @@ import pytest
 from mmengine.config import Config
 
 import tricks_plugin
-from tricks_plugin.config_edit import plain
 from tricks_plugin.evidence import Evidence
+from tricks_plugin.mm.config_edit import plain
 from tricks_plugin.plan import same
 from tricks_plugin.tricks import TRICKS
 

@@ -11,7 +11,7 @@ from mmengine.runner import Runner
 from torch.utils.data import DataLoader, Dataset
 
 from tricks_plugin.evidence import Evidence, Finding
-from tricks_plugin.evidence_hook import DeadTrickError, TrickEvidenceHook
+from tricks_plugin.mm.evidence_hook import DeadTrickError, TrickEvidenceHook
 
 
 class Numbers(Dataset):

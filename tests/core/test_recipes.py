@@ -8,8 +8,8 @@ import pytest
 from mmengine.config import Config
 
 import tricks_plugin
-from tricks_plugin.errors import TrickError
-from tricks_plugin.recipes import load_recipe, recipe, recipe_names, resolve
+from tricks_plugin.plan.errors import TrickError
+from tricks_plugin.plan.recipes import load_recipe, recipe, recipe_names, resolve
 
 
 def test_a_recipe_is_a_config_fragment_of_two_keys():

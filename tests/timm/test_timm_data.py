@@ -15,7 +15,7 @@ from PIL import Image
 from timm_train_kit import write_images
 from torch.utils.data import DataLoader, Dataset
 
-from tricks_plugin.errors import TrickError
+from tricks_plugin.plan.errors import TrickError
 from tricks_plugin.timm.data import (
     EpochSeeded,
     build_datasets,

@@ -14,7 +14,7 @@ from timm.optim import create_optimizer_v2
 from timm.task import ClassificationTask, resume_task_checkpoint
 from torch import nn
 
-from tricks_plugin.errors import TrickError
+from tricks_plugin.plan.errors import TrickError
 from tricks_plugin.timm.build import build_run
 from tricks_plugin.timm.loop import train_epoch
 from tricks_plugin.timm.output import Output

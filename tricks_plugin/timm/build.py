@@ -21,7 +21,7 @@ from timm.task import (
 )
 from torch import nn
 
-from ..errors import TrickError
+from ..plan.errors import TrickError
 from ..tricks.sync_bn.convert import synchronize_batch_norms
 from . import data
 from .mixing import build_mixup

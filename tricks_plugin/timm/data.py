@@ -14,7 +14,7 @@ import torch
 from timm.data import AugMixDataset, create_dataset, create_loader
 from torch.utils.data import Dataset, IterableDataset, get_worker_info
 
-from ..errors import TrickError
+from ..plan.errors import TrickError
 
 __all__ = ['EpochSeeded', 'build_datasets', 'build_loaders', 'seed_everything', 'set_epoch']
 

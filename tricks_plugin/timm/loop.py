@@ -23,8 +23,8 @@ class Observer(Protocol):
     def on_batch(self, epoch: int, images: torch.Tensor, targets: torch.Tensor) -> None:
         """Called with each batch as the model gets it, before the forward pass."""
 
-    def on_update(self, update: int) -> None:
-        """Called after each optimizer step, before the LR of the next one is set."""
+    def after_batch(self, loss: torch.Tensor) -> None:
+        """Called after each batch, its update made where one was due, before the next LR is set."""
 
 
 def mixup_is_on(args: Any, epoch: int) -> bool:
@@ -59,7 +59,7 @@ def train_epoch(run: Run, epoch: int, observer: Observer, progress: Progress) ->
     Args:
         run: The training.
         epoch: Counted from 0.
-        observer: Sees every batch and every update.
+        observer: Sees every batch, before and after it is trained on.
         progress: Shows how far the epoch is.
 
     Returns:
@@ -131,12 +131,13 @@ class _Epoch:
         self.loss_sum += loss.detach() * len(images)
         self.images += len(images)
         if not complete:
+            self.observer.after_batch(loss.detach())
             self.progress.advance(index)
             return
         run.optimizer.zero_grad()
-        self.observer.on_update(self.update)
         self.update += 1
         run.task.update_ema(step=self.update)
+        self.observer.after_batch(loss.detach())
         if run.args.synchronize_step and run.device.type == 'cuda':
             torch.cuda.synchronize()
         self._report(index, images, loss)

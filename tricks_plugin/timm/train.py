@@ -10,9 +10,9 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from ..errors import TrickError
+from ..common.process_group import end_process_group
 from ..plan import Plan
-from ..process_group import end_process_group
+from ..plan.errors import TrickError
 from . import checks, flags
 from .plan import plan_tricks
 
@@ -42,8 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args, strict = argparse.Namespace(**vars(settings.args)), False
     with contextlib.redirect_stdout(sys.stderr):
         if wish is not None:
-            args, plan, options = plan_tricks(args, settings.given, wish, settings.config)
-            strict = options['strict']
+            args, plan, strict = plan_tricks(args, settings.given, wish, settings.config)
     if plan is not None and (args.plan or args.json):
         print(json.dumps(plan.to_dict(), indent=2) if args.json else plan.table())
         return 0
@@ -94,6 +93,7 @@ def train(
     from .build import build_run
     from .output import Output
 
+    settings = dict(vars(args))
     if not logging.root.handlers:
         utils.setup_default_logging()
     args.grad_accum_steps = max(1, args.grad_accum_steps)
@@ -111,13 +111,15 @@ def train(
         output = None
         if args.rank == 0:
             output = Output(run, text, None if plan is None else plan.to_dict())
-        return _epochs(run, output, plan, strict)
+        return _epochs(run, settings, output, plan, strict)
     finally:
         if args.distributed:
             end_process_group()
 
 
-def _epochs(run: Any, output: Any, plan: Plan | None, strict: bool) -> int:
+def _epochs(
+    run: Any, settings: dict[str, Any], output: Any, plan: Plan | None, strict: bool,
+) -> int:
     """The epochs, one after the other."""
     from timm import utils
 
@@ -126,7 +128,7 @@ def _epochs(run: Any, output: Any, plan: Plan | None, strict: bool) -> int:
     from .progress import Progress
 
     args = run.args
-    evidence = TimmEvidence(run, plan, strict)
+    evidence = TimmEvidence(run, settings, plan, strict)
     progress = Progress(args.log_interval, shown=run.primary)
     if run.primary:
         _logger.info('epochs %d to %d on %s, %d updates each, lr set per %s', run.start_epoch,

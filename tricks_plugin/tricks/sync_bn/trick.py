@@ -8,9 +8,9 @@ import inspect
 from collections.abc import Collection, Iterator
 from typing import Any
 
-from ...config_edit import default_scope, is_a, lookup_class, type_name
+from ...mm.config_edit import default_scope, is_a, lookup_class, type_name
+from ...plan import TRICKS, Trick, Verdict
 from ...timm.facts import model_facts, processes
-from ..base import TRICKS, Trick, Verdict
 
 __all__ = ['SyncBn']
 
