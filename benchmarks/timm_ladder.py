@@ -37,8 +37,8 @@ from timm_ladder_kit import draw, find_splits, markdown, prepare, summarise, wri
 from timm_ladder_runs import Job, execute, locked
 
 from tricks_plugin.cli import run_door
-from tricks_plugin.errors import TrickError
 from tricks_plugin.functional import convert_eps, decay_points
+from tricks_plugin.plan.errors import TrickError
 
 TRAINER = Path(__file__).resolve().parents[1] / 'tools' / 'timm_train.py'
 EPS, ALPHA, STEPS = 0.1, 0.2, (0.3, 0.6, 0.9)

@@ -17,7 +17,7 @@ from typing import Any
 
 from scipy.special import stdtrit
 
-from tricks_plugin.errors import TrickError
+from tricks_plugin.plan.errors import TrickError
 
 EXTENSIONS = ('.jpg', '.jpeg', '.png')  # what timm's readers take by default
 TRAIN_NAMES, VAL_NAMES = ('train',), ('val', 'validation', 'valid', 'test')

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from timm_ladder_kit import machine, write_whole
 
-from tricks_plugin.errors import TrickError
+from tricks_plugin.plan.errors import TrickError
 from tricks_plugin.version import __version__
 
 

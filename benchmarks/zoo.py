@@ -27,7 +27,7 @@ from rich.progress import track
 from rich.table import Table
 
 from tricks_plugin import apply_tricks
-from tricks_plugin.config_edit import plain
+from tricks_plugin.mm.config_edit import plain
 from tricks_plugin.plan import same
 
 

@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 from tricks_plugin.cli import add_config_arguments, load_config, run_door
-from tricks_plugin.errors import TrickError
+from tricks_plugin.plan.errors import TrickError
 
 
 def stock_script() -> Path:

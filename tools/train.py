@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from tricks_plugin.cli import add_config_arguments, load_config, run_door
-from tricks_plugin.errors import TrickError
-from tricks_plugin.process_group import end_process_group
+from tricks_plugin.common.process_group import end_process_group
+from tricks_plugin.plan.errors import TrickError
 
 
 def parse_args() -> argparse.Namespace:
@@ -92,17 +92,14 @@ def main() -> int:
     """Builds the runner and trains."""
     args = parse_args()
     from mmdet.utils import setup_cache_size_limit_of_dynamo
-    from mmengine.registry import RUNNERS
-    from mmengine.runner import Runner
+
+    from tricks_plugin.mm.runner import build_runner
     setup_cache_size_limit_of_dynamo()
     cfg = load_config(args.config, args.tricks, args.cfg_options)
     set_flags(cfg, args)
     joined = join_cpu_processes(cfg)
     try:
-        if cfg.get('tricks') is not None:
-            cfg.runner_type = 'tricks_plugin.TricksRunner'
-        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-        runner.train()
+        build_runner(cfg).train()
     finally:
         if joined:
             end_process_group()

@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from .errors import TrickError
+from .plan.errors import TrickError
+from .plan.recipes import split_names
 
 __all__ = ['add_config_arguments', 'load_config', 'run_door']
 
@@ -56,7 +57,7 @@ def load_config(path: str, tricks: str | None, options: dict[str, Any] | None) -
     try:
         cfg.merge_from_dict(options)
         if tricks is not None:
-            cfg.tricks = [name.strip() for name in tricks.split(',')]
+            cfg.tricks = split_names(tricks)
             if beside:
                 own = Config({})
                 own.merge_from_dict(beside)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import importlib
 
-from . import COMPONENTS
-from .tricks import TRICKS
+from .mm import evidence_hook, runner  # noqa: F401
+from .plan import TRICKS
+from .tricks import COMPONENTS
 
 __all__ = ['TRICKS']
 
 for _module in sorted(set(COMPONENTS.values())):
     importlib.import_module(_module)
-TRICKS.load_entry_points()
+TRICKS.load()

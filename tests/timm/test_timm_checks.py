@@ -6,7 +6,7 @@ import pytest
 import torch
 from timm.scheduler import create_scheduler_v2, scheduler_kwargs
 
-from tricks_plugin.errors import TrickError
+from tricks_plugin.plan.errors import TrickError
 from tricks_plugin.timm import checks, flags
 
 

@@ -10,11 +10,11 @@ import pytest
 import torch
 from timm.loss import BinaryCrossEntropy, JsdCrossEntropy, LabelSmoothingCrossEntropy
 from timm_evidence_kit import build, found, plan_of, train
-
-from tricks_plugin.errors import TrickError
-from tricks_plugin.timm.evidence import TimmEvidence
 from tricks_plugin.timm.evidence.schedule import Curve
 from tricks_plugin.timm.evidence.smoothing import effective_targets
+
+from tricks_plugin.plan.errors import TrickError
+from tricks_plugin.timm.evidence import TimmEvidence
 
 
 @pytest.fixture(autouse=True)

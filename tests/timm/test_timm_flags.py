@@ -8,7 +8,7 @@ import sys
 import pytest
 import yaml
 
-from tricks_plugin.errors import TrickError
+from tricks_plugin.plan.errors import TrickError
 from tricks_plugin.timm import flags
 from tricks_plugin.timm.flag_table import LEFT_OUT
 

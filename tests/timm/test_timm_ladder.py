@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tricks_plugin.errors import TrickError
+from tricks_plugin.plan.errors import TrickError
 
 ROOT = Path(__file__).resolve().parents[2]
 TRAINER = '''

@@ -18,7 +18,7 @@ import torch  # noqa: E402
 from timm.scheduler import create_scheduler_v2  # noqa: E402
 from timm.scheduler.scheduler_factory import scheduler_kwargs  # noqa: E402
 
-from tricks_plugin.errors import TrickError  # noqa: E402
+from tricks_plugin.plan.errors import TrickError  # noqa: E402
 from tricks_plugin.timm.facts import facts, model_facts, total_epochs  # noqa: E402
 from tricks_plugin.timm.plan import plan_tricks  # noqa: E402
 

@@ -10,7 +10,7 @@ from timm.models import create_model
 from timm.optim import create_optimizer_v2
 from timm.scheduler import create_scheduler_v2
 
-from tricks_plugin.errors import TrickError
+from tricks_plugin.plan.errors import TrickError
 from tricks_plugin.timm import flags
 from tricks_plugin.timm.__main__ import main
 from tricks_plugin.timm.recipe import Options, recipe_names, recipe_path, write_recipe

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from tricks_plugin.errors import TrickError
+from tricks_plugin.plan.errors import TrickError
 from tricks_plugin.timm.script import find_script, parse_release, read_script
 
 OLD_SCRIPT = '''

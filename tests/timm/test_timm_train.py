@@ -17,7 +17,7 @@ import torch
 import yaml
 from timm_train_kit import TINY
 
-from tricks_plugin.errors import TrickError
+from tricks_plugin.plan.errors import TrickError
 from tricks_plugin.timm import flags
 from tricks_plugin.timm.train import main
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tricks_plugin.cli import run_door
-from tricks_plugin.errors import TrickError
+from tricks_plugin.plan.errors import TrickError
 
 from .recipe import Options, recipe_names, write_recipe
 from .script import find_script

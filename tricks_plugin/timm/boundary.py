@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from ..errors import TrickError
+from ..plan.errors import TrickError
 
 __all__ = ['naming', 'one_line']
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from timm.data.readers.img_extensions import get_img_extensions
 
-from ..errors import TrickError
+from ..plan.errors import TrickError
 
 __all__ = ['check_apart', 'classes_of', 'tell']
 

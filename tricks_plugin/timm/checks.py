@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Collection
 from pathlib import Path
 
-from tricks_plugin.errors import TrickError, did_you_mean
+from tricks_plugin.plan.errors import TrickError, did_you_mean
 
 from .checks_effect import COOLING, idle_settings, is_mixing
 from .checks_values import check_values

@@ -6,7 +6,7 @@ import argparse
 import math
 from typing import Any
 
-from tricks_plugin.errors import TrickError
+from tricks_plugin.plan.errors import TrickError
 
 from .flag_table import Flag
 from .flags import FLAGS

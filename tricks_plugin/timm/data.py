@@ -12,7 +12,7 @@ from timm.data import AugMixDataset, create_dataset, create_loader
 from timm.data.readers.class_map import load_class_map
 from torch.utils.data import IterableDataset
 
-from ..errors import TrickError
+from ..plan.errors import TrickError
 from .boundary import naming
 from .census import check_apart, classes_of, tell
 from .samples import EpochSeeded, Images

@@ -6,11 +6,10 @@ import argparse
 import ast
 import dataclasses
 import functools
-import os
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ['ModelFacts', 'facts', 'fixed_input_size', 'model_facts', 'processes', 'total_epochs']
+__all__ = ['ModelFacts', 'facts', 'fixed_input_size', 'model_facts', 'total_epochs']
 
 _CLASSES = 1000
 _SIZE = 224
@@ -113,15 +112,6 @@ def fixed_input_size(args: Mapping[str, Any]) -> bool:
     if options.get('dynamic_img_size') or options.get('strict_img_size') is False:
         return False
     return bool(_pretrained_cfg(args.get('model')).get('fixed_input_size'))
-
-
-def processes() -> int:
-    """The number of training processes, from the group if there is one, else as timm reads it."""
-    from torch import distributed
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_world_size()
-    value = os.environ.get('WORLD_SIZE') or os.environ.get('SLURM_NTASKS') or ''
-    return max(int(value), 1) if value.isdigit() else 1
 
 
 def total_epochs(args: Mapping[str, Any]) -> int:

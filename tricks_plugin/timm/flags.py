@@ -14,7 +14,8 @@ from typing import Any, NoReturn
 
 import yaml
 
-from tricks_plugin.errors import TrickError, did_you_mean
+from tricks_plugin.plan.errors import TrickError, did_you_mean
+from tricks_plugin.plan.recipes import split_names
 
 from .flag_table import LEFT_OUT, MODEL_FLAGS, OWN_FLAGS, Flag
 from .flag_table_training import TRAINING_FLAGS
@@ -90,7 +91,7 @@ def trick_wish(settings: Settings) -> Any:
 
     Returns:
         The names, followed by a dict of parameters where there are any, for
-        `tricks_plugin.recipes.resolve`; None without ``--tricks``.
+        `tricks_plugin.plan.recipes.select`; None without ``--tricks``.
 
     Raises:
         TrickError: If an option is no ``KEY=VALUE``, is given twice, or stands alone.
@@ -100,7 +101,7 @@ def trick_wish(settings: Settings) -> Any:
         if options:
             raise TrickError(f'--trick-options needs --tricks NAME beside it, got {options!r}')
         return None
-    wish: list[Any] = [name.strip() for name in names.split(',')]
+    wish: list[Any] = split_names(names)
     if options:
         wish.append(_nested(options))
     return wish

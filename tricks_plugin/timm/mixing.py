@@ -7,7 +7,7 @@ from typing import Any
 
 from timm.data import FastCollateMixup, Mixup
 
-from ..tricks.mixup.shared import SharedState
+from ..common.shared_state import SharedState
 
 __all__ = ['SwitchableCollateMixup', 'SwitchableMixup', 'build_mixup']
 

@@ -14,7 +14,7 @@ from timm.layers import convert_splitbn_model, set_fast_norm
 from timm.models import create_model, load_checkpoint, load_state_dict, safe_model_name
 from torch import nn
 
-from ..errors import TrickError
+from ..plan.errors import TrickError
 from ..tricks.sync_bn.convert import synchronize_batch_norms
 from .boundary import naming
 

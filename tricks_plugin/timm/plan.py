@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import copy
+import dataclasses
 from collections.abc import Collection
 from typing import Any
 
-from ..errors import TrickError
 from ..plan import Plan, TrickPlan, compare
-from ..recipes import select
-from ..tricks import Trick
+from ..plan.errors import TrickError
+from ..plan.recipes import select
+from ..plan.trick import Trick
 from .facts import facts
 
 __all__ = ['plan_tricks']
@@ -18,7 +19,7 @@ __all__ = ['plan_tricks']
 
 def plan_tricks(
     args: argparse.Namespace, given: Collection[str], tricks: Any, config: str = '',
-) -> tuple[argparse.Namespace, Plan, dict[str, Any]]:
+) -> tuple[argparse.Namespace, Plan, bool]:
     """Applies tricks to the settings of a timm training; what the user set himself stands.
 
     Args:
@@ -29,21 +30,24 @@ def plan_tricks(
         config: The config file, for the plan's title.
 
     Returns:
-        ``(settings, plan, {'strict': bool})``. A change's path is the setting's name.
+        ``(settings, plan, strict)``. A change's path is the setting's name.
 
     Raises:
         TrickError: If the wish names an unknown trick, recipe or parameter, a value out of bounds,
             two tricks that exclude each other, or a schedule beside the user's own.
     """
-    selected, options = ([], {}) if tricks is None else select(tricks)
+    selected = select(tricks)
     before = copy.deepcopy(vars(args))
     now, rows = before, []
-    for trick in selected:
-        now, row = _plan_one(trick, now, frozenset(given), trick.name in options['named'])
+    for trick in selected.tricks:
+        now, row = _plan_one(trick, now, frozenset(given), trick.name in selected.named)
         rows.append(row)
+    # The promises follow from the settings that all tricks together have left.
+    rows = [row if row.status not in ('applied', 'present') else dataclasses.replace(
+        row, evidence=trick.timm_promise({**now, **facts(now)}))
+        for row, trick in zip(rows, selected.tricks, strict=True)]
     plan = Plan(config, tuple(rows), before, now)
-    strict = {'strict': options.get('strict', False)}
-    return argparse.Namespace(**copy.deepcopy(now)), plan, strict
+    return argparse.Namespace(**copy.deepcopy(now)), plan, selected.strict
 
 
 def _plan_one(
@@ -55,10 +59,10 @@ def _plan_one(
     if not isinstance(wanted, dict):
         reason = wanted or f"timm's script cannot do it: {trick.title}"
         return now, TrickPlan(trick.name, 'not_applicable', reason)
+    main, derives = trick.timm_rules()
     kept = [key for key, value in wanted.items() if key in given
-            and key not in trick.timm_derives and not _agrees(now.get(key), value)]
+            and key not in derives and not _agrees(now.get(key), value)]
     stands = '; '.join(f'{_as_given(key, now.get(key))} is yours and stands' for key in kept)
-    main = trick.timm_main
     if main in kept and (main == 'sched' or not now[main]):
         if main == 'sched' and named:
             raise TrickError(

@@ -10,8 +10,8 @@ import re
 import textwrap
 from pathlib import Path
 
-from tricks_plugin.errors import TrickError, nearest
-from tricks_plugin.paths import config_folder
+from tricks_plugin.plan.errors import TrickError, nearest
+from tricks_plugin.plan.paths import config_folder
 
 from .script import PREFIX_COUNTS_SINCE, Script
 

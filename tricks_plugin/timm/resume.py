@@ -13,12 +13,13 @@ from typing import Any
 import torch
 from timm.task import load_task_ema_checkpoint, resume_task_checkpoint
 
-from ..errors import TrickError
+from ..plan.errors import TrickError
 from .boundary import naming, one_line
 from .model import SAFE
 from .resumable import EITHER, RESUMABLE
 
-__all__ = ['Former', 'Resumed', 'former_run', 'inherit', 'restore']
+__all__ = ['Former', 'Resumed', 'compare', 'former_run', 'inherit', 'keep_asked', 'restore',
+           'restore_average']
 
 _logger = logging.getLogger('tricks_plugin')
 _ASKED = 'asked'  # the settings before the tricks, in those that a checkpoint keeps
@@ -78,7 +79,8 @@ def former_run(path: str) -> Former:
     if not isinstance(state, Mapping) or not ('state_dict' in state or 'model' in state):
         raise TrickError(f'--resume {path}: the file is no checkpoint of a training, which has '
                          'state_dict; --initial-checkpoint starts from weights alone')
-    settings = dict(vars(state['args'])) if isinstance(state.get('args'), argparse.Namespace) else {}
+    own = state.get('args')
+    settings = dict(vars(own)) if isinstance(own, argparse.Namespace) else {}
     asked = settings.pop(_ASKED, None) or {}
     if not settings:
         settings = _from_groups(state.get('optimizer'))
@@ -241,7 +243,8 @@ def _check_groups(flag: str, optimizer: Any, saved: Any) -> None:
     """Raises TrickError where a saved optimizer is of another kind, or groups in another way."""
     groups = saved.get('param_groups') if isinstance(saved, Mapping) else None
     if not groups:
-        raise TrickError(f'{flag} holds no state of an optimizer; --no-resume-opt goes on without')
+        _logger.warning('%s holds no state of an optimizer, which starts anew', flag)
+        return
     mine = [len(group['params']) for group in optimizer.param_groups]
     theirs = [len(group['params']) for group in groups]
     kinds = [{key for key in group if key not in ('params', 'initial_lr', 'lr_scale')}

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, get_worker_info
 
-from ..errors import TrickError
+from ..plan.errors import TrickError
 from .boundary import one_line
 
 __all__ = ['EpochSeeded', 'Images', 'batches', 'seed_everything', 'set_epoch']
@@ -126,27 +126,6 @@ def batches(loader: Any, split: str) -> Iterator[Any]:
             text = last[0].partition('TrickError: ')[2] or last[0]
             raise TrickError(f'split {split}: {text}') from error
         yield batch
-
-
-def set_epoch(self, epoch: int) -> None:
-        """Tells this process and its workers the epoch, counted from 0."""
-        self._epoch.fill_(epoch)
-
-    def __getitem__(self, index: Any) -> Any:
-        worker = get_worker_info()
-        if worker is not None:
-            epoch = int(self._epoch.item())
-            if epoch != self._seeded:
-                seed_everything(self._seed, epoch, self._rank, 1 + worker.id)
-                self._seeded = epoch
-        return self.dataset[index]
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def filename(self, *args: Any, **kwargs: Any) -> Any:
-        """The file of a sample, as timm's datasets give it."""
-        return self.dataset.filename(*args, **kwargs)
 
 
 def set_epoch(loader: Any, epoch: int) -> None:

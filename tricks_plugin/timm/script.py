@@ -8,7 +8,7 @@ import importlib.metadata
 import re
 from pathlib import Path
 
-from tricks_plugin.errors import TrickError
+from tricks_plugin.plan.errors import TrickError
 
 __all__ = ['Script', 'find_script', 'parse_release', 'read_script']
 

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..errors import TrickError, did_you_mean
+from ..plan.errors import TrickError, did_you_mean
 
 __all__ = ['check_names', 'find_split']
 
@@ -100,7 +100,7 @@ def _missing(root: Path, flag: str, split: str) -> str:
         return (f'{flag} must be a split of the data, and {root} is one tar: --val-split "" trains '
                 f'on it without validation, got {split!r}')
     there, splits = _parts(root), _split_names(root)
-    if not splits and split in ('', 'validation', *_SPLITS[0]):
+    if there and not splits and split in ('', 'validation', *_SPLITS[0]):
         return (f'{flag} must be a folder or tar in {root}, which holds {_some(there)} and no '
                 'splits, so that the same images would train and validate: put them into train/ '
                 'and validation/, or train without validation by --val-split ""; '

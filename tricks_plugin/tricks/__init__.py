@@ -1,21 +1,30 @@
-"""One room per trick. Importing this package registers every trick, and needs no mmengine."""
+"""One room per trick, found by looking into this folder. Importing it needs no mmengine or torch.
 
-from .amp import trick as _amp
-from .base import TRICKS, Params, Trick, Verdict, bounded
-from .cosine_warmup import trick as _cosine_warmup
-from .ema import trick as _ema
-from .label_smoothing import trick as _label_smoothing
-from .linear_lr import trick as _linear_lr
-from .mixup import trick as _mixup
-from .no_bias_decay import trick as _no_bias_decay
-from .random_shapes import trick as _random_shapes
-from .resnet_d import trick as _resnet_d
-from .runtime import trick as _runtime
-from .step_decay import trick as _step_decay
-from .sync_bn import trick as _sync_bn
-from .zero_gamma import trick as _zero_gamma
+A room is a package whose import registers its `Trick`; ``COMPONENTS`` in it names the classes
+that it registers with mmengine, and the module of the room that holds each.
+"""
 
-__all__ = ['TRICKS', 'Params', 'Trick', 'Verdict', 'bounded']
+from __future__ import annotations
 
-ROOMS = (_resnet_d, _linear_lr, _cosine_warmup, _step_decay, _no_bias_decay, _label_smoothing,
-         _mixup, _sync_bn, _random_shapes, _amp, _ema, _zero_gamma, _runtime)
+import importlib
+import pkgutil
+
+from ..plan import TRICKS, Params, Trick, Verdict, bounded
+
+__all__ = ['COMPONENTS', 'TRICKS', 'Params', 'Trick', 'Verdict', 'bounded', 'rooms']
+
+
+def rooms() -> list[str]:
+    """The names of the rooms, sorted."""
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if module.ispkg)
+
+
+COMPONENTS: dict[str, str] = {}
+"""The module of every registered component, by its class name."""
+
+for _room in rooms():
+    _found = importlib.import_module(f'{__name__}.{_room}')
+    for _name, _module in getattr(_found, 'COMPONENTS', {}).items():
+        if _name in COMPONENTS:
+            raise KeyError(f'component {_name} is in {COMPONENTS[_name]} and in {_room}')
+        COMPONENTS[_name] = f'{_found.__name__}.{_module}'

@@ -12,8 +12,8 @@ from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 
 from tricks_plugin import BFloat16OptimWrapper
-from tricks_plugin.config_edit import plain
-from tricks_plugin.errors import TrickError
+from tricks_plugin.mm.config_edit import plain
+from tricks_plugin.plan.errors import TrickError
 from tricks_plugin.tricks.amp import trick as amp
 from tricks_plugin.tricks.amp.evidence import AutocastEvidence
 from tricks_plugin.tricks.amp.functional import pick_dtype

@@ -7,8 +7,8 @@ import pytest
 pytest.importorskip('mmdet')
 from mmengine.config import Config  # noqa: E402
 
-from tricks_plugin.config_edit import plain  # noqa: E402
-from tricks_plugin.errors import TrickError  # noqa: E402
+from tricks_plugin.mm.config_edit import plain  # noqa: E402
+from tricks_plugin.plan.errors import TrickError  # noqa: E402
 from tricks_plugin.tricks.cosine_warmup.trick import CosineWarmup  # noqa: E402
 
 TYPE = 'tricks_plugin.WarmupCosineLR'

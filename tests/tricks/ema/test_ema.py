@@ -8,14 +8,14 @@ from mmengine.config import Config
 from mmengine.hooks import EMAHook
 from mmengine.model import BaseModel
 from mmengine.runner import Runner
+from tricks_plugin.tricks.ema.trick import Ema
 
 import tricks_plugin
-from tricks_plugin.config_edit import plain
-from tricks_plugin.errors import TrickError
 from tricks_plugin.functional import ema_momentum
+from tricks_plugin.mm.config_edit import plain
+from tricks_plugin.plan.errors import TrickError
 from tricks_plugin.tricks.ema.evidence import AverageEvidence
 from tricks_plugin.tricks.ema.hook import RunLengthEMAHook
-from tricks_plugin.tricks.ema.trick import Ema
 
 
 def test_the_memory_is_a_share_of_the_run():

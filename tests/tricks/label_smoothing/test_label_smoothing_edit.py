@@ -8,8 +8,8 @@ pytest.importorskip('mmdet')
 
 from mmengine.config import Config  # noqa: E402
 
-from tricks_plugin import config_edit  # noqa: E402
-from tricks_plugin.errors import TrickError  # noqa: E402
+from tricks_plugin.mm import config_edit  # noqa: E402
+from tricks_plugin.plan.errors import TrickError  # noqa: E402
 from tricks_plugin.tricks.label_smoothing.trick import LabelSmoothing  # noqa: E402
 
 CE = 'tricks_plugin.SmoothedCrossEntropyLoss'

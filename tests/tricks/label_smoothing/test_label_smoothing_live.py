@@ -16,7 +16,7 @@ from mmdet.testing import demo_mm_inputs  # noqa: E402
 from mmengine.config import Config, ConfigDict  # noqa: E402
 from mmengine.registry import init_default_scope  # noqa: E402
 
-from tricks_plugin import config_edit  # noqa: E402
+from tricks_plugin.mm import config_edit  # noqa: E402
 from tricks_plugin.tricks.label_smoothing.evidence import LabelSmoothingEvidence  # noqa: E402
 from tricks_plugin.tricks.label_smoothing.smoother import TargetSmoother  # noqa: E402
 from tricks_plugin.tricks.label_smoothing.trick import LabelSmoothing  # noqa: E402

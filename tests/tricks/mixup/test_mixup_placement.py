@@ -12,7 +12,7 @@ from mmdet.registry import DATASETS
 from mmengine.config import Config
 from mmengine.registry import TRANSFORMS, init_default_scope
 
-from tricks_plugin import config_edit
+from tricks_plugin.mm import config_edit
 from tricks_plugin.tricks import TRICKS
 from tricks_plugin.tricks.mixup.hook import mixup_transforms
 

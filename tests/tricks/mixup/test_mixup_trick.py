@@ -7,8 +7,8 @@ import copy
 import pytest
 from mmengine.config import Config
 
-from tricks_plugin import config_edit
-from tricks_plugin.errors import TrickError
+from tricks_plugin.mm import config_edit
+from tricks_plugin.plan.errors import TrickError
 from tricks_plugin.tricks import TRICKS
 
 

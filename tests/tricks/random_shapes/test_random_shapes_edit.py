@@ -8,8 +8,8 @@ pytest.importorskip('mmengine')
 
 from mmengine.config import Config
 
-from tricks_plugin import config_edit
-from tricks_plugin.errors import TrickError
+from tricks_plugin.mm import config_edit
+from tricks_plugin.plan.errors import TrickError
 from tricks_plugin.tricks.random_shapes.scales import find_canvas
 from tricks_plugin.tricks.random_shapes.trick import RandomShapes
 

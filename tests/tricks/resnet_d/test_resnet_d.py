@@ -14,7 +14,7 @@ from mmengine.model import initialize
 
 import tricks_plugin
 from tricks_plugin import ResNetDPretrainedInit
-from tricks_plugin.config_edit import plain
+from tricks_plugin.mm.config_edit import plain
 from tricks_plugin.tricks.resnet_d import (
     match_resnet_keys,
     resnet_multiply_adds,

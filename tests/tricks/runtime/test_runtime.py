@@ -13,7 +13,7 @@ from mmengine.config import Config
 from mmengine.runner import Runner
 
 from tricks_plugin import RuntimeOptionsHook
-from tricks_plugin.config_edit import plain
+from tricks_plugin.mm.config_edit import plain
 from tricks_plugin.tricks.runtime import fixed_size, needs_plain_layout
 from tricks_plugin.tricks.runtime import trick as runtime_trick
 from tricks_plugin.tricks.runtime.evidence import RuntimeEvidence

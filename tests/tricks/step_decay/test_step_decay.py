@@ -11,9 +11,9 @@ from mmengine.optim import OptimWrapper
 from mmengine.registry import PARAM_SCHEDULERS
 
 import tricks_plugin
-from tricks_plugin.config_edit import plain
-from tricks_plugin.errors import TrickError
 from tricks_plugin.functional import decay_points, step_decay
+from tricks_plugin.mm.config_edit import plain
+from tricks_plugin.plan.errors import TrickError
 from tricks_plugin.tricks.step_decay.evidence import StepEvidence
 from tricks_plugin.tricks.step_decay.trick import StepDecay
 

@@ -139,7 +139,7 @@ def runner(work_dir, batch_size, lr, load_from, hooks=({'type': 'SyncBatchNormHo
     from mmengine.dataset import DefaultSampler, pseudo_collate
     from mmengine.runner import Runner
 
-    import tricks_plugin.evidence_hook  # noqa: F401
+    import tricks_plugin.mm.evidence_hook  # noqa: F401
     import tricks_plugin.tricks.sync_bn.hook  # noqa: F401
     import tricks_plugin.tricks.sync_bn.trick  # noqa: F401
     data = images()

@@ -27,7 +27,7 @@ from sync_bn_kit import (
 )
 from torch import nn
 
-from tricks_plugin.process_group import end_process_group
+from tricks_plugin.common.process_group import end_process_group
 from tricks_plugin.tricks.sync_bn import CrossRankBatchNorm, synchronize_batch_norms
 
 

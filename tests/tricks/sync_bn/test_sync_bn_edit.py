@@ -10,8 +10,8 @@ pytest.importorskip('mmdet')
 
 from mmengine.config import Config, ConfigDict
 
-from tricks_plugin import config_edit
-from tricks_plugin.errors import TrickError
+from tricks_plugin.mm import config_edit
+from tricks_plugin.plan.errors import TrickError
 from tricks_plugin.tricks.sync_bn import survey
 from tricks_plugin.tricks.sync_bn.trick import SyncBn
 

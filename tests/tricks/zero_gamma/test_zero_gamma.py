@@ -13,8 +13,8 @@ from mmdet.utils import register_all_modules
 from mmengine.config import Config
 
 from tricks_plugin import ZeroGammaHook
-from tricks_plugin.config_edit import plain
 from tricks_plugin.functional import last_norm, zero_last_scales
+from tricks_plugin.mm.config_edit import plain
 from tricks_plugin.tricks.zero_gamma.evidence import ZeroScaleEvidence
 from tricks_plugin.tricks.zero_gamma.trick import ZeroGamma
 

@@ -1,5 +1,5 @@
 """16-bit mixed precision: bfloat16 where device and model have it, float16 elsewhere."""
 
-from .functional import pick_dtype
+from . import trick  # noqa: F401
 
-__all__ = ['pick_dtype']
+COMPONENTS = {'BFloat16OptimWrapper': 'wrapper'}

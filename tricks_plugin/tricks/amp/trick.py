@@ -7,8 +7,8 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from ...config_edit import default_scope, find, is_a, optim_wrappers, type_name, walk
-from ..base import TRICKS, Params, Trick, Verdict, bounded
+from ...mm.config_edit import default_scope, find, is_a, optim_wrappers, type_name, walk
+from ...plan import TRICKS, Params, Trick, Verdict, bounded
 from .functional import pick_dtype
 
 __all__ = ['Amp', 'AmpParams', 'has_bfloat16']

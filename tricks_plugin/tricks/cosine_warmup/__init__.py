@@ -1,5 +1,5 @@
 """Linear warm-up from 0, then a cosine to `eta_min`, stepped per iteration."""
 
-from .functional import fitted_warmup, warmup_cosine
+from . import trick  # noqa: F401
 
-__all__ = ['fitted_warmup', 'warmup_cosine']
+COMPONENTS = {'WarmupCosineLR': 'scheduler'}

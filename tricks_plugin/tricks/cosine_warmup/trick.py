@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Collection
 from typing import Any
 
-from ...config_edit import (
+from ...mm.config_edit import (
     RunLength,
     copy_plain,
     default_scope,
@@ -15,9 +15,9 @@ from ...config_edit import (
     run_length,
     type_name,
 )
-from ...errors import TrickError
-from ...schedules import is_lr, is_warmup, scheduler_lists
-from ..base import TRICKS, Params, Trick, Verdict, bounded
+from ...mm.schedules import is_lr, is_warmup, scheduler_lists
+from ...plan import TRICKS, Params, Trick, Verdict, bounded
+from ...plan.errors import TrickError
 from .functional import fitted_warmup
 
 __all__ = ['CosineWarmup']

@@ -3,16 +3,6 @@
 Importing this package needs torch alone; the losses are in `loss`, the config edit in `trick`.
 """
 
-from __future__ import annotations
+from . import trick  # noqa: F401
 
-from .functional import (
-    VARIANTS,
-    Variant,
-    convert_eps,
-    smooth_one_hot,
-    smoothed_softmax_cross_entropy,
-    targets,
-)
-
-__all__ = ['VARIANTS', 'Variant', 'convert_eps', 'smooth_one_hot',
-           'smoothed_softmax_cross_entropy', 'targets']
+COMPONENTS = {'SmoothedCrossEntropyLoss': 'loss', 'SmoothedFocalLoss': 'loss'}

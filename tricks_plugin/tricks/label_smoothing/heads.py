@@ -10,7 +10,7 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
-from tricks_plugin import config_edit
+from tricks_plugin.mm import config_edit
 
 __all__ = ['Site', 'already_smoothed', 'obstacle', 'output_count', 'sites']
 

@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Collection
 from typing import Any
 
-from tricks_plugin import config_edit
+from tricks_plugin.mm import config_edit
 
-from ..base import TRICKS, Params, Trick, Verdict, bounded
+from ...plan import TRICKS, Params, Trick, Verdict, bounded
 from . import heads
 from .functional import VARIANTS, convert_eps, default_variant, targets
 

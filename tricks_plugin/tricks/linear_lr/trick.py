@@ -3,38 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from collections.abc import Collection
 from typing import Any
 
-from ...config_edit import default_scope, get, is_a, optim_wrappers, type_name
-from ...timm.facts import processes
-from ..base import TRICKS, Params, Trick, Verdict, bounded
+from ...common.processes import world_size
+from ...mm.config_edit import default_scope, get, is_a, optim_wrappers, type_name
+from ...plan import TRICKS, Params, Trick, Verdict, bounded
 from .functional import effective_batch_size, linear_scaled_lr
 
-__all__ = ['LinearScaling', 'world_size']
+__all__ = ['LinearScaling']
 
-_RANKS = {'pytorch': 'WORLD_SIZE', 'slurm': 'SLURM_NTASKS', 'mpi': 'OMPI_COMM_WORLD_SIZE'}
 _SQUARE_ROOT = ('ada', 'lamb')  # the optimizers that timm scales so by default
 _ABSOLUTE = ('eta_min', 'eta_max', 'min_value')
-
-
-def world_size(launcher: Any) -> int:
-    """The number of training processes.
-
-    From the process group where there is one, otherwise from the environment that the launcher
-    sets, so that the answer is the same before and after the group is formed.
-
-    Args:
-        launcher: mmengine's name of the launcher: ``pytorch``, ``slurm``, ``mpi``, or anything
-            else for a single process.
-    """
-    from torch import distributed
-    if distributed.is_available() and distributed.is_initialized():
-        return distributed.get_world_size()
-    variable = _RANKS.get(launcher) if isinstance(launcher, str) else None
-    value = os.environ.get(variable, '') if variable else ''
-    return max(int(value), 1) if value.isdigit() else 1
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,7 +143,7 @@ class LinearScaling(Trick):
         opt = str(after.get('opt') or 'sgd').lower()
         if after.get('lr_base_scale') == 'sqrt' or after.get('train_batch_sizes'):
             return ''
-        batch = _Batch(after['batch_size'], processes(), max(1, after['grad_accum_steps']))
+        batch = _Batch(after['batch_size'], world_size('any'), max(1, after['grad_accum_steps']))
         base, size = after['lr_base'], after['lr_base_size']
         note = f'lr {base:g} x {batch.effective}/{size} = ' \
             f'{linear_scaled_lr(base, batch.effective, size):g} ({batch})'

@@ -1,14 +1,6 @@
 """Geometry-preserving mixup for detectors (arXiv 1902.04103 section 3.1)."""
 
-from .functional import (
-    blend,
-    box_weights,
-    concat_annotations,
-    contiguous_image,
-    draw_lam,
-    element_weights,
-    planar_image,
-)
+from . import trick  # noqa: F401
 
-__all__ = ['blend', 'box_weights', 'concat_annotations', 'contiguous_image', 'draw_lam',
-           'element_weights', 'planar_image']
+COMPONENTS = {'GeometryPreservingMixUp': 'transform', 'PackWeightedDetInputs': 'packing',
+              'MixUpWeightingHook': 'weighting.hook', 'MixUpOffHook': 'hook'}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ... import config_edit
-from ...config_edit import Pipeline, find, is_a, type_name
+from ...mm import config_edit
+from ...mm.config_edit import Pipeline, find, is_a, type_name
 
 __all__ = ['dropped_proposals', 'ends_in_packer', 'obstacle', 'other_mixup', 'targets', 'weighted',
            'without']

@@ -9,7 +9,7 @@ from typing import Any
 from mmengine.logging import print_log
 from torch.utils.data import get_worker_info
 
-from .shared import SharedState
+from ...common.shared_state import SharedState
 
 __all__ = ['PartnerSource', 'parts']
 

@@ -9,9 +9,9 @@ from mmcv.transforms import BaseTransform
 from mmengine.registry import TRANSFORMS
 from torch.utils.data import get_worker_info
 
+from ...common.shared_state import SharedState
 from .functional import blend, concat_annotations, draw_lam
 from .sample import BOX_KEYS, SampleCache, blendable, check, identity, kept, kind, padded
-from .shared import SharedState
 from .source import PartnerSource
 
 __all__ = ['GeometryPreservingMixUp']

@@ -7,10 +7,10 @@ import math
 from collections.abc import Collection
 from typing import Any
 
-from ... import config_edit
-from ...config_edit import Pipeline, find, type_name
+from ...mm import config_edit
+from ...mm.config_edit import Pipeline, find, type_name
+from ...plan import TRICKS, Params, Trick, Verdict, bounded
 from ...timm.facts import total_epochs
-from ..base import TRICKS, Params, Trick, Verdict, bounded
 from . import placement
 from .weighting.families import is_weighted
 

@@ -1,5 +1,5 @@
 """No weight decay on biases and norm parameters."""
 
-from .functional import no_decay_parameters, param_groups
+from . import trick  # noqa: F401
 
-__all__ = ['no_decay_parameters', 'param_groups']
+COMPONENTS = {'NoBiasDecayOptimWrapperConstructor': 'constructor'}

@@ -7,8 +7,8 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from ...config_edit import default_scope, is_a, lookup_class, optim_wrappers, type_name, walk
-from ..base import TRICKS, Trick, Verdict
+from ...mm.config_edit import default_scope, is_a, lookup_class, optim_wrappers, type_name, walk
+from ...plan import TRICKS, Trick, Verdict
 
 __all__ = ['NoBiasDecay']
 

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ...config_edit import Pipeline, find, get, type_name
+from ...mm.config_edit import Pipeline, find, get, type_name
 
 __all__ = ['Canvas', 'chains', 'find_canvas', 'replace_resize']
 
@@ -174,7 +174,7 @@ def anchor_obstacle(model: dict[str, Any]) -> str:
 
 
 def _generators(model: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    from ...config_edit import walk
+    from ...mm.config_edit import walk
     for path, node in walk(model, 'model'):
         for key in ('anchor_generator', 'prior_generator'):
             item = get(node, key)

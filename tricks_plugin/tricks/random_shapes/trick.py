@@ -7,11 +7,11 @@ import math
 from collections.abc import Collection
 from typing import Any
 
-from ... import config_edit
-from ...config_edit import find, is_a, type_name
-from ...errors import TrickError
+from ...mm import config_edit
+from ...mm.config_edit import find, is_a, type_name
+from ...plan import TRICKS, Params, Trick, Verdict, bounded
+from ...plan.errors import TrickError
 from ...timm.facts import fixed_input_size
-from ..base import TRICKS, Params, Trick, Verdict, bounded
 from .functional import MIN_SIZE, training_sizes
 from .scales import Canvas, anchor_obstacle, chains, find_canvas, replace_resize
 

@@ -1,5 +1,5 @@
 """ResNet-B, -C and -D: a stem of three small convolutions, and strides that skip no pixel."""
 
-from .functional import match_resnet_keys, resnet_multiply_adds, unmatched_keys
+from . import trick  # noqa: F401
 
-__all__ = ['match_resnet_keys', 'resnet_multiply_adds', 'unmatched_keys']
+COMPONENTS = {'ResNetDPretrainedInit': 'initializer'}

@@ -7,8 +7,8 @@ import functools
 from collections.abc import Collection
 from typing import Any
 
-from ...config_edit import default_scope, get, lookup_class, optim_wrappers, type_name, walk
-from ..base import TRICKS, Params, Trick, Verdict, bounded
+from ...mm.config_edit import default_scope, get, lookup_class, optim_wrappers, type_name, walk
+from ...plan import TRICKS, Params, Trick, Verdict, bounded
 from .functional import resnet_multiply_adds
 
 __all__ = ['ResNetD', 'ResNetDParams']

@@ -7,7 +7,7 @@ import re
 from collections.abc import Collection
 from typing import Any
 
-from ...config_edit import (
+from ...mm.config_edit import (
     default_scope,
     find,
     get,
@@ -17,7 +17,7 @@ from ...config_edit import (
     type_name,
     walk,
 )
-from ..base import TRICKS, Params, Trick, Verdict, bounded
+from ...plan import TRICKS, Params, Trick, Verdict, bounded
 from .functional import fixed_size, needs_plain_layout
 
 __all__ = ['Runtime', 'RuntimeParams']

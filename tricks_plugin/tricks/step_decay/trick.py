@@ -6,10 +6,10 @@ import dataclasses
 from collections.abc import Collection
 from typing import Any
 
-from ...config_edit import copy_plain, default_scope, is_a, optim_wrappers, run_length
-from ...errors import TrickError
-from ...schedules import is_lr, is_warmup, scheduler_lists
-from ..base import TRICKS, Params, Trick, Verdict, bounded
+from ...mm.config_edit import copy_plain, default_scope, is_a, optim_wrappers, run_length
+from ...mm.schedules import is_lr, is_warmup, scheduler_lists
+from ...plan import TRICKS, Params, Trick, Verdict, bounded
+from ...plan.errors import TrickError
 from .functional import decay_points
 
 __all__ = ['StepDecay', 'StepDecayParams']

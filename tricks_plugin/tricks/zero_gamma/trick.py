@@ -6,9 +6,17 @@ import inspect
 from collections.abc import Collection
 from typing import Any
 
-from ...config_edit import default_scope, find, get, is_a, lookup_class, optim_wrappers, type_name
+from ...mm.config_edit import (
+    default_scope,
+    find,
+    get,
+    is_a,
+    lookup_class,
+    optim_wrappers,
+    type_name,
+)
+from ...plan import TRICKS, Trick, Verdict
 from ...timm.facts import model_facts
-from ..base import TRICKS, Trick, Verdict
 
 __all__ = ['ZeroGamma']
 

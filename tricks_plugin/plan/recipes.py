@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import runpy
 from typing import Any
 
 from .errors import TrickError, nearest
 from .paths import config_folder
-from .tricks import TRICKS, Trick
+from .registry import TRICKS
+from .trick import Trick
 
-__all__ = ['load_recipe', 'recipe', 'recipe_names', 'resolve', 'select']
+__all__ = ['Selection', 'load_recipe', 'recipe', 'recipe_names', 'select', 'split_names']
 
 
 def recipe_names() -> list[str]:
@@ -45,40 +47,42 @@ def load_recipe(name: str) -> dict[str, Any]:
     return dict(runpy.run_path(recipe(name))['tricks'])
 
 
-def resolve(tricks: Any, path: str = 'tricks') -> tuple[dict[str, dict[str, Any]], dict[str, Any]]:
+@dataclasses.dataclass(frozen=True)
+class Selection:
     """What a ``tricks`` value asks for.
+
+    Attributes:
+        tricks: The tricks, built, in the order of application.
+        strict: Whether a trick without effect stops the run.
+        named: The tricks that the user named himself; the others a recipe brought.
+    """
+
+    tricks: tuple[Trick, ...] = ()
+    strict: bool = False
+    named: frozenset[str] = frozenset()
+
+
+def split_names(text: str) -> list[str]:
+    """Names separated by commas, as one option of a command line holds them."""
+    return [name.strip() for name in text.split(',')]
+
+
+def select(tricks: Any, path: str = 'tricks') -> Selection:
+    """The tricks that a ``tricks`` value asks for.
 
     Args:
         tricks: A recipe's or trick's name (several separated by commas), a dict of trick names
             to parameters, True or False (with ``recipe`` and ``strict`` beside them), or a list
-            of such names and dicts. What is set beside a recipe wins over the recipe.
+            of such names and dicts. What is set beside a recipe wins over the recipe. None asks
+            for none.
         path: Where the value stands, for error messages.
 
-    Returns:
-        ``(wanted, options)``: parameters by trick name, for the tricks that are switched on, and
-        ``{'strict': bool}``.
-
     Raises:
-        TrickError: For unknown names, values of a wrong type, and a trick given twice.
+        TrickError: For unknown names, values of a wrong type, a trick given twice, a wrong
+            parameter, and two tricks that exclude each other.
     """
-    reader = _read(tricks, path)
-    return reader.wanted(), {'strict': reader.strict}
-
-
-def select(tricks: Any, path: str = 'tricks') -> tuple[list[Trick], dict[str, Any]]:
-    """The tricks that a ``tricks`` value asks for, built, in the order of application.
-
-    Args:
-        tricks: As `resolve` takes it.
-        path: Where the value stands, for error messages.
-
-    Returns:
-        ``(selected, options)`` with ``{'strict': bool, 'named': frozenset}``: the tricks in
-        ``named`` the user named himself, the others a recipe brought.
-
-    Raises:
-        TrickError: As `resolve`; for a wrong parameter, and for two that exclude each other.
-    """
+    if tricks is None:
+        return Selection()
     reader = _read(tricks, path)
     wanted = reader.wanted()
     for name in wanted:
@@ -89,8 +93,8 @@ def select(tricks: Any, path: str = 'tricks') -> tuple[list[Trick], dict[str, An
         if clash:
             raise TrickError(f'tricks.{trick.name} and tricks.{clash} exclude each other: leave '
                              f'one out, for example by tricks.{clash}=False')
-    selected = [trick.from_dict(wanted[trick.name]) for trick in kinds]
-    return selected, {'strict': reader.strict, 'named': reader.named()}
+    return Selection(tuple(trick.from_dict(wanted[trick.name]) for trick in kinds),
+                     reader.strict, reader.named())
 
 
 def _read(tricks: Any, path: str) -> _Reader:
@@ -106,7 +110,7 @@ def _read(tricks: Any, path: str) -> _Reader:
 def _entries(tricks: Any, path: str) -> list[tuple[str, Any]]:
     """The names and dicts of a ``tricks`` value, each with its path."""
     if isinstance(tricks, str):
-        tricks = [name.strip() for name in tricks.split(',')]
+        tricks = split_names(tricks)
         if len(tricks) == 1:
             return [(path, tricks[0])]
     if isinstance(tricks, dict):
@@ -179,11 +183,11 @@ class _Reader:
         self._own[name] = {} if values is True else values
 
     def _recipes_of(self, value: Any, path: str) -> None:
-        names = value.split(',') if isinstance(value, str) else value
+        names = split_names(value) if isinstance(value, str) else value
         if not isinstance(names, (list, tuple)) or not all(isinstance(n, str) for n in names):
             raise TrickError(f'{path} must be the name of a recipe, got {value!r}')
         for name in names:
-            self._recipe(name.strip(), path)
+            self._recipe(name, path)
 
     def _recipe(self, name: str, path: str) -> None:
         if name not in recipe_names():

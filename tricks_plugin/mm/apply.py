@@ -5,16 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from .config_edit import copy_plain, plain
-from .errors import TrickError
-from .plan import Plan, TrickPlan, compare
-from .recipes import select
-from .tricks import Trick
+from ..plan import Plan, Trick, TrickError, TrickPlan, compare
+from ..plan.recipes import Selection, select
+from .config_edit import append_hook, copy_plain, find, plain, type_name
 
 __all__ = ['apply_tricks']
 
 _RUNNER = 'TricksRunner'
-_EVIDENCE_HOOK = 'tricks_plugin.TrickEvidenceHook'
+_HOOK = 'TrickEvidenceHook'
 
 
 def apply_tricks(cfg: Any, tricks: Any = None) -> tuple[Any, Plan]:
@@ -39,35 +37,46 @@ def apply_tricks(cfg: Any, tricks: Any = None) -> tuple[Any, Plan]:
     if not isinstance(cfg, Config):
         raise TypeError(f'cfg must be an mmengine Config, got {type(cfg).__name__}')
     before = plain(cfg)
-    wanted, strict = _wanted(before, tricks)
+    wanted = _wanted(before, tricks)
     tree = copy_plain(before)
     tree.pop('tricks', None)
-    if str(tree.get('runner_type', '')).rsplit('.', 1)[-1] == _RUNNER:
-        del tree['runner_type']
+    if type_name(tree.get('runner_type', '')) == _RUNNER:
+        _give_back_runner(tree, cfg.filename)
     rows = []
-    for trick in wanted:
+    for trick in wanted.tricks:
         tree, row = _apply_one(trick, tree)
         rows.append(row)
-    _add_evidence(tree, rows, strict)
+    _add_evidence(tree, rows, wanted.strict)
     plan = Plan(cfg.filename or '', tuple(rows), before, tree)
     effective = Config(tree, cfg_text=cfg.text, filename=cfg.filename,
                        env_variables=cfg.env_variables)
     return effective, plan
 
 
-def _wanted(cfg: dict[str, Any], tricks: Any) -> tuple[list[Trick], bool]:
-    """The tricks to apply, in their order, and whether a dead trick stops the run."""
+def _give_back_runner(tree: dict[str, Any], filename: str | None) -> None:
+    """Puts the runner of the config's file in the place of ours, which an option has put there."""
+    from mmengine.config import Config
+    del tree['runner_type']
+    if not filename:
+        return
+    try:
+        own = plain(Config.fromfile(filename)).get('runner_type')
+    except Exception:  # a config is a program, and may have been moved since
+        return
+    if own is not None and type_name(own) != _RUNNER:
+        tree['runner_type'] = own
+
+
+def _wanted(cfg: dict[str, Any], tricks: Any) -> Selection:
+    """The tricks to apply, from the config or from beside it."""
     if tricks is None:
-        tricks = cfg.get('tricks')
-        if tricks is None:
-            return [], False
-    elif cfg.get('tricks') is not None:
+        return select(cfg.get('tricks'))
+    if cfg.get('tricks') is not None:
         raise TrickError(
             'tricks are given twice: in the config under `tricks` and beside it; to change the '
             "config's, set tricks.NAME.PARAMETER with --cfg-options"
         )
-    selected, options = select(tricks)
-    return selected, options['strict']
+    return select(tricks)
 
 
 def _apply_one(trick: Trick, tree: dict[str, Any]) -> tuple[dict[str, Any], TrickPlan]:
@@ -75,11 +84,12 @@ def _apply_one(trick: Trick, tree: dict[str, Any]) -> tuple[dict[str, Any], Tric
     edited = copy_plain(tree)
     verdict = trick.apply(edited)
     if verdict.status != 'applied':
-        return tree, TrickPlan(trick.name, verdict.status, verdict.reason)
+        return tree, TrickPlan(trick.name, verdict.status, verdict.reason,
+                               evidence=verdict.evidence)
     changes = tuple(compare(tree, edited))
     if not changes:
         reason = verdict.reason or 'the config has everything that this trick would set'
-        return tree, TrickPlan(trick.name, 'present', reason)
+        return tree, TrickPlan(trick.name, 'present', reason, evidence=verdict.evidence)
     record = edited.setdefault('tricks_applied', {})
     parameters = {
         key: value for key, value in dataclasses.asdict(trick.params).items() if value is not None
@@ -90,20 +100,22 @@ def _apply_one(trick: Trick, tree: dict[str, Any]) -> tuple[dict[str, Any], Tric
 
 
 def _add_evidence(tree: dict[str, Any], rows: list[TrickPlan], strict: bool) -> None:
-    """Adds the hook that measures the applied tricks, or the new ones to the hook there."""
-    promises = [
-        {'name': row.name, 'evidence': row.evidence} for row in rows if row.status == 'applied'
-    ]
+    """Adds the hook that measures the tricks, or the new promises to the hook there.
+
+    A trick that is present because an earlier application put it there keeps the promise that
+    was made then.
+    """
+    promises = {row.name: {'name': row.name, 'evidence': row.evidence}
+                for row in rows if row.evidence is not None}
     if not promises:
         return
-    hooks = list(tree.get('custom_hooks') or [])
-    for index, hook in enumerate(hooks):
-        if isinstance(hook, dict) and hook.get('type') == _EVIDENCE_HOOK:
-            names = {promise['name'] for promise in promises}
-            kept = [promise for promise in hook['tricks'] if promise['name'] not in names]
-            hooks[index] = {**hook, 'tricks': kept + promises,
-                            'strict': strict or hook.get('strict', False)}
-            break
-    else:
-        hooks.append({'type': _EVIDENCE_HOOK, 'tricks': promises, 'strict': strict})
-    tree['custom_hooks'] = hooks
+    present = {row.name for row in rows if row.status == 'present'}
+    for _, hook in find(tree.get('custom_hooks'), _HOOK):
+        known = {promise['name']: promise for promise in hook['tricks']}
+        fresh = {name: promise for name, promise in promises.items()
+                 if name not in present or name not in known}
+        hook.update(tricks=list({**known, **fresh}.values()),
+                    strict=strict or hook.get('strict', False))
+        return
+    append_hook(tree, {'type': f'tricks_plugin.{_HOOK}', 'tricks': list(promises.values()),
+                       'strict': strict})

@@ -13,8 +13,8 @@ from collections.abc import Iterator
 from typing import Any
 
 __all__ = [
-    'Pipeline', 'RunLength', 'copy_plain', 'default_scope', 'find', 'get', 'is_a', 'lookup_class',
-    'optim_wrappers', 'plain', 'run_length', 'train_pipelines', 'type_name', 'walk',
+    'Pipeline', 'RunLength', 'append_hook', 'copy_plain', 'default_scope', 'find', 'get', 'is_a',
+    'lookup_class', 'optim_wrappers', 'plain', 'run_length', 'train_pipelines', 'type_name', 'walk',
 ]
 
 _REGISTRIES = ('MODELS', 'TRANSFORMS', 'DATASETS', 'HOOKS', 'PARAM_SCHEDULERS', 'OPTIMIZERS',
@@ -82,6 +82,12 @@ def get(cfg: Any, path: str, default: Any = None) -> Any:
             return default
         node = node[key]
     return node
+
+
+def append_hook(cfg: dict[str, Any], *hooks: dict[str, Any]) -> None:
+    """Appends custom hooks to a config, in place; a section that is no list becomes one."""
+    own = cfg.get('custom_hooks') or []
+    cfg['custom_hooks'] = [*(own if isinstance(own, (list, tuple)) else [own]), *hooks]
 
 
 def type_name(node: Any) -> str:

@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from ... import evidence_report
-from ...errors import TrickError
 from ...evidence import Finding
+from ...evidence import report as evidence_report
 from ...plan import Plan
+from ...plan.errors import TrickError
 from .average import AverageMeasurement
 from .base import Measurement, Unmeasured
 from .mixing import MixupMeasurement

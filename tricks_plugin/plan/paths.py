@@ -6,7 +6,7 @@ from pathlib import Path
 
 __all__ = ['config_folder']
 
-_PACKAGE = Path(__file__).resolve().parent
+_PACKAGE = Path(__file__).resolve().parents[1]
 
 
 def config_folder(name: str) -> Path:

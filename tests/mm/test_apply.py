@@ -8,7 +8,7 @@ import pytest
 from mmengine.config import Config
 
 import tricks_plugin
-from tricks_plugin.config_edit import plain
+from tricks_plugin.mm.config_edit import plain
 from tricks_plugin.plan import same
 
 YOLO = 'yolo/yolov3_d53_8xb8-ms-608-273e_coco.py'
@@ -169,40 +169,3 @@ default_scope = 'mmdet'
                       for row in plan.tricks})
     assert plans[0] == plans[1]
     assert {status for status, _ in plans[0].values()} == {'applied'}
-
-
-def test_third_party_tricks_come_through_the_entry_point_group(toy, monkeypatch):
-    from tricks_plugin.tricks import base
-    loaded = []
-
-    class Point:
-        def load(self):
-            loaded.append('their_package.tricks')
-
-    registry = base.TrickRegistry()
-    monkeypatch.setattr(base.importlib.metadata, 'entry_points',
-                        lambda group: [Point()] if group == 'tricks_plugin.tricks' else [])
-    registry.register(toy)
-    assert registry.get('toy') is toy and 'toy' in registry
-    assert loaded == ['their_package.tricks']
-
-
-def test_a_trick_class_without_its_contract_is_refused():
-    from tricks_plugin.tricks.base import TrickRegistry
-
-    class Half(tricks_plugin.Trick):
-        name = 'half'
-
-        def apply(self, cfg):
-            return tricks_plugin.Verdict.present('always')
-
-    with pytest.raises(TypeError, match='Half lacks title, paper, order, evidence'):
-        TrickRegistry().register(Half)
-
-
-def test_two_tricks_of_one_name_are_refused(toy):
-    class Other(toy):
-        pass
-
-    with pytest.raises(KeyError, match="'toy' is registered already"):
-        tricks_plugin.TRICKS.register(Other)

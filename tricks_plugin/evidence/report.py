@@ -1,17 +1,16 @@
 """The report of what tricks really do in a running training: table and JSON file.
 
-Needs neither mmengine nor torch, so that both trainers share it.
+Both trainers share it.
 """
 
 from __future__ import annotations
 
 import io
-import json
-import os
 from pathlib import Path
 from typing import Any
 
-from .evidence import Finding
+from ..common.files import write_json
+from .base import Finding
 
 __all__ = ['rows', 'table', 'write']
 
@@ -55,7 +54,4 @@ def write(path: Path, history: list[dict[str, Any]]) -> None:
         path: The file; an existing one is replaced.
         history: Reports, the latest last.
     """
-    text = json.dumps({**history[-1], 'history': history[:-1]}, indent=2, default=str)
-    draft = path.with_suffix('.json.part')
-    draft.write_text(text + '\n', encoding='utf-8')
-    os.replace(draft, path)
+    write_json(path, {**history[-1], 'history': history[:-1]})

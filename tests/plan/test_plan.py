@@ -7,7 +7,7 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tricks_plugin.config_edit import copy_plain
+from tricks_plugin.mm.config_edit import copy_plain
 from tricks_plugin.plan import Plan, TrickPlan, compare
 
 

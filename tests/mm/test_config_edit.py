@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from mmengine.config import Config
 
-from tricks_plugin import config_edit as edit
+from tricks_plugin.mm import config_edit as edit
 
 HEAD = 'mmdet.models.dense_heads.yolo_head.YOLOV3Head'
 

@@ -11,7 +11,7 @@ SCRIPT = '''
 import sys
 import torch
 from torch import distributed, nn
-from tricks_plugin.process_group import end_process_group
+from tricks_plugin.common.process_group import end_process_group
 
 def one_round(number):
     distributed.init_process_group(

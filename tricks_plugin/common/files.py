@@ -1,0 +1,31 @@
+"""Writing files whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+__all__ = ['write_json', 'write_text']
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file by way of a draft beside it: a killed process leaves the old one.
+
+    Args:
+        path: The file; an existing one is replaced, a missing folder is made.
+        text: What it will hold.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f'{path.name}.{os.getpid()}.part')
+    try:
+        draft.write_text(text, encoding='utf-8')
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a value as indented JSON, whole or not at all; unknown objects as their text."""
+    write_text(path, json.dumps(value, indent=2, default=str) + '\n')

@@ -1,0 +1,30 @@
+"""How many processes train together, asked in one way everywhere."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+__all__ = ['world_size']
+
+_RANKS = {'pytorch': 'WORLD_SIZE', 'slurm': 'SLURM_NTASKS', 'mpi': 'OMPI_COMM_WORLD_SIZE'}
+
+
+def world_size(launcher: Any = None) -> int:
+    """The number of training processes.
+
+    From the process group where there is one, otherwise from the environment that the launcher
+    sets, so that the answer is the same before and after the group is formed.
+
+    Args:
+        launcher: mmengine's name of the launcher: ``pytorch``, ``slurm``, ``mpi``; anything else
+            for a single process. ``'any'`` looks at torchrun's variable and then at Slurm's, as
+            timm does.
+    """
+    from torch import distributed
+    if distributed.is_available() and distributed.is_initialized():
+        return distributed.get_world_size()
+    names = ('WORLD_SIZE', 'SLURM_NTASKS') if launcher == 'any' else \
+        (_RANKS[launcher],) if isinstance(launcher, str) and launcher in _RANKS else ()
+    value = next((os.environ[name] for name in names if os.environ.get(name)), '')
+    return max(int(value), 1) if value.isdigit() else 1

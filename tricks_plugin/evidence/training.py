@@ -1,0 +1,165 @@
+"""What a measurement sees of a running training, whichever trainer runs it."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+__all__ = ['Average', 'Training']
+
+
+@dataclasses.dataclass(frozen=True)
+class Average:
+    """An average of the weights that a trainer keeps.
+
+    Attributes:
+        module: The averaged model; its parameters have the names of ``source``'s.
+        source: The model that it averages.
+        updates: How often the trainer has updated it, since it exists; None if it does not count.
+        share: The share of the new weights in the latest update, in (0, 1].
+    """
+
+    module: nn.Module
+    source: nn.Module
+    updates: int | None
+    share: float
+
+
+class Training(ABC):
+    """A view of one training on one process. An adapter per trainer fills it.
+
+    Iterations (batches), epochs and updates (optimizer steps) are counted from 0 over the whole
+    training, those before a resume included, unless it says otherwise.
+
+    Attributes:
+        updates: Optimizer steps seen by this process since it began.
+        outputs: What the latest step returned: a dict with the losses by name; None before it.
+    """
+
+    updates: int
+    outputs: Any
+
+    # What is built.
+
+    @property
+    @abstractmethod
+    def model(self) -> nn.Module:
+        """The model that is trained, without the wrappers of distribution or compilation."""
+
+    @property
+    @abstractmethod
+    def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:
+        """The optimizers by name; ``''`` for the only one."""
+
+    @property
+    @abstractmethod
+    def accumulation(self) -> Mapping[str, int]:
+        """Iterations that an update of each optimizer averages over, as it is set now."""
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The parameter groups of all optimizers."""
+        return [group for one in self.optimizers.values() for group in one.param_groups]
+
+    @property
+    @abstractmethod
+    def average(self) -> Average | None:
+        """The average of the weights, or None if the trainer keeps none."""
+
+    @property
+    @abstractmethod
+    def loss_scales(self) -> list[float]:
+        """The loss scales of float16 training; empty without a scaler. Synchronises the device."""
+
+    @property
+    @abstractmethod
+    def criterion(self) -> Callable[..., torch.Tensor] | None:
+        """The loss as a function of logits (n, K) and targets, where the trainer has one."""
+
+    @property
+    @abstractmethod
+    def loaders(self) -> Mapping[str, Any]:
+        """The data loaders that are built: ``train``, ``val``."""
+
+    @abstractmethod
+    def component(self, kind: type) -> Any:
+        """The registered hook or other component of a class that takes part, or None."""
+
+    # When.
+
+    @property
+    @abstractmethod
+    def iteration(self) -> int:
+        """The number of the iteration at hand."""
+
+    @property
+    @abstractmethod
+    def epoch(self) -> int:
+        """The number of the epoch at hand."""
+
+    @property
+    @abstractmethod
+    def begun_at(self) -> int:
+        """The iteration at which this process began; above 0 after a resume."""
+
+    @property
+    @abstractmethod
+    def by_epoch(self) -> bool:
+        """Whether the length of the training is given in epochs."""
+
+    @property
+    @abstractmethod
+    def max_iterations(self) -> int:
+        """The length of the training in iterations."""
+
+    @property
+    @abstractmethod
+    def max_epochs(self) -> int:
+        """The length of the training in epochs; in an iteration-based one, rounded up."""
+
+    @property
+    @abstractmethod
+    def epoch_length(self) -> int:
+        """Iterations in an epoch."""
+
+    # Where.
+
+    @property
+    @abstractmethod
+    def world_size(self) -> int:
+        """The number of training processes."""
+
+    @property
+    @abstractmethod
+    def device(self) -> torch.device:
+        """Where the model lives."""
+
+    # The batch at hand.
+
+    @property
+    @abstractmethod
+    def batch(self) -> Any:
+        """The batch as the trainer got it from its loader."""
+
+    @property
+    @abstractmethod
+    def samples(self) -> int:
+        """Images in the batch at hand, on this process; 0 where that cannot be told."""
+
+    @property
+    @abstractmethod
+    def images(self) -> Any:
+        """The images as they go to the model: a tensor (B, C, H, W), or a list of (C, H, W)."""
+
+    @property
+    @abstractmethod
+    def targets(self) -> Any:
+        """What the loss gets beside the outputs.
+
+        A list of data samples; or a tensor (B,) of class numbers or (B, K) of class shares.
+        """

@@ -1,0 +1,1 @@
+"""All that knows mmengine: reading and editing configs, the runner, the evidence hook."""

@@ -1,0 +1,79 @@
+"""The hook that measures, in a training of mmengine's Runner, what each trick really does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from mmengine.hooks import Hook
+from mmengine.registry import HOOKS
+
+from ..evidence import DeadTrickError, Monitor, build_evidence
+from .training import RunnerTraining
+
+__all__ = ['DeadTrickError', 'TrickEvidenceHook']
+
+
+@HOOKS.register_module()
+class TrickEvidenceHook(Hook):
+    """Measures the tricks of the plan; see `tricks_plugin.evidence.Monitor`.
+
+    Args:
+        tricks: One ``dict(name=..., evidence=...)`` per trick that is applied or present.
+        first: Iterations before the first table; at the latest it comes with the first epoch's
+            end.
+        strict: Whether a trick without effect stops the run.
+
+    Raises:
+        TrickError: If a trick's name is unknown.
+    """
+
+    # After every hook that edits the model or the learning rate of the coming iteration.
+    priority = 'LOWEST'
+
+    def __init__(self, tricks: list[dict[str, Any]], first: int = 20, strict: bool = False) -> None:
+        self.first = first
+        self.strict = strict
+        self.evidence = {
+            promise['name']: build_evidence(promise['name'], promise.get('evidence'))
+            for promise in tricks
+        }
+        self._monitor: Monitor | None = None
+        self._training: RunnerTraining | None = None
+
+    def before_train(self, runner: Any) -> None:
+        """Lets every measurement attach itself."""
+        self._training = RunnerTraining(runner)
+        self._training.watch()
+        self._monitor = Monitor(
+            self._training, self.evidence, strict=self.strict, logger=runner.logger,
+            folder=Path(runner.work_dir) if runner.rank == 0 else None, first=self.first)
+        self._monitor.start()
+
+    def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
+        """Measures what is set for this iteration."""
+        if self._monitor is not None and self._training is not None:
+            self._training.begin(data_batch)
+            self._monitor.before_iteration()
+
+    def after_train_iter(
+        self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None,
+    ) -> None:
+        """Measures what arrived, and reports where a report is due."""
+        if self._monitor is not None and self._training is not None:
+            self._training.end(outputs)
+            self._monitor.after_iteration()
+
+    def after_train_epoch(self, runner: Any) -> None:
+        """Reports where a report is due."""
+        if self._monitor is not None:
+            self._monitor.after_epoch()
+
+    def after_train(self, runner: Any) -> None:
+        """Reports once more and detaches."""
+        if self._monitor is not None and self._training is not None:
+            monitor, self._monitor = self._monitor, None
+            try:
+                monitor.close()
+            finally:
+                self._training.release()

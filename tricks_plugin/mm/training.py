@@ -1,0 +1,212 @@
+"""A training of mmengine's Runner, as the measurements see it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from mmengine.hooks import EMAHook
+from torch import nn
+from typing_extensions import override
+
+from ..common.processes import world_size
+from ..evidence import Average, Training
+
+__all__ = ['RunnerTraining', 'optimizers_of', 'wrappers_of']
+
+
+def wrappers_of(optim_wrapper: Any) -> dict[str, Any]:
+    """Mmengine's optimizer wrappers by name; ``''`` for the only one.
+
+    Args:
+        optim_wrapper: An OptimWrapper, an OptimWrapperDict, or None before they are built.
+    """
+    if optim_wrapper is None:
+        return {}
+    if hasattr(optim_wrapper, 'optim_wrappers'):
+        return dict(optim_wrapper.items())
+    return {'': optim_wrapper}
+
+
+def optimizers_of(optim_wrapper: Any) -> dict[str, torch.optim.Optimizer]:
+    """The optimizers inside the wrappers, by the same names."""
+    return {name: one.optimizer for name, one in wrappers_of(optim_wrapper).items()}
+
+
+class RunnerTraining(Training):
+    """The view of a Runner or FlexibleRunner.
+
+    Args:
+        runner: mmengine's runner. ``train`` must have been entered before `watch` is called.
+    """
+
+    def __init__(self, runner: Any) -> None:
+        self.runner = runner
+        self.updates = 0
+        self.outputs: Any = None
+        self._batch: Any = None
+        self._begun_at = 0
+        self._handles: list[Any] = []
+        self._stepped = False
+
+    def watch(self) -> None:
+        """Notes where the training begins, and counts the optimizers' steps from now on."""
+        self._begun_at = int(self.runner.iter)
+        for one in self.optimizers.values():
+            if hasattr(one, 'register_step_post_hook'):
+                self._handles.append(one.register_step_post_hook(self._count))
+
+    def _count(self, *args: Any) -> None:
+        self._stepped = True
+
+    def begin(self, batch: Any) -> None:
+        """Takes the batch of the coming iteration."""
+        self._batch, self.outputs, self._stepped = batch, None, False
+
+    def end(self, outputs: Any) -> None:
+        """Takes what the iteration returned; several optimizers' steps in it are one update."""
+        self.outputs = outputs
+        self.updates += self._stepped if self._handles else 1
+
+    def release(self) -> None:
+        """Takes the counter off the optimizers, and lets the batch go."""
+        for handle in self._handles:
+            handle.remove()
+        self._handles, self._batch, self.outputs = [], None, None
+
+    @property
+    @override
+    def model(self) -> nn.Module:
+        model = self.runner.model
+        while isinstance(getattr(model, 'module', None), nn.Module):
+            model = model.module
+        return getattr(model, '_orig_mod', model)
+
+    @property
+    @override
+    def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:
+        return optimizers_of(self.runner.optim_wrapper)
+
+    @property
+    @override
+    def accumulation(self) -> Mapping[str, int]:
+        return {name: int(getattr(one, '_accumulative_counts', 1))
+                for name, one in wrappers_of(self.runner.optim_wrapper).items()}
+
+    @property
+    @override
+    def average(self) -> Average | None:
+        hook = self.component(EMAHook)
+        model = getattr(hook, 'ema_model', None)
+        if model is None:
+            return None
+        updates = int(model.steps)
+        # The very first update copies the weights.
+        share = 1.0 if updates <= 1 else float(model.momentum)
+        return Average(model.module, hook.src_model, updates, share)
+
+    @property
+    @override
+    def loss_scales(self) -> list[float]:
+        return [float(one.loss_scaler.get_scale())
+                for one in wrappers_of(self.runner.optim_wrapper).values()
+                if hasattr(one, 'loss_scaler')]
+
+    @property
+    @override
+    def criterion(self) -> None:
+        return None
+
+    @property
+    @override
+    def loaders(self) -> Mapping[str, Any]:
+        found = {'train': self.runner.train_dataloader}
+        # Asking the runner for its validation loop would build it.
+        loop = getattr(self.runner, '_val_loop', None)
+        if hasattr(loop, 'dataloader'):
+            found['val'] = loop.dataloader
+        return found
+
+    @override
+    def component(self, kind: type) -> Any:
+        return next((hook for hook in self.runner.hooks if isinstance(hook, kind)), None)
+
+    @property
+    @override
+    def iteration(self) -> int:
+        return int(self.runner.iter)
+
+    @property
+    @override
+    def epoch(self) -> int:
+        return int(self.runner.epoch)
+
+    @property
+    @override
+    def begun_at(self) -> int:
+        return self._begun_at
+
+    @property
+    @override
+    def by_epoch(self) -> bool:
+        from mmengine.runner import IterBasedTrainLoop
+        return not isinstance(self.runner.train_loop, IterBasedTrainLoop)
+
+    @property
+    @override
+    def max_iterations(self) -> int:
+        return int(self.runner.max_iters)
+
+    @property
+    @override
+    def max_epochs(self) -> int:
+        if self.by_epoch:
+            return int(self.runner.max_epochs)
+        return math.ceil(self.max_iterations / self.epoch_length)
+
+    @property
+    @override
+    def epoch_length(self) -> int:
+        return len(self.runner.train_dataloader)
+
+    @property
+    @override
+    def world_size(self) -> int:
+        return world_size()
+
+    @property
+    @override
+    def device(self) -> torch.device:
+        return next((value.device for value in self.runner.model.parameters()),
+                    torch.device('cpu'))
+
+    @property
+    @override
+    def batch(self) -> Any:
+        return self._batch
+
+    @property
+    @override
+    def samples(self) -> int:
+        inputs = self.images
+        if isinstance(inputs, dict):  # semi-supervised batches hold one list per branch
+            return max((len(item) for item in inputs.values()), default=0)
+        return len(inputs) if hasattr(inputs, '__len__') else 0
+
+    @property
+    @override
+    def images(self) -> Any:
+        batch = self._batch
+        if isinstance(batch, dict):
+            return batch.get('inputs', next(iter(batch.values()), ()))
+        return batch[0] if isinstance(batch, (list, tuple)) and batch else ()
+
+    @property
+    @override
+    def targets(self) -> Any:
+        batch = self._batch
+        if isinstance(batch, dict):
+            return batch.get('data_samples', ())
+        return batch[1] if isinstance(batch, (list, tuple)) and len(batch) > 1 else ()

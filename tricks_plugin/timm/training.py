@@ -1,0 +1,188 @@
+"""A timm training, as the measurements see it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+from typing_extensions import override
+
+from ..evidence import Average, Training
+from .run import Run
+
+__all__ = ['TimmTraining']
+
+
+class TimmTraining(Training):
+    """The view of a `Run`.
+
+    Args:
+        run: The training.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.updates = 0
+        self.outputs: Any = None
+        self._batch: tuple[Any, Any] | None = None
+        self._epoch = run.start_epoch
+        self._iteration = self._begun_at = run.start_epoch * self.epoch_length
+        self._fresh = True
+        self._handle: Any = None
+        self._stepped = self._hooked = False
+
+    def watch(self) -> None:
+        """Counts the optimizer's steps from now on."""
+        # Lookahead calls no hooks; the optimizer inside it does.
+        inner = getattr(self.run.optimizer, '_base_optimizer', self.run.optimizer)
+        self._handle = inner.register_step_post_hook(self._count)
+
+    def _count(self, *args: Any) -> None:
+        self._stepped = self._hooked = True
+
+    def begin(self, epoch: int, images: torch.Tensor, targets: torch.Tensor) -> None:
+        """Takes the batch of the coming iteration.
+
+        Args:
+            epoch: Counted from 0.
+            images: Shape (B, C, H, W).
+            targets: Shape (B,) or (B, K).
+        """
+        if epoch != self._epoch:
+            self._epoch, self._iteration = epoch, epoch * self.epoch_length
+        elif not self._fresh:
+            self._iteration += 1
+        self._fresh = False
+        self._batch, self.outputs, self._stepped = (images, targets), None, False
+
+    def end(self, outputs: Any) -> None:
+        """Takes what the iteration returned, and whether its update was made."""
+        self.outputs = outputs
+        self.updates += self._stepped
+
+    def release(self) -> None:
+        """Takes the counter off the optimizer, and lets the batch go."""
+        if self._handle is not None:
+            self._handle.remove()
+        self._handle = self._batch = self.outputs = None
+
+    @property
+    @override
+    def model(self) -> nn.Module:
+        return self.run.model
+
+    @property
+    @override
+    def optimizers(self) -> Mapping[str, torch.optim.Optimizer]:
+        return {'': self.run.optimizer}
+
+    @property
+    @override
+    def accumulation(self) -> Mapping[str, int]:
+        return {'': int(self.run.args.grad_accum_steps)}
+
+    @property
+    @override
+    def average(self) -> Average | None:
+        average = self.run.task.get_trainable_module(ema=True)
+        if average is None:
+            return None
+        average = getattr(average, '_orig_mod', average)
+        made = self.run.start_epoch * self.run.updates_per_epoch + self.updates
+        return Average(average.module, self.run.model, None, 1.0 - average.get_decay(made))
+
+    @property
+    @override
+    def loss_scales(self) -> list[float]:
+        scaler = self.run.loss_scaler
+        return [] if scaler is None else [float(scaler.state_dict().get('scale', 1.0))]
+
+    @property
+    @override
+    def criterion(self) -> Callable[..., torch.Tensor] | None:
+        return self.run.task.criterion
+
+    @property
+    @override
+    def loaders(self) -> Mapping[str, Any]:
+        found = {'train': self.run.loader_train, 'val': getattr(self.run, 'loader_eval', None)}
+        return {name: getattr(loader, 'loader', loader) for name, loader in found.items()
+                if loader is not None}
+
+    @override
+    def component(self, kind: type) -> Any:
+        return next((part for part in (self.run.mixup, self.run.scheduler, self.run.task)
+                     if isinstance(part, kind)), None)
+
+    @property
+    @override
+    def iteration(self) -> int:
+        return self._iteration
+
+    @property
+    @override
+    def epoch(self) -> int:
+        return self._epoch
+
+    @property
+    @override
+    def begun_at(self) -> int:
+        return self._begun_at
+
+    @property
+    @override
+    def by_epoch(self) -> bool:
+        return True
+
+    @property
+    @override
+    def max_iterations(self) -> int:
+        return self.max_epochs * self.epoch_length
+
+    @property
+    @override
+    def max_epochs(self) -> int:
+        return int(self.run.num_epochs)
+
+    @property
+    @override
+    def epoch_length(self) -> int:
+        loader = self.run.loader_train
+        if loader is not None:
+            return len(loader)
+        return int(self.run.updates_per_epoch * self.run.args.grad_accum_steps)
+
+    @property
+    @override
+    def world_size(self) -> int:
+        return int(self.run.args.world_size)
+
+    @property
+    @override
+    def device(self) -> torch.device:
+        return self.run.device
+
+    @property
+    @override
+    def batch(self) -> Any:
+        return self._batch
+
+    @property
+    @override
+    def samples(self) -> int:
+        if self._batch is None:
+            return 0
+        # Views of one image by augmentation splits count once.
+        return len(self._batch[0]) // max(1, self.run.args.aug_splits)
+
+    @property
+    @override
+    def images(self) -> Any:
+        return None if self._batch is None else self._batch[0]
+
+    @property
+    @override
+    def targets(self) -> Any:
+        return None if self._batch is None else self._batch[1]

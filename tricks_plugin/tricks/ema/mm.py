@@ -1,0 +1,44 @@
+"""The config edit that averages the weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...mm.config_edit import (
+    append_hook,
+    default_scope,
+    find,
+    optim_wrappers,
+    run_length,
+    type_name,
+)
+from ...plan import ConfigEdit, Verdict
+
+__all__ = ['Edit']
+
+
+class Edit(ConfigEdit):
+    """Adds the hook."""
+
+    def apply(self, cfg: dict[str, Any]) -> Verdict:
+        """Adds `RunLengthEMAHook`, unless the config averages already."""
+        scope = default_scope(cfg)
+        for section in ('custom_hooks', 'default_hooks'):
+            for path, node in find(cfg.get(section), 'EMAHook', path=section, scope=scope):
+                return Verdict.present(f'{path} is {type_name(node)}', evidence={})
+        if not optim_wrappers(cfg) or run_length(cfg) is None:
+            return Verdict.not_applicable('the config does not train')
+        for path, node in find(cfg.get('custom_hooks'), 'MeanTeacherHook', path='custom_hooks',
+                               scope=scope):
+            return Verdict.not_applicable(f'{path} is {type_name(node)}, which averages a teacher '
+                                          'of its own')
+        params = self.params
+        hook = dict(type='tricks_plugin.RunLengthEMAHook', update_buffers=params.update_buffers)
+        if params.momentum is None:
+            hook['horizon'] = params.horizon
+            reason = f'memory {params.horizon:g} of the run'
+        else:
+            hook['momentum'] = params.momentum
+            reason = f'memory 1 / {params.momentum:g} = {1 / params.momentum:.4g} iterations'
+        append_hook(cfg, hook)
+        return Verdict.applied(f'{reason}; validation and checkpoints use the average')
