@@ -34,7 +34,7 @@ setup-openmmlab: python
 	@$(PYTHON) scripts/setup_env.py openmmlab
 
 demo: setup
-	$(MAIN) tools/demo.py
+	$(MAIN) examples/demo.py
 
 lint: setup
 	$(MAIN) -m ruff check .

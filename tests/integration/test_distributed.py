@@ -50,7 +50,7 @@ def run(python_env, tmp_path_factory):
     """Two epochs of eight iterations of 2 images on each of two ranks."""
     work = tmp_path_factory.mktemp('two')
     data = work / 'digits'
-    subprocess.run([sys.executable, ROOT / 'tools' / 'make_digits.py', '--out', data, '--train',
+    subprocess.run([sys.executable, ROOT / 'examples' / 'make_digits.py', '--out', data, '--train',
                     '32', '--val', '8'], check=True, capture_output=True)
     (work / 'witness.py').write_text(WITNESS)
     (work / 'child.py').write_text(

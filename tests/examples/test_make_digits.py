@@ -18,7 +18,7 @@ import pytest
 pytest.importorskip('sklearn')
 pytest.importorskip('cv2')
 
-TOOL = Path(__file__).resolve().parents[2] / 'tools' / 'make_digits.py'
+TOOL = Path(__file__).resolve().parents[2] / 'examples' / 'make_digits.py'
 SMALL = ['--train', '12', '--val', '6']
 
 
