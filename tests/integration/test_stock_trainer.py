@@ -13,6 +13,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 STOCK = Path(mmdet.__file__).parent / '.mim' / 'tools'
 CONFIG = ROOT / 'configs' / 'demo' / 'yolov3_digits.py'
