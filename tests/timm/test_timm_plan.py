@@ -241,6 +241,7 @@ def test_cutmix_of_the_user_s_stays_beside_mixup_and_augmentation_splits_exclude
         'not_applicable', '--aug-splits and --mixup exclude each other in timm')
 
 
+@pytest.mark.slow
 def test_bias_decay_and_zero_gamma_are_timm_s_own_unless_switched_off():
     assert row('no_bias_decay') == (
         'present', 'timm exempts all biases and 1-d parameters by default', {})
@@ -304,6 +305,7 @@ def test_the_epochs_of_a_run_are_counted_as_timm_does(settings, expected):
     assert total_epochs({**DEFAULTS, **settings}) == expected
 
 
+@pytest.mark.slow
 def test_planning_needs_neither_mmengine_nor_mmdet():
     code = ('import sys, tricks_plugin.timm.plan; '
             'print([m for m in ("mmengine", "mmdet", "mmcv", "timm") if m in sys.modules])')

@@ -48,6 +48,7 @@ class RunnerTraining(Training):
         self.outputs: Any = None
         self._batch: Any = None
         self._begun_at = 0
+        self._now: tuple[int, int] | None = None  # iteration and epoch of the batch at hand
         self._handles: list[Any] = []
         self._stepped = False
 
@@ -63,6 +64,8 @@ class RunnerTraining(Training):
 
     def begin(self, batch: Any) -> None:
         """Takes the batch of the coming iteration."""
+        # The runner counts on before the hooks of an epoch's and of the training's end are called.
+        self._now = int(self.runner.iter), int(self.runner.epoch)
         self._batch, self.outputs, self._stepped = batch, None, False
 
     def end(self, outputs: Any) -> None:
@@ -124,9 +127,9 @@ class RunnerTraining(Training):
     def loaders(self) -> Mapping[str, Any]:
         found = {'train': self.runner.train_dataloader}
         # Asking the runner for its validation loop would build it.
-        loop = getattr(self.runner, '_val_loop', None)
-        if hasattr(loop, 'dataloader'):
-            found['val'] = loop.dataloader
+        loader = getattr(getattr(self.runner, '_val_loop', None), 'dataloader', None)
+        if loader is not None:
+            found['val'] = loader
         return found
 
     @override
@@ -136,12 +139,12 @@ class RunnerTraining(Training):
     @property
     @override
     def iteration(self) -> int:
-        return int(self.runner.iter)
+        return int(self.runner.iter) if self._now is None else self._now[0]
 
     @property
     @override
     def epoch(self) -> int:
-        return int(self.runner.epoch)
+        return int(self.runner.epoch) if self._now is None else self._now[1]
 
     @property
     @override

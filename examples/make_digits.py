@@ -1,6 +1,6 @@
 """Builds a small COCO-format detection data set from real handwritten digits.
 
-    python tools/make_digits.py --out DIR [--train N] [--val N] [--size S] [--seed 0]
+    python examples/make_digits.py --out DIR [--train N] [--val N] [--size S] [--seed 0]
 
 The digits are scikit-learn's `load_digits`: 1797 greyscale scans of 8x8 px, shipped inside
 scikit-learn. They are enlarged to many sizes and set on coloured, textured canvases of varied

@@ -1,7 +1,7 @@
 """Draws what detection mixup does: two images, their canvas, and each box with its weight.
 
-    python tools/mixup_picture.py [--out docs/mixup.png] [--lam 0.6]
-    python tools/mixup_picture.py --out OUT.png --images A.jpg B.jpg \
+    python examples/mixup_picture.py [--out docs/mixup.png] [--lam 0.6]
+    python examples/mixup_picture.py --out OUT.png --images A.jpg B.jpg \
         --boxes1 'cat 20 30 200 180' --boxes2 'dog 10 10 90 120' 'dog 99 10 180 120'
 
 Without ``--images`` two simple scenes are drawn. Canvas, boxes and weights come from the functions

@@ -18,7 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @pytest.fixture(scope='module')
 def tool() -> ModuleType:
-    spec = importlib.util.spec_from_file_location('mixup_picture', ROOT / 'tools/mixup_picture.py')
+    spec = importlib.util.spec_from_file_location(
+        'mixup_picture', ROOT / 'examples' / 'mixup_picture.py')
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 SPEC = importlib.util.spec_from_file_location(
-    'tool_demo', Path(__file__).resolve().parents[2] / 'tools' / 'demo.py')
+    'tool_demo', Path(__file__).resolve().parents[2] / 'examples' / 'demo.py')
 demo = importlib.util.module_from_spec(SPEC)
 SPEC.loader.exec_module(demo)
 

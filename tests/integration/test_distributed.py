@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -20,6 +21,8 @@ import json
 from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
+
+pytestmark = pytest.mark.slow
 
 @HOOKS.register_module()
 class Witness(Hook):
@@ -45,12 +48,18 @@ class Witness(Hook):
 '''
 
 
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
+
+
 @pytest.fixture(scope='module')
 def run(python_env, tmp_path_factory):
     """Two epochs of eight iterations of 2 images on each of two ranks."""
     work = tmp_path_factory.mktemp('two')
     data = work / 'digits'
-    subprocess.run([sys.executable, ROOT / 'tools' / 'make_digits.py', '--out', data, '--train',
+    subprocess.run([sys.executable, ROOT / 'examples' / 'make_digits.py', '--out', data, '--train',
                     '32', '--val', '8'], check=True, capture_output=True)
     (work / 'witness.py').write_text(WITNESS)
     (work / 'child.py').write_text(
@@ -62,7 +71,8 @@ def run(python_env, tmp_path_factory):
             'train_cfg.max_epochs=2', 'train_cfg.val_interval=2', 'train_dataloader.batch_size=2',
             'train_dataloader.num_workers=1', 'tricks.random_shapes.interval=2',
             'tricks.strict=True', 'randomness.seed=5']
-    env = {**python_env, 'DIGITS_ROOT': f'{data}/', 'PYTHON': sys.executable, 'PORT': '29653'}
+    env = {**python_env, 'DIGITS_ROOT': f'{data}/', 'PYTHON': sys.executable,
+           'PORT': str(free_port())}
     env['PYTHONPATH'] = f'{work}:{env["PYTHONPATH"]}'
     done = subprocess.run(list(map(str, args)), cwd=ROOT, text=True, capture_output=True, env=env)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
@@ -84,9 +94,8 @@ def test_both_ranks_see_the_same_shapes_and_the_largest_first(run):
 
 def test_both_ranks_end_with_the_same_running_statistics(run):
     first, second = (rank['statistics'] for rank in run[2])
-    assert len(first) > 20 and first.keys() == second.keys()
-    for name in first:
-        assert first[name] == pytest.approx(second[name], rel=1e-5, abs=1e-7), name
+    assert len(first) > 20
+    assert first == second  # to the bit: both compute from the same sums
 
 
 def test_the_rate_fits_the_batch_of_both(run):

@@ -1,6 +1,6 @@
 """A first training with tricks, on a data set made on the spot: what `make demo` runs.
 
-    python tools/demo.py [--work-dir DIR] [--data DIR] [--tricks NAME[,NAME...] | none]
+    python examples/demo.py [--work-dir DIR] [--data DIR] [--tricks NAME[,NAME...] | none]
 
 It builds the digits, prints the plan, trains `configs/demo/yolov3_digits.py`, and leaves
 `detections.png`, `lr.png` and `metrics.json` in the work dir. Every call is a fresh run.
@@ -45,27 +45,27 @@ def parse_args(argv: list[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
-def run_tool(name: str, *arguments: str | Path, data: Path) -> None:
-    """Runs `tools/NAME` with its output passed through.
+def run_script(script: str, *arguments: str | Path, data: Path) -> None:
+    """Runs a script of the repository with its output passed through.
 
     Args:
-        name: File name of the tool.
+        script: Its path there.
         arguments: Its command line.
         data: The digits' folder, which the demo's config reads from `DIGITS_ROOT`.
 
     Raises:
-        DemoError: If the tool's exit status is not 0.
+        DemoError: If the script's exit status is not 0.
     """
-    command = [sys.executable, str(ROOT / 'tools' / name), *map(str, arguments)]
+    command = [sys.executable, str(ROOT / script), *map(str, arguments)]
     path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
     # One thread: where others compute on the same cores, OpenMP's busy waiting made a training
     # with two threads ten times slower, and tensors this small gain little from the second.
     environment = {'OMP_NUM_THREADS': '1', **os.environ, 'PYTHONPATH': path,
                    'DIGITS_ROOT': str(data)}
-    print(f'\n$ DIGITS_ROOT={data} tools/{name} {" ".join(map(str, arguments))}', flush=True)
+    print(f'\n$ DIGITS_ROOT={data} {script} {" ".join(map(str, arguments))}', flush=True)
     status = subprocess.run(command, env=environment, check=False).returncode
     if status != 0:
-        raise DemoError(f'tools/{name} ended with status {status}')
+        raise DemoError(f'{script} ended with status {status}')
 
 
 def read_scalars(run_dir: Path) -> list[dict[str, Any]]:
@@ -198,7 +198,7 @@ def train(work_dir: Path, data: Path, tricks: list[str], options: list[str]) -> 
     for name in RESULTS:
         (work_dir / name).unlink(missing_ok=True)
     earlier = set(work_dir.iterdir())
-    run_tool('train.py', ROOT / CONFIG, *tricks, '--work-dir', work_dir, '--cfg-options',
+    run_script('tools/train.py', ROOT / CONFIG, *tricks, '--work-dir', work_dir, '--cfg-options',
              f'val_evaluator.outfile_prefix={work_dir / "val"}', 'resume=False', *options,
              data=data)
     logs = [path for path in set(work_dir.glob('*/vis_data')) if path.parent not in earlier]
@@ -216,8 +216,9 @@ def run_demo(work_dir: Path, data: Path, tricks: str) -> None:
     start = time.monotonic()
     flags = [] if tricks == 'none' else ['--tricks', tricks]
     options = [WITHOUT] if tricks == BAG else []
-    run_tool('make_digits.py', '--out', data, data=data)
-    run_tool('plan.py', ROOT / CONFIG, *flags, *(['--cfg-options', *options] if options else []),
+    run_script('examples/make_digits.py', '--out', data, data=data)
+    run_script('tools/plan.py', ROOT / CONFIG, *flags,
+               *(['--cfg-options', *options] if options else []),
              data=data)
     run_dir = train(work_dir, data, flags, options)
     scalars = read_scalars(run_dir)

@@ -13,6 +13,8 @@ import pytest
 import torch
 from mmengine.config import Config
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 STOCK = Path(mmdet.__file__).parent / '.mim' / 'tools'
 CONFIG = ROOT / 'configs' / 'demo' / 'yolov3_digits.py'
@@ -27,7 +29,7 @@ CONTRACT_ONE = ['runner_type=tricks_plugin.TricksRunner', 'tricks=bag_of_freebie
 @pytest.fixture(scope='module')
 def data(tmp_path_factory):
     folder = tmp_path_factory.mktemp('digits') / 'digits'
-    subprocess.run([sys.executable, ROOT / 'tools' / 'make_digits.py', '--out', folder,
+    subprocess.run([sys.executable, ROOT / 'examples' / 'make_digits.py', '--out', folder,
                     '--train', '32', '--val', '8'], check=True, capture_output=True)
     return folder
 
