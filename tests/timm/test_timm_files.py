@@ -130,3 +130,20 @@ def test_a_full_disk_leaves_no_half_checkpoint(
               str(tmp_path), '--experiment', 'x'])
     assert not list((tmp_path / 'x').glob('*.tar'))
     shutil.rmtree(tmp_path / 'x')
+
+
+@pytest.mark.parametrize('error', [
+    torch.cuda.OutOfMemoryError('CUDA out of memory.\nTried to allocate 2 GiB'),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:1] . DefaultCPUAllocator: can't allocate memory"),
+])
+def test_a_lack_of_memory_is_torchs_words_in_one_line(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception,
+) -> None:
+    def train_epoch(*args: object) -> None:
+        raise error
+
+    monkeypatch.setattr('tricks_plugin.timm.loop.train_epoch', train_epoch)
+    with pytest.raises(TrickError, match='^out of memory at --batch-size 4: .*llocate') as caught:
+        main([str(images), *TINY, '--epochs', '1', '--warmup-epochs', '0', '--output',
+              str(tmp_path), '--experiment', 'x'])
+    assert '\n' not in str(caught.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import yaml
 from timm_train_kit import TINY
 
 from tricks_plugin.plan.errors import TrickError
+from tricks_plugin.timm.resume import Former, inherit
 from tricks_plugin.timm.train import main
 
 Run = Callable[..., int]
@@ -100,3 +102,31 @@ def test_a_loss_that_is_no_number_ends_the_run_with_status_1(
     assert not (tmp_path / 'a' / 'model_best.pth.tar').exists()
     found = json.loads(capsys.readouterr().out.partition('--result')[2], parse_constant=pytest.fail)
     assert [row['train'] for row in found] == [{'loss': None}]
+
+
+Settings = Callable[..., argparse.Namespace]
+FORMER = Former('x.tar', 0, dict(epochs=38, lr=0.4, mixup=0.2, opt='sgd', warmup_prefix=True),
+                dict(epochs=40, lr=None, lr_base=0.2, mixup=0.0, opt='sgd', warmup_prefix=False),
+                frozenset({'epochs', 'lr_base', 'output'}))
+
+
+def test_with_tricks_the_settings_before_them_are_taken(settings: Settings) -> None:
+    """The tricks take the warm-up out of the epochs again: from 40, and not from 38."""
+    plain, given, taken = inherit(settings(), {'model'}, FORMER)
+    assert taken == dict(epochs=38, lr=0.4, mixup=0.2, warmup_prefix=True)
+    assert plain.epochs == 38 and given == {'model'}
+    tricks, given, taken = inherit(settings('--tricks', 'mixup'), {'model', 'tricks'}, FORMER)
+    assert taken == dict(epochs=40, lr_base=0.2) and tricks.lr is None
+    assert given == {'model', 'tricks', 'epochs', 'lr_base'}
+
+
+def test_an_lr_base_given_now_is_not_beaten_by_the_lr_of_the_checkpoint(
+    settings: Settings,
+) -> None:
+    args, _, taken = inherit(settings('--lr-base', '0.3'), {'lr_base'}, FORMER)
+    assert args.lr is None and args.lr_base == 0.3 and 'lr' not in taken
+
+
+def test_without_the_optimizers_state_its_settings_are_not_taken(settings: Settings) -> None:
+    args = settings('--no-resume-opt', '--opt', 'adamw')
+    assert inherit(args, {'opt'}, FORMER) == (args, frozenset({'opt'}), {})

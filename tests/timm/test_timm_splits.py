@@ -106,3 +106,14 @@ def test_classes_of_one_split_alone_are_said(
     shutil.rmtree(data / 'val' / 'cat')
     build_datasets(settings('--data-dir', str(data)), 'RGB')
     assert "1 classes are not validated, such as 'cat'" in caplog.text
+
+
+def test_folders_that_are_one_class_and_images_outside_are_said(
+    settings: Settings, data: Path, caplog: pytest.LogCaptureFixture,
+) -> None:
+    shutil.copytree(data / 'train' / 'ant', data / 'train' / 'more' / 'ant')
+    shutil.copy(data / 'train' / 'ant' / '000.jpg', data / 'train' / 'stray.jpg')
+    shutil.copy(data / 'val' / 'ant' / '000.jpg', data / 'val' / 'stray.jpg')
+    build_datasets(settings('--data-dir', str(data), '--num-classes', '4'), 'RGB')
+    assert "split train: 2 folders (ant, more/ant) are one class, 'ant'" in caplog.text
+    assert "images that lie in no class folder are a class of their own, ''" in caplog.text

@@ -105,6 +105,7 @@ def _left_out(root: Path, classes: dict[str, int], endings: set[str]) -> list[st
     """A sentence for each reason why something in a split's folder is not used."""
     unmapped: Counter[str] = Counter()
     other: Counter[str] = Counter()
+    homes: dict[str, list[str]] = {}
     bare, unreadable = [], []
     for folder, inner, files in os.walk(
             root, followlinks=True, onerror=lambda error: unreadable.append(str(error.filename))):
@@ -113,10 +114,15 @@ def _left_out(root: Path, classes: dict[str, int], endings: set[str]) -> list[st
         label = '' if folder == str(root) else os.path.basename(folder)
         if images and label not in classes:
             unmapped[label] += images
+        elif images:
+            homes.setdefault(label, []).append(os.path.relpath(folder, root))
         other.update({kind: count for kind, count in kinds.items() if kind not in endings})
         if not images and not inner:
             bare.append(os.path.relpath(folder, root))
-    lines = []
+    lines = [f'{_some(sorted(places), "folders")} are one class, {label!r}, as only the last '
+             'folder names it' for label, places in homes.items() if len(places) > 1]
+    if '' in homes:
+        lines.append("images that lie in no class folder are a class of their own, ''")
     if unmapped:
         lines.append(f'{unmapped.total()} images of {_some(sorted(unmapped), "folders")} are left '
                      'out, as the class map does not name them')

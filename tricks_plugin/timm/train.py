@@ -146,7 +146,10 @@ def train(order: Order) -> int:
                                 '%d epochs; give more --epochs', run.start_epoch, run.num_epochs)
             return 0
         return _epochs(run, order)
-    except (torch.cuda.OutOfMemoryError, MemoryError) as error:
+    except (RuntimeError, MemoryError) as error:
+        if not isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)) \
+                and 'allocate memory' not in str(error):  # as torch says it of a CPU
+            raise
         raise TrickError(f'out of memory at --batch-size {args.batch_size}: {one_line(error)}'
                          ) from error
     finally:
