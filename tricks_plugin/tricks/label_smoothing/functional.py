@@ -83,8 +83,8 @@ def smooth_one_hot(one_hot: Tensor, eps: float = 0.1, variant: str | None = None
     Args:
         one_hot: Shape (..., K), bool, integer or floating, in [0, 1].
         eps: Smoothing in the variant's sense.
-        variant: A key of `SMOOTHING_VARIANTS`. Without one it is ``he``, with a warning in this release: it
-            was ``szegedy``.
+        variant: A key of `SMOOTHING_VARIANTS`. Without one it is ``he``, with a warning in this
+            release: it was ``szegedy``.
 
     Returns:
         A new tensor of the same shape, float32 (float64 for float64 input).

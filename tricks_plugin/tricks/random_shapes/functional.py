@@ -45,7 +45,8 @@ def training_sizes(base: int, ratio_range: Sequence[float], divisor: int = 32) -
     if base <= 0 or divisor <= 0:
         raise ValueError(f'base and divisor must be > 0, got {base!r} and {divisor!r}')
     low, high = (int(ratio * base / divisor + 0.5) for ratio in ratio_range)
-    return list(range(max(low, -(-MIN_TRAINING_SIZE // divisor)) * divisor, high * divisor + 1, divisor))
+    least = max(low, -(-MIN_TRAINING_SIZE // divisor))
+    return list(range(least * divisor, high * divisor + 1, divisor))
 
 
 def draw_size(seed: int, iteration: int, sizes: Sequence[int], interval: int = 10) -> int:
