@@ -61,7 +61,8 @@ def test_soft_labels_half_precision_and_the_default_generator():
     assert mixed.dtype == torch.bfloat16 and labels.shape == (2, 2)
     torch.manual_seed(3)
     assert torch.equal(mixup_batch(torch.ones(2, 4).bfloat16(), soft, 2, 1.0)[1], labels)
-    assert mixup_batch(torch.ones(0, 4), torch.zeros(0, dtype=torch.long), 2, 1.0)[1].shape == (0, 2)
+    none = torch.zeros(0, dtype=torch.long)
+    assert mixup_batch(torch.ones(0, 4), none, 2, 1.0)[1].shape == (0, 2)
 
 
 @pytest.mark.parametrize(('images', 'labels', 'alpha', 'kind', 'words'), [

@@ -189,7 +189,8 @@ def smoothed_cross_entropy(
     if not SMOOTHING_VARIANTS[variant].sums_to_one:
         raise ValueError(f'variant must have targets that sum to 1 for a softmax, got {variant!r}')
     soft = _soft_labels(logits, labels, ignore_index)
-    smoothed = smooth_one_hot(soft, eps, variant)
+    exact = soft.double() if logits.dtype == torch.float64 else soft
+    smoothed = smooth_one_hot(exact, eps, variant)
     return _cross_entropy(logits, smoothed, soft, labels, class_weight, reduction)
 
 

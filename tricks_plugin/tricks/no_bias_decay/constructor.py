@@ -51,5 +51,5 @@ class NoBiasDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
                   if any(id(parameter) in exempt for parameter in group['params'])]
         for group in groups:
             group['weight_decay'] = 0.0
-        print_log(f'{len(groups)} biases, norm parameters and scales have no weight decay', logger='current',
-                  level=logging.INFO)
+        print_log(f'{len(groups)} biases, norm parameters and scales have no weight decay',
+                  logger='current', level=logging.INFO)
