@@ -247,6 +247,13 @@ def test_an_image_without_boxes_and_a_batch_that_failed_leave_nothing_behind():
     assert want['loss_bbox'] == pytest.approx(0.45 * plain['loss_bbox'], rel=1e-5)
 
 
+@pytest.mark.parametrize('loss', [dict(type='GHMC', bins=5), dict(type='EQLV2Loss', num_classes=3)])
+def test_a_class_loss_that_ignores_weights_leaves_the_head_alone_and_named(loss):
+    module = head('ConditionalDETRHead', loss_cls=dict(loss, use_sigmoid=True))
+    with attached(module) as hook:
+        assert (hook.weighted_heads, hook.unweighted_heads) == ([], ['0 (ConditionalDETRHead)'])
+
+
 def test_samples_without_weights_are_refused_while_mixup_is_on():
     module, compute = detr('ConditionalDETRHead')
     with attached(module, transforms=[GeometryPreservingMixUp()]), \
