@@ -12,8 +12,8 @@ import torch
 import torch.distributed as dist
 from support.sums import tolerance
 from torch import nn
-
 from tricks_plugin.process_group import end_process_group
+
 from tricks_plugin.tricks.runtime.evidence import RuntimeEvidence
 from tricks_plugin.tricks.sync_bn import CrossRankBatchNorm, synchronize_batch_norms
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ...evidence import Finding
-from ...tricks.no_bias_decay.functional import no_decay_parameters
+from ...tricks.no_bias_decay.functional import bias_and_norm_parameters
 from .base import Measurement
 
 __all__ = ['BatchMeasurement', 'DecayMeasurement']
@@ -109,7 +109,7 @@ class DecayMeasurement(Measurement):
         model, names = self.run.model, {}
         for name, parameter in model.named_parameters():
             names[id(parameter)] = name
-        exempt = set(no_decay_parameters(model))
+        exempt = set(bias_and_norm_parameters(model))
         free, wrong, decays, bare, vectors = 0, [], [], [], 0
         for group in self.run.optimizer.param_groups:
             decay = float(group.get('weight_decay', 0.0))

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...evidence import Evidence, Finding
-from .functional import no_decay_parameters
+from .functional import bias_and_norm_parameters
 
 __all__ = ['DecayEvidence']
 
@@ -26,7 +26,7 @@ class DecayEvidence(Evidence):
         """Names the biases and norm parameters of the model as it is trained."""
         model = getattr(runner.model, 'module', runner.model)
         parameters = dict(model.named_parameters())
-        self._exempt = {id(parameters[name]): name for name in no_decay_parameters(model)}
+        self._exempt = {id(parameters[name]): name for name in bias_and_norm_parameters(model)}
 
     def finding(self, runner: Any) -> Finding:
         """Counts the parameters with and without decay."""

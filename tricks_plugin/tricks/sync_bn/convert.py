@@ -84,6 +84,11 @@ def synchronize_batch_norms(model: nn.Module, process_group: Any = None) -> Conv
 
     Returns:
         What was converted and what was left.
+
+    Example:
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 1), torch.nn.BatchNorm2d(4))
+        >>> print(synchronize_batch_norms(model))
+        converted 1, left 0
     """
     found = survey(model)
     modules = dict(model.named_modules())

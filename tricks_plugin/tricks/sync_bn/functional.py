@@ -33,6 +33,12 @@ def merge_moments(
     Raises:
         ValueError: If the shapes do not fit together.
 
+    Example:
+        >>> means, squares = torch.tensor([[1.0], [4.0]]), torch.zeros(2, 1)
+        >>> mean, variance, count = merge_moments(means, squares, torch.tensor([2, 1]))
+        >>> mean.item(), variance.item(), count.item()  # of 1, 1 and 4
+        (2.0, 2.0, 3)
+
     Source: Chan, Golub and LeVeque, Updating Formulae and a Pairwise Algorithm for Computing
     Sample Variances (1979), equation 2.1, for any number of parts.
     """
@@ -65,6 +71,10 @@ def sync_bn_traffic(channels: Iterable[int], processes: int) -> tuple[float, int
 
     Raises:
         ValueError: If ``processes`` or a number of channels is below 1.
+
+    Example:
+        >>> sync_bn_traffic([64, 128], processes=2)  # 129 + 257 gathered, 128 + 256 reduced
+        (770.0, 4)
     """
     layers = list(channels)
     if processes < 1 or any(size < 1 for size in layers):
