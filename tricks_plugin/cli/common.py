@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from ..plan.errors import TrickError
+from ..plan.errors import FailedRunError, TrickError
 from ..plan.recipes import split_names
 
 __all__ = ['add_config_arguments', 'load_config', 'run_door']
@@ -84,8 +84,8 @@ def _one_line(error: BaseException) -> str:
 def run_door(door: Callable[[], int | None]) -> int:
     """Runs a command and returns its exit status.
 
-    A wrong setting becomes one line on stderr and status 2; a reader that closes the pipe early,
-    as ``head`` does, is no error.
+    A wrong setting becomes one line on stderr and status 2, a training that has failed one line and
+    status 1; a reader that closes the pipe early, as ``head`` does, is no error.
     """
     try:
         status = door() or 0
@@ -94,6 +94,9 @@ def run_door(door: Callable[[], int | None]) -> int:
     except TrickError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
+    except FailedRunError as error:
+        print(f'error: {error}', file=sys.stderr)
+        return 1
     except BrokenPipeError:
         # What is still buffered must not be written when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

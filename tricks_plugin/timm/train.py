@@ -176,13 +176,18 @@ def _epochs(run: Run, order: Order) -> int:
                      run.num_epochs - 1, run.device, run.updates_per_epoch,
                      'update' if args.sched_on_updates else 'epoch')
     evidence.start()
+    failed = True
     try:
-        return _train_epochs(run, output, evidence, progress)
+        status = _train_epochs(run, output, evidence, progress)
+        failed = status != 0
+        return status
     finally:
         progress.end()
-        evidence.close()
-        if output is not None:
-            output.close()
+        try:
+            evidence.close(failed)
+        finally:
+            if output is not None:
+                output.close()
 
 
 def _train_epochs(
