@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 from .errors import TrickError
 
 __all__ = ['add_config_arguments', 'load_config', 'run_door']
+
+_SIGPIPE = 128 + 13
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,9 +83,37 @@ def _one_line(error: BaseException) -> str:
 
 
 def run_door(door: Callable[[], int | None]) -> int:
-    """Runs a command, and turns a wrong setting into one line on stderr and exit status 2."""
+    """Runs a command: a wrong setting is one line on stderr and exit status 2.
+
+    Where nobody reads on, as behind ``| head``, it ends quietly with 141, as a shell reports a
+    program that SIGPIPE has ended.
+    """
     try:
-        return door() or 0
-    except TrickError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 2
+        try:
+            return door() or 0
+        except TrickError as error:
+            print('error:', *str(error).splitlines(), file=sys.stderr)
+            return 2
+        finally:
+            for stream in (sys.stdout, sys.stderr):
+                if stream is not None:
+                    stream.flush()
+    except BrokenPipeError:
+        if not _unread():
+            raise
+        return _SIGPIPE
+
+
+def _unread() -> bool:
+    """Whether stdout or stderr has lost its reader; what is left to be said then goes nowhere."""
+    lost = False
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:
+                stream.flush()
+        except BrokenPipeError:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, stream.fileno())
+            os.close(nowhere)
+            lost = True
+    return lost

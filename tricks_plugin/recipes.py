@@ -73,8 +73,8 @@ def select(tricks: Any, path: str = 'tricks') -> tuple[list[Trick], dict[str, An
         path: Where the value stands, for error messages.
 
     Returns:
-        ``(selected, options)`` with ``{'strict': bool, 'named': frozenset}``: the tricks in
-        ``named`` the user named himself, the others a recipe brought.
+        ``(selected, options)`` with ``{'strict': bool, 'named': frozenset, 'recipes': tuple}``:
+        the tricks in ``named`` the user named himself, the others the ``recipes`` brought.
 
     Raises:
         TrickError: As `resolve`; for a wrong parameter, and for two that exclude each other.
@@ -90,7 +90,8 @@ def select(tricks: Any, path: str = 'tricks') -> tuple[list[Trick], dict[str, An
             raise TrickError(f'tricks.{trick.name} and tricks.{clash} exclude each other: leave '
                              f'one out, for example by tricks.{clash}=False')
     selected = [trick.from_dict(wanted[trick.name]) for trick in kinds]
-    return selected, {'strict': reader.strict, 'named': reader.named()}
+    return selected, {'strict': reader.strict, 'named': reader.named(),
+                      'recipes': tuple(reader.recipes)}
 
 
 def _read(tricks: Any, path: str) -> _Reader:
@@ -127,6 +128,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self.strict = False
+        self.recipes: list[str] = []
         self._recipes: dict[str, Any] = {}
         self._own: dict[str, Any] = {}
         self._seen: dict[tuple[str, str], str] = {}
@@ -189,6 +191,7 @@ class _Reader:
         if name not in recipe_names():
             raise TrickError(f'{path}: unknown recipe {name!r}{nearest(name, recipe_names())}')
         self._once(name, path, 'recipe')
+        self.recipes.append(name)
         for trick, values in load_recipe(name).items():
             known = self._recipes.get(trick, {})
             self._recipes[trick] = {**known, **(values if isinstance(values, dict) else {})}

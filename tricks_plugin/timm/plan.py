@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import copy
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ..errors import TrickError
@@ -12,12 +12,14 @@ from ..plan import Plan, TrickPlan, compare
 from ..recipes import select
 from ..tricks import Trick
 from .facts import facts
+from .ground import ground
 
 __all__ = ['plan_tricks']
 
 
 def plan_tricks(
     args: argparse.Namespace, given: Collection[str], tricks: Any, config: str = '',
+    machine: Mapping[str, bool] | None = None,
 ) -> tuple[argparse.Namespace, Plan, dict[str, Any]]:
     """Applies tricks to the settings of a timm training; what the user set himself stands.
 
@@ -27,30 +29,58 @@ def plan_tricks(
         tricks: A recipe's or trick's name, several with commas, a dict of trick names to
             parameters, or a list of these; None for no tricks.
         config: The config file, for the plan's title.
+        machine: What the machine to train on has, ``gpu`` and ``bfloat16``; None for this one.
 
     Returns:
-        ``(settings, plan, {'strict': bool})``. A change's path is the setting's name.
+        ``(settings, plan, {'strict': bool})``. A change's path is the setting's name. A recipe that
+        trains with more than its tricks has a row of its own name, before theirs.
 
     Raises:
         TrickError: If the wish names an unknown trick, recipe or parameter, a value out of bounds,
-            two tricks that exclude each other, or a schedule beside the user's own.
+            two tricks that exclude each other, or a schedule beside the user's own; if a recipe's
+            schedule does not fit the run.
     """
     selected, options = ([], {}) if tricks is None else select(tricks)
     before = copy.deepcopy(vars(args))
-    now, rows = before, []
+    now, rows, recipes = before, [], options.get('recipes', ())
+    for name in recipes:
+        wanted = ground(name, {**now, **facts(now)})
+        if wanted:
+            now, row = _plan_recipe(name, wanted, now, frozenset(given))
+            rows.append(row)
     for trick in selected:
-        now, row = _plan_one(trick, now, frozenset(given), trick.name in options['named'])
+        now, row = _plan_one(trick, now, frozenset(given), trick.name in options['named'],
+                             machine or {})
         rows.append(row)
+        if trick.timm_main == 'sched' and row.status == 'not_applicable' and rows[0].name in \
+                recipes and 'sched' not in given:
+            raise TrickError(f'--tricks {rows[0].name} is nothing without {trick.name}: '
+                             f"{row.reason}, got --epochs {now['epochs']}")
     plan = Plan(config, tuple(rows), before, now)
     strict = {'strict': options.get('strict', False)}
     return argparse.Namespace(**copy.deepcopy(now)), plan, strict
 
 
+def _plan_recipe(
+    name: str, wanted: dict[str, Any], now: dict[str, Any], given: frozenset[str],
+) -> tuple[dict[str, Any], TrickPlan]:
+    """The settings with what a recipe trains with beside its tricks, and its row."""
+    kept = [key for key, value in wanted.items()
+            if key in given and not _agrees(now.get(key), value)]
+    after = {**now, **{key: value for key, value in wanted.items() if key not in kept}}
+    stands = '; '.join(f'{_as_given(key, now[key])} is yours and stands' for key in kept)
+    changes = tuple(compare(_frozen(now), _frozen(after)))
+    reason = stands or ('the paper trains with it beside the tricks' if changes else
+                        'what the paper trains with beside the tricks is set already')
+    return after, TrickPlan(name, 'applied' if changes else 'present', reason, changes)
+
+
 def _plan_one(
     trick: Trick, now: dict[str, Any], given: frozenset[str], named: bool,
+    machine: Mapping[str, bool],
 ) -> tuple[dict[str, Any], TrickPlan]:
     """The settings after one trick, and its row."""
-    view = {**now, **facts(now)}
+    view = {**now, **facts(now), **machine}
     wanted = trick.timm_args(copy.deepcopy(view), given)
     if not isinstance(wanted, dict):
         reason = wanted or f"timm's script cannot do it: {trick.title}"
