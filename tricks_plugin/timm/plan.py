@@ -42,21 +42,21 @@ def plan_tricks(
     """
     selected, options = ([], {}) if tricks is None else select(tricks)
     before = copy.deepcopy(vars(args))
-    now, rows, recipes = before, [], options.get('recipes', ())
-    for name in recipes:
+    now, rows, recipes = before, [], []
+    for name in options.get('recipes', ()):
         wanted = ground(name, {**now, **facts(now)})
         if wanted:
             now, row = _plan_recipe(name, wanted, now, frozenset(given))
-            rows.append(row)
+            recipes.append(row)
     for trick in selected:
         now, row = _plan_one(trick, now, frozenset(given), trick.name in options['named'],
                              machine or {})
         rows.append(row)
-        if trick.timm_main == 'sched' and row.status == 'not_applicable' and rows[0].name in \
-                recipes and 'sched' not in given:
-            raise TrickError(f'--tricks {rows[0].name} is nothing without {trick.name}: '
+        if recipes and trick.timm_main == 'sched' and row.status == 'not_applicable' \
+                and 'sched' not in given:
+            raise TrickError(f'--tricks {recipes[0].name} is nothing without {trick.name}: '
                              f"{row.reason}, got --epochs {now['epochs']}")
-    plan = Plan(config, tuple(rows), before, now)
+    plan = Plan(config, tuple(rows), before, now, tuple(recipes))
     strict = {'strict': options.get('strict', False)}
     return argparse.Namespace(**copy.deepcopy(now)), plan, strict
 
