@@ -110,6 +110,7 @@ def _unread() -> bool:
     for stream in (sys.stdout, sys.stderr):
         try:
             if stream is not None:
+                stream.write('\n')
                 stream.flush()
         except BrokenPipeError:
             nowhere = os.open(os.devnull, os.O_WRONLY)

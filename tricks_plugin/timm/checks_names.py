@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import copy
+import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,15 +14,16 @@ from .flags import FLAGS
 
 __all__ = ['check_device', 'check_names', 'model_arguments']
 
-_OPTIMIZER = ('opt', 'opt_kwargs', 'opt_betas', 'opt_eps', 'momentum', 'weight_decay',
-              'layer_decay')
-_SCHEDULE = ('sched', 'epochs', 'lr_noise', 'lr_cycle_mul', 'lr_cycle_limit', 'lr_cycle_decay',
-             'lr_k_decay', 'decay_epochs', 'decay_milestones', 'decay_rate', 'warmup_epochs')
-_TRANSFORM = ('aa', 'color_jitter', 'scale', 'ratio', 'train_crop_mode', 'train_interpolation',
-              'mean', 'std')
-_MODEL = ('model', 'model_kwargs', 'gp', 'drop_block', 'drop_path', 'drop', 'bn_eps', 'bn_momentum',
+# What is blamed first stands first; what can hardly be but the whole's fault, last.
+_OPTIMIZER = ('opt_kwargs', 'opt_betas', 'opt_eps', 'momentum', 'weight_decay', 'layer_decay',
+              'opt')
+_SCHEDULE = ('lr_noise', 'lr_cycle_mul', 'lr_cycle_limit', 'lr_cycle_decay', 'lr_k_decay',
+             'decay_epochs', 'decay_milestones', 'decay_rate', 'warmup_epochs', 'epochs', 'sched')
+_TRANSFORM = ('color_jitter', 'scale', 'ratio', 'train_crop_mode', 'train_interpolation',
+              'mean', 'std', 'aa')
+_MODEL = ('model_kwargs', 'gp', 'drop_block', 'drop_path', 'drop', 'bn_eps', 'bn_momentum',
           'grad_checkpointing', 'head_init_scale', 'head_init_bias', 'train_img_sizes', 'img_size',
-          'input_size', 'in_chans', 'num_classes', 'torchscript')
+          'input_size', 'in_chans', 'num_classes', 'torchscript', 'model')
 
 
 def check_names(args: argparse.Namespace) -> None:
@@ -94,16 +96,18 @@ def _check_words(args: argparse.Namespace) -> None:
 def _try(
     args: argparse.Namespace, names: Sequence[str], build: Callable[[argparse.Namespace], None],
 ) -> None:
-    """Builds; where that fails, blames the first setting at whose default it would not."""
+    """Builds; where that fails, blames the first setting at whose default it would not.
+
+    Where it takes several, the first that the error names is blamed, or the last of all.
+    """
     try:
         build(args)
     except Exception as error:  # timm asserts, and torch raises what it likes
-        for name in names:
-            default = FLAGS[name].default
-            if getattr(args, name) != default and _works(
-                    build, argparse.Namespace(**{**vars(args), name: copy.deepcopy(default)})):
-                raise _refusal(name, args, error) from error
-        raise _refusal(names[0], args, error) from error
+        given = [name for name in names if getattr(args, name) != FLAGS[name].default]
+        alone = (name for name in given if _works(build, argparse.Namespace(
+            **{**vars(args), name: copy.deepcopy(FLAGS[name].default)})))
+        named = (name for name in given if name in str(error))
+        raise _refusal(next(itertools.chain(alone, named), names[-1]), args, error) from error
 
 
 def _works(build: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> bool:
