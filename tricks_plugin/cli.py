@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import select
 import sys
 from collections.abc import Callable
 from typing import Any
@@ -106,15 +107,13 @@ def run_door(door: Callable[[], int | None]) -> int:
 
 def _unread() -> bool:
     """Whether stdout or stderr has lost its reader; what is left to be said then goes nowhere."""
-    lost = False
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            if stream is not None:
-                stream.write('\n')
-                stream.flush()
-        except BrokenPipeError:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, stream.fileno())
-            os.close(nowhere)
-            lost = True
-    return lost
+    watch = select.poll()
+    numbers = [stream.fileno() for stream in (sys.stdout, sys.stderr) if stream is not None]
+    for number in numbers:
+        watch.register(number, 0)
+    lost = [number for number, event in watch.poll(0) if event & select.POLLERR]
+    for number in lost:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, number)
+        os.close(nowhere)
+    return bool(lost)

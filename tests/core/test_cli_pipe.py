@@ -43,8 +43,6 @@ def test_a_closed_pipe_ends_the_command_quietly_as_sigpipe_does(body, close):
 
 
 def test_a_broken_pipe_of_something_else_is_no_secret():
-    status, err = run('raise BrokenPipeError(32, "a worker")', 'stdout')
-    assert status == 141 and err == ''
     done = subprocess.run([sys.executable, '-c', DOOR.format(
         body='raise BrokenPipeError(32, "a worker")')], input='', capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr.endswith('a worker\n')

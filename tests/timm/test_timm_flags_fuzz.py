@@ -93,8 +93,8 @@ def test_a_yaml_that_holds_itself_and_one_that_is_no_text_are_refused(tmp_path):
     '--gp token --model resnet18', '--gp mean --model vit_tiny_patch16_224',
     '--img-size 96 --model vit_tiny_patch16_224', '--img-size 100000',
     '--train-img-sizes 96 224 --model vit_tiny_patch16_224',
-    '--input-size 3 96 96 --model vit_tiny_patch16_224', '--input-size 1 64 64 --in-chans 3', '--in-chans 1',
-    '--bn-momentum 0.2 --bn-eps 0.1 --model resnet18',
+    '--input-size 3 96 96 --model vit_tiny_patch16_224', '--input-size 1 64 64 --in-chans 3',
+    '--in-chans 1', '--bn-momentum 0.2 --bn-eps 0.1 --model resnet18',
     '--grad-checkpointing --model dla34', '--device gpu', '--device cuda:99', '--device meta',
     '--device=', '--device cpu:x', '--device mps:7', '--torchcompile fast',
     '--torchcompile-mode fast', '--dataset folders/x', '--eval-metric top2',
@@ -112,8 +112,8 @@ def test_a_name_that_timm_or_torch_does_not_know_is_refused_by_the_flag(line, tm
 @pytest.mark.parametrize('line', [
     '--aa rand-m9-mstd0.5-inc1', '--aa augmix-m5-w4-d2', '--aa originalr-mstd0.5', '--aa v0',
     '--opt adamw --opt-betas 0.9 0.95 --opt-eps 1e-8', '--opt lookahead_rmsproptf',
-    '--gp avgmax', '--in-chans 1 --img-size 64', '--gp token --model vit_tiny_patch16_224', '--grad-checkpointing',
-    '--img-size 96 --model vit_tiny_patch16_224 --model-kwargs img_size=96',
+    '--gp avgmax', '--in-chans 1 --img-size 64', '--gp token --model vit_tiny_patch16_224',
+    '--grad-checkpointing', '--img-size 96 --model vit_tiny_patch16_224 --model-kwargs img_size=96',
     '--sched poly --lr-noise 0.4 0.9', '--head-init-scale 0.1 --head-init-bias -10',
     '--drop 0.1 --drop-path 0.1 --bn-eps 1e-3 --bn-momentum 0.2 --model efficientnet_b0'])
 def test_a_name_that_they_know_is_taken(line, tmp_path):
