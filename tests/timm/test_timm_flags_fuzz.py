@@ -68,7 +68,7 @@ def test_a_wrong_value_in_a_yaml_is_taken_or_refused_by_name(row, tmp_path):
     'epochs: 2020-13-45', f'epochs: {HUGE}', 'epochs: !!timestamp x', 'epochs: !!int x',
     'amp: !!bool x', '? [a]\n: 1', '!!python/object:os.system {}', 'a: &a [*a', 'epochs: \x01',
     '[' * 3000, '- 1', '1: 2', 'null: 1', 'epochs: !own 3',
-])
+], ids=lambda text: repr(text[:20]))
 def test_a_yaml_that_cannot_be_read_is_one_line(tmp_path, text):
     path = tmp_path / 'settings.yaml'
     path.write_text(text)
