@@ -80,7 +80,8 @@ class Amp(Trick):
         if args.get('model_dtype') not in (None, 'float32'):
             return f"AMP needs a float32 model, and --model-dtype is {args['model_dtype']}"
         device = str(args.get('device') or _device()).split(':')[0]
-        dtype = pick_dtype(device, has_bfloat16(device), False)
+        known = args.get('bfloat16')  # of the machine that is planned for, if not this one
+        dtype = pick_dtype(device, has_bfloat16(device) if known is None else known, False)
         if self.params.dtype not in ('auto', dtype):
             reason = _why_not(self.params.dtype, device, '')
             if reason:
