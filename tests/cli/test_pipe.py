@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -22,9 +23,10 @@ sys.exit(run_door(door, {prints}))
 
 def run(body, close, prints):
     """Runs a door whose stdout, or stderr, loses its reader first; the status and the other's."""
-    process = subprocess.Popen([sys.executable, '-c', DOOR.format(body=body, prints=prints)], text=True,
-                               stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                               stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        [sys.executable, '-c', DOOR.format(body=body, prints=prints)], text=True,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        env={**os.environ, 'PYTHONUNBUFFERED': ''})
     getattr(process, close).close()
     process.stdin.write('go\n')
     process.stdin.close()
@@ -48,11 +50,13 @@ def test_a_closed_pipe_ends_the_command_quietly(body, close, prints, status):
 
 def test_a_broken_pipe_of_something_else_is_no_secret():
     done = subprocess.run([sys.executable, '-c', DOOR.format(
-        body='raise BrokenPipeError(32, "a worker")', prints=False)], input='', capture_output=True, text=True)
+        body='raise BrokenPipeError(32, "a worker")', prints=False)], input='',
+        capture_output=True, text=True)
     assert done.returncode == 1 and done.stderr.endswith('a worker\n')
 
 
 def test_an_error_of_several_lines_is_told_in_one():
     done = subprocess.run([sys.executable, '-c', DOOR.format(
-        body="raise TrickError('--a must be\\nb')", prints=False)], input='', capture_output=True, text=True)
+        body="raise TrickError('--a must be\\nb')", prints=False)], input='',
+        capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (2, 'error: --a must be b\n')

@@ -88,8 +88,8 @@ def run_door(door: Callable[[], int | None], prints: bool = False) -> int:
     """Runs a command and returns its exit status.
 
     A wrong setting becomes one line on stderr and status 2, a training that has failed one line and
-    status 1. Where nobody reads on, as behind ``| head``, it ends quietly: with its own status if its
-    work was done, else with 141, as a shell reports a program that SIGPIPE has ended.
+    status 1. Where nobody reads on, as behind ``| head``, it ends quietly: with its own status if
+    its work was done, else with 141, as a shell reports a program that SIGPIPE has ended.
 
     Args:
         door: The command.
