@@ -17,6 +17,7 @@ from torch import nn
 from ..plan.errors import TrickError
 from ..tricks.sync_bn.convert import synchronize_batch_norms
 from .boundary import naming
+from .checks_names import model_arguments
 
 __all__ = ['build_model', 'place']
 
@@ -56,7 +57,6 @@ def build_model(args: argparse.Namespace) -> Any:
 
 
 def _create(args: argparse.Namespace) -> Any:
-    channels = args.in_chans or (args.input_size[0] if args.input_size else 3)
     options: dict[str, Any] = {}
     flag = f'--model {args.model} with --model-kwargs {args.model_kwargs}'
     weights: Mapping[str, Any] = {}
@@ -71,11 +71,8 @@ def _create(args: argparse.Namespace) -> Any:
                 weights = load_state_dict(args.pretrained_path, weights_only=SAFE)
                 _check_weights(weights)
     with naming(flag):
-        model = create_model(
-            args.model, pretrained=args.pretrained, in_chans=channels,
-            num_classes=args.num_classes, drop_rate=args.drop, drop_path_rate=args.drop_path,
-            drop_block_rate=args.drop_block, global_pool=args.gp, bn_momentum=args.bn_momentum,
-            bn_eps=args.bn_eps, scriptable=args.torchscript, **options, **args.model_kwargs)
+        model = create_model(**model_arguments(args), pretrained=args.pretrained, **options,
+                             **args.model_kwargs)
     if weights:
         _check_arrival(model, weights, flag)
     return model
