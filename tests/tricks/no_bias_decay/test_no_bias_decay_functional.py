@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from tricks_plugin.tricks.no_bias_decay import no_decay_parameters, param_groups
+from tricks_plugin.tricks.no_bias_decay.functional import no_decay_parameters, param_groups
 
 
 class L2Norm(nn.Module):
