@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import functools
-
-import numpy as np
 import pytest
-import timm
 import torch
-from timm_evidence_kit import Toy, build, found, plan_of, train
-from torch import nn
+from timm_evidence_kit import build, found, train
 
 from tricks_plugin.timm.evidence import TimmEvidence
 
