@@ -85,6 +85,17 @@ def test_hooks_that_are_switched_off_do_not_count():
     assert verdict.reason == 'default_hooks.ema is EMAHook'
 
 
+def test_a_hook_that_cannot_be_looked_into_is_not_doubled():
+    cfg = dict(optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+               custom_hooks=[dict(type='my_project.SlowEmaHook')],
+               train_cfg=dict(by_epoch=True, max_epochs=3))
+    assert planned(cfg).reason == (
+        'custom_hooks[0] is SlowEmaHook, which may average the weights already (SlowEmaHook is '
+        'not registered or importable here, and was not looked into)')
+    cfg['custom_hooks'] = [dict(type='EmaciatedHook')]
+    assert planned(cfg).status == 'applied'
+
+
 class Line(BaseModel):
     """One weight, drawn towards 3; and three smaller ones that stay."""
 
