@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 
 import pytest
@@ -96,6 +97,9 @@ def test_a_hook_that_cannot_be_looked_into_is_not_doubled():
     assert planned(cfg).status == 'applied'
 
 
+RUNS = itertools.count()
+
+
 class Line(BaseModel):
     """One weight, drawn towards 3; and three smaller ones that stay."""
 
@@ -135,7 +139,7 @@ def trained(tmp_path, hook, epochs=2, model=None, wrapper=(), **kwargs):
         custom_hooks=[hook, weights, tricks_plugin.TrickEvidenceHook(
             [dict(name='ema', evidence={})])],
         train_cfg=dict(by_epoch=True, max_epochs=epochs), log_level='WARNING',
-        experiment_name=f'ema{len(list(tmp_path.iterdir()))}', **kwargs)
+        experiment_name=f'ema{next(RUNS)}', **kwargs)
     runner.train()
     row, = json.loads((tmp_path / 'tricks_evidence.json').read_text())['tricks']
     return row, weights.seen
