@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
+from ...common.processes import world_size
 from ...mm.config_edit import (
     RunLength,
     default_scope,
@@ -102,7 +103,8 @@ class Edit(ConfigEdit):
         if self.params.eta_min is None:
             if own.key == 'eta_min' and slow:
                 path, lr = slow
-                return _Floor(note=f" (the config's own {own} is above the LR {lr:g} of {path})")
+                return _Floor(note=f" (the config's own {own} is above the LR {lr:g} of "
+                                   f'{path.removeprefix("the LR of ")})')
             return own
         if slow:
             path, lr = slow
@@ -178,11 +180,13 @@ def _above(eta_min: float, cfg: dict[str, Any], wrappers: list[tuple[str, dict[s
 
 
 def _own_scaling(cfg: dict[str, Any]) -> float:
-    """What mmengine multiplies the LR by on one process, where it is to scale by itself."""
+    """What mmengine multiplies the LR by, where it is to scale by itself."""
     images, base = (get(cfg, key) for key in ('train_dataloader.batch_size',
                                               'auto_scale_lr.base_batch_size'))
     enabled = get(cfg, 'auto_scale_lr.enable')
-    return images / base if enabled and isinstance(images, int) and base else 1.0
+    if not enabled or not isinstance(images, int) or not base:
+        return 1.0
+    return images * world_size(cfg.get('launcher')) / base
 
 
 def _own_floor(items: list[dict[str, Any]], scope: str) -> _Floor:

@@ -12,6 +12,7 @@ __all__ = ['BatchEvidence']
 _TOLERANCE = 1e-6
 _VARYING = 0.1  # by how much the mean of drawn batch sizes may miss their expectation
 _ENOUGH_VARYING = 100  # updates
+_RECENT = 20  # updates whose most common size is an update's size now
 
 
 class BatchEvidence(Evidence):
@@ -27,17 +28,17 @@ class BatchEvidence(Evidence):
     def __init__(self, rate: bool = True) -> None:
         self._rate = rate
         self._images = self._batches = 0
-        self._counts: collections.Counter[int] = collections.Counter()
-        self._short = 0
+        self._recent: collections.deque[int] = collections.deque(maxlen=_RECENT)
+        self._updates = self._total = self._short = 0
         self._world = self._accumulation = 1
-        self._lrs: dict[str, list[float]] = {}
+        self._first_lrs: dict[str, list[float]] = {}
 
     def start(self, training: Training) -> None:
-        """Notes the groups' LRs before the schedule, and the number of processes."""
+        """Notes the number of processes, and the groups' LRs where no schedule has."""
         self._world = training.world_size
         self._accumulation = max(training.accumulation.values(), default=1)
-        self._lrs = {name: sorted({base_lr(group) for group in one.param_groups})
-                     for name, one in training.optimizers.items()}
+        self._first_lrs = {name: [float(group['lr']) for group in one.param_groups]
+                           for name, one in training.optimizers.items()}
 
     def before_iteration(self, training: Training) -> None:
         """Counts the images of a batch."""
@@ -47,7 +48,9 @@ class BatchEvidence(Evidence):
     def on_update(self, training: Training) -> None:
         """Closes the count of an update."""
         if self._images:
-            self._counts[self._images] += 1
+            self._recent.append(self._images)
+            self._updates += 1
+            self._total += self._images
             self._short += self._batches < self._accumulation
         self._images = self._batches = 0
 
@@ -56,44 +59,42 @@ class BatchEvidence(Evidence):
         asked, size = training.asked_lr, training.lr_batch_size
         rates = ', '.join(f'{lr:g}' for lr in asked.values())
         planned = f'lr {rates} x images per update / {size}'
-        if not self._counts:
+        if not self._updates:
             return Finding(planned, None, 'no update yet')
-        updates = sum(self._counts.values())
-        seen, varying = self._usual(updates)
-        wrong, wanted = self._wrong(training, seen, _VARYING if varying else _TOLERANCE)
-        early = updates < _ENOUGH_VARYING if varying else updates == self._short == 1
-        live = None if not size or not asked or (early and wrong) else not wrong
+        seen, varying = self._usual()
+        found = self._base_lrs(training)
+        wanted = {name: lr * seen / size for name, lr in asked.items()} if size else {}
+        tolerance = _VARYING if varying else _TOLERANCE
+        if self._rate:
+            wrong = {name: found.get(name, []) for name, rate in wanted.items() if not any(
+                math.isclose(lr, rate, rel_tol=tolerance) for lr in found.get(name, []))}
+        else:  # Somebody else sets the rate: what is left is the batch that the settings name.
+            wrong = {} if math.isclose(seen, size or seen, rel_tol=tolerance) else found
+        early = self._updates < _ENOUGH_VARYING if varying else self._updates == self._short == 1
+        live = None if not wanted or (early and wrong) else not wrong
         processes = 'process' if self._world == 1 else 'processes'
         measured = (f'{seen:g} images per update ({self._world} {processes}), for which the rule '
                     f'gives {", ".join(f"{lr:g}" for lr in wanted.values()) or "no LR"}')
         measured += ''.join(f'; no group{f" of {name}" if name else ""} has that LR (base LRs '
                             f'{_short(lrs)})' for name, lrs in wrong.items())
         return Finding(planned, live, measured, {
-            'images_per_update': seen, 'updates': updates, 'processes': self._world,
-            'base_lrs': self._lrs, 'lr_by_the_rule': wanted})
+            'images_per_update': seen, 'updates': self._updates, 'processes': self._world,
+            'base_lrs': found, 'lr_by_the_rule': wanted})
 
-    def _usual(self, updates: int) -> tuple[float, bool]:
+    def _usual(self) -> tuple[float, bool]:
         """The images of an update on all processes, and whether they are a mean of many sizes."""
-        times = max(self._counts.values())
-        usual = max(images for images, count in self._counts.items() if count == times)
-        if updates > 2 and 2 * times <= updates:
-            mean = sum(images * count for images, count in self._counts.items()) / updates
-            return mean * self._world, True
-        return float(usual * self._world), False
+        sizes = collections.Counter(self._recent)
+        times = max(sizes.values())
+        if len(self._recent) > 2 and 2 * times <= len(self._recent):
+            return self._total / self._updates * self._world, True
+        return float(max(size for size in sizes if sizes[size] == times) * self._world), False
 
-    def _wrong(self, training: Training, seen: float, tolerance: float,
-               ) -> tuple[dict[str, list[float]], dict[str, float]]:
-        """The optimizers that miss the rule, and the LRs that it gives."""
-        size = training.lr_batch_size
-        if not size:
-            return {}, {}
-        wanted = {name: lr * seen / size for name, lr in training.asked_lr.items()}
-        if not self._rate:
-            # Somebody else sets the rate: what is left is the batch that the settings name.
-            right = math.isclose(seen, size, rel_tol=tolerance)
-            return ({} if right else self._lrs), wanted
-        return {name: self._lrs.get(name, []) for name, rate in wanted.items() if not any(
-            math.isclose(lr, rate, rel_tol=tolerance) for lr in self._lrs.get(name, []))}, wanted
+    def _base_lrs(self, training: Training) -> dict[str, list[float]]:
+        """The groups' LRs before any schedule, by optimizer."""
+        return {name: sorted({base_lr(group) if 'initial_lr' in group else first
+                              for group, first in zip(one.param_groups, self._first_lrs[name],
+                                                      strict=False)})
+                for name, one in training.optimizers.items()}
 
 
 def _short(values: list[float]) -> str:
