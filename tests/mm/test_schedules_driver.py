@@ -99,8 +99,8 @@ def test_another_driver_is_named_and_no_schedule_is_claimed(cfg, words):
 def test_a_config_of_mmdet_2_is_named_as_one():
     old = dict(optimizer=dict(type='SGD', lr=0.02), lr_config=dict(policy='step', step=[8, 11]),
                runner=dict(type='EpochBasedRunner', max_epochs=12), data=dict(samples_per_gpu=2))
-    _, plan = tricks_plugin.apply_tricks(Config(old), 'linear_lr,cosine_warmup,step_decay')
-    for row in plan.tricks:
+    for trick in ('linear_lr', 'cosine_warmup', 'step_decay'):
+        row = tricks_plugin.apply_tricks(Config(old), trick)[1][trick]
         assert row.status == 'not_applicable'
         assert re.search(r'a config of mmdet 2.x \(optimizer, lr_config, runner, data at the top\)',
                          row.reason)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..evidence import Curve
+from ..evidence.learning_rate import Clock
 
 __all__ = ['curve']
 
@@ -24,7 +25,7 @@ def curve(args: Any, updates_per_epoch: int) -> Curve:
     odd = args.lr_noise is not None or (args.sched == 'cosine' and (
         args.lr_cycle_mul != 1 or args.lr_cycle_limit != 1 or args.lr_k_decay != 1))
     known = args.sched in ('cosine', 'step', 'multistep', 'constant', 'none') and not odd
-    clock = 'update' if args.sched_on_updates else 'epoch'
+    clock: Clock = 'update' if args.sched_on_updates else 'epoch'
     return Curve(
         kind='constant' if args.sched == 'none' else args.sched, closed=known, clock=clock,
         warmups=((args.warmup_epochs * unit, clock),) if args.warmup_epochs else (),

@@ -30,13 +30,14 @@ class Flags(TimmFlags):
         if isinstance(epochs, bool) or not isinstance(epochs, int):
             return f'--epochs must be a whole number, got {epochs!r}'
         self._check_eta_min(args)
+        warmup = self._warmup(args, given, epochs)
         settings = {'sched': 'cosine', 'sched_on_updates': True, 'warmup_lr': 0.0,
-                    'warmup_epochs': self._warmup(args, given, epochs), 'warmup_prefix': True,
+                    'warmup_epochs': warmup, 'warmup_prefix': True,
                     'min_lr': self.params.eta_min or 0.0, 'cooldown_epochs': 0}
         if 'warmup_prefix' not in given:
             # timm adds a prefixed warm-up to the epochs; without the prefix the LR jumps at the
             # joint.
-            settings['epochs'] = epochs - settings['warmup_epochs']
+            settings['epochs'] = epochs - warmup
         return settings
 
     def _check_eta_min(self, args: dict[str, Any]) -> None:
