@@ -133,11 +133,15 @@ def _times(lr: Any, factor: Any) -> Any:
     return lr * factor if isinstance(factor, (int, float)) else None
 
 
-def driver(cfg: dict[str, Any]) -> str:
+def driver(cfg: dict[str, Any], idle: bool = True) -> str:
     """What sets the learning rate in the place of mmengine's schedules, in a clause; or nothing.
 
     A hook is known by its class: one of ParamSchedulerHook's with methods of its own, or, among
     the custom hooks, one whose source sets ``lr`` of the parameter groups.
+
+    Args:
+        cfg: The whole config.
+        idle: Whether to say as well that nothing steps a schedule.
     """
     scope, default = default_scope(cfg), cfg.get('default_hooks')
     default = default if isinstance(default, dict) else {}
@@ -159,7 +163,7 @@ def driver(cfg: dict[str, Any]) -> str:
                 'rate in its hands'
         elif words := _sets_rate(name, found):
             return f'{path} is {name}, which {words}'
-    if not steps:
+    if not steps and idle:
         return 'default_hooks.param_scheduler is None, so that nothing would step a schedule'
     return ''
 

@@ -16,8 +16,8 @@ from tricks_plugin.functional import decay_points, step_decay
 from tricks_plugin.mm.config_edit import plain
 from tricks_plugin.mm.training import RunnerTraining
 from tricks_plugin.plan.errors import TrickError
-from tricks_plugin.tricks.step_decay.evidence import StepEvidence
 from tricks_plugin.tricks.step_decay import StepDecay
+from tricks_plugin.tricks.step_decay.evidence import StepEvidence
 
 
 def test_points_are_shares_of_the_run_rounded_down():

@@ -66,7 +66,7 @@ class Edit(ConfigEdit):
         if enabled and batch.accumulation == 1 and base == declared and not left:
             return Verdict.present(f'auto_scale_lr is enabled: mmengine scales the LR by '
                                    f'{batch.effective}/{base} itself',
-                                   evidence=None if driver(cfg) else {})
+                                   evidence=None if driver(cfg, idle=False) else {})
         return self._scale(cfg, wrappers, batch, base, left)
 
     def _base(self, cfg: dict[str, Any], declared: int | None) -> int | None:
@@ -101,7 +101,7 @@ class Edit(ConfigEdit):
         cfg['auto_scale_lr'] = {**own, 'enable': False, 'base_batch_size': effective}
         if given == base:
             cfg['auto_scale_lr'][_SCALED_FROM] = base
-        if who := driver(cfg):
+        if who := driver(cfg, idle=False):
             reason += f'; {who}: rates of its own are not scaled'
         scope = default_scope(cfg)
         others = sorted({type_name(wrapper['optimizer']) for _, wrapper in wrappers
@@ -113,7 +113,7 @@ class Edit(ConfigEdit):
 
 def _promise(cfg: dict[str, Any]) -> dict[str, Any]:
     """Who else sets the rate may set another one than the rule's; the batch is measured still."""
-    return {'rate': False} if driver(cfg) else {}
+    return {'rate': False} if driver(cfg, idle=False) else {}
 
 
 def _left(rates: list[AbsoluteRate]) -> str:
