@@ -81,7 +81,8 @@ def run(tmp_path, name, scheduler, train_cfg, recorder, optim=None, stop=None, *
     if stop is not None:
         recorder = StopAfter(stop, recorder)
     runner = Runner(
-        model=Tiny(), cfg=Config({'param_scheduler': scheduler}), work_dir=str(tmp_path / name), train_cfg=train_cfg,
+        model=Tiny(), cfg=Config({'param_scheduler': scheduler}), work_dir=str(tmp_path / name),
+        train_cfg=train_cfg,
         train_dataloader={'dataset': dataset(), 'batch_size': 2, 'num_workers': 0,
                           'sampler': {'type': 'DefaultSampler' if train_cfg['by_epoch']
                                       else 'InfiniteSampler', 'shuffle': False}},
@@ -133,7 +134,7 @@ ITERS = {'type': EPOCHS['type'], 'by_epoch': False, 'warmup_iters': 7, 'eta_min'
 ])
 def test_a_real_run_follows_the_curve_at_every_iteration(tmp_path, scheduler, train_cfg):
     recorder = Recorder(CosineEvidence())
-    runner = run(tmp_path, 'run', dict(scheduler), train_cfg, recorder)
+    run(tmp_path, 'run', dict(scheduler), train_cfg, recorder)
     assert len(recorder.rows) == 20
     for step, row in recorder.rows.items():
         small, large = curve(step, 0.01, 7, 20, 1e-4), curve(step, 0.03, 7, 20, 1e-4)
@@ -160,7 +161,7 @@ def test_a_resumed_run_has_the_same_lr_at_every_later_iteration(
     run(tmp_path, 'whole', dict(scheduler), train_cfg, whole)
     run(tmp_path, 'cut', dict(scheduler), train_cfg, cut, stop=stop)
     resumed = Recorder(CosineEvidence())
-    runner = run(tmp_path, 'cut', dict(scheduler), train_cfg, resumed, resume=True)
+    run(tmp_path, 'cut', dict(scheduler), train_cfg, resumed, resume=True)
     assert sorted(resumed.rows) == list(range(resume_at, 20))
     assert resumed.rows == {step: whole.rows[step] for step in resumed.rows}
     assert resumed.finding().live is True
@@ -170,8 +171,8 @@ def test_a_schedule_changed_between_two_runs_takes_effect_from_the_first_iterati
     train_cfg = {'by_epoch': False, 'max_iters': 20}
     run(tmp_path, 'cut', dict(ITERS), train_cfg, Recorder(), stop=6)
     recorder = Recorder(CosineEvidence())
-    runner = run(tmp_path, 'cut', {**ITERS, 'warmup_iters': 12, 'eta_min': 0.0},
-                 {'by_epoch': False, 'max_iters': 30}, recorder, resume=True)
+    run(tmp_path, 'cut', {**ITERS, 'warmup_iters': 12, 'eta_min': 0.0},
+        {'by_epoch': False, 'max_iters': 30}, recorder, resume=True)
     assert recorder.rows[6]['lr'] == pytest.approx([0.005, 0.005, 0.015, 0.015])
     assert recorder.rows[21]['lr'][0] == pytest.approx(0.005)
     assert recorder.finding().live is True
@@ -184,8 +185,8 @@ def test_two_optimizers_follow_the_curve_at_their_own_rates(tmp_path):
             a=OptimWrapper(torch.optim.SGD(model.a.parameters(), lr=0.02)),
             b=OptimWrapper(torch.optim.Adam(model.b.parameters(), lr=0.5)))
     recorder = Recorder(CosineEvidence())
-    runner = run(tmp_path, 'run', dict(ITERS), {'by_epoch': False, 'max_iters': 20}, recorder,
-                 optim=optimizers())
+    run(tmp_path, 'run', dict(ITERS), {'by_epoch': False, 'max_iters': 20}, recorder,
+        optim=optimizers())
     assert recorder.rows[2] == {'a.lr': pytest.approx([0.04 / 7]), 'b.lr': pytest.approx([1 / 7])}
     for step, row in recorder.rows.items():
         assert row['a.lr'] == pytest.approx([curve(step, 0.02, 7, 20, 1e-4)], rel=1e-9)
@@ -217,8 +218,8 @@ def nudge_once(runner):
 ])
 def test_a_broken_schedule_is_reported_as_not_live(tmp_path, scheduler, meddle, words):
     recorder = Recorder(CosineEvidence(), meddle)
-    runner = run(tmp_path, 'run', scheduler and dict(scheduler),
-                 {'by_epoch': False, 'max_iters': 20}, recorder)
+    run(tmp_path, 'run', scheduler and dict(scheduler),
+        {'by_epoch': False, 'max_iters': 20}, recorder)
     finding = recorder.finding()
     assert finding.live is False
     assert words in finding.measured

@@ -139,7 +139,8 @@ def test_the_lr_of_a_run_falls_where_planned_and_the_evidence_follows():
 
 
 def test_a_dumped_schedule_with_other_points_is_judged_by_its_own():
-    finding, *_ = run([dict(type='MultiStepLR', by_epoch=False, milestones=[2, 5], gamma=0.3)], 3, 3)
+    steps = dict(type='MultiStepLR', by_epoch=False, milestones=[2, 5], gamma=0.3)
+    finding, *_ = run([steps], 3, 3)
     assert finding.live and finding.planned == 'times 0.3 at iteration 2, 5'
 
 
