@@ -2,41 +2,10 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
-from timm_evidence_kit import build, found, train
+from timm_evidence_kit import build, found
 
 from tricks_plugin.timm.evidence import TimmEvidence
-
-
-@pytest.mark.parametrize(('flags', 'images', 'lr'), [
-    (dict(batch_size=8, lr=0.003125, lr_base=0.1), 8, 0.003125),
-    (dict(batch_size=8, grad_accum_steps=4, lr=0.0125), 32, 0.0125),
-    (dict(batch_size=16, lr=0.025, lr_base_scale='sqrt'), 16, 0.025),
-])
-def test_the_images_behind_an_update_and_their_rate(flags, images, lr):
-    finding = found(train(build(**flags), 'linear_lr', epochs=1), 'linear_lr')
-    assert finding.live is True
-    assert finding.values['images_per_update'] == images
-    assert finding.values['lr_by_the_rule'] == pytest.approx(lr, rel=1e-12)
-
-
-def test_a_rate_for_another_batch_is_dead():
-    # Planned: 8 images, 0.1 * 8 / 256 = 0.003125.
-    run = build(batch_size=8, lr=0.1)
-    finding = found(train(run, 'linear_lr', epochs=1), 'linear_lr')
-    assert finding.live is False and 'base LR 0.1' in finding.measured
-    run = build(batch_size=8, lr=0.003125)
-    run.args.batch_size = 6
-    finding = found(train(run, 'linear_lr', epochs=1), 'linear_lr')
-    assert finding.live is False
-    assert finding.measured.startswith('6 images per update (1 process(es)), for which the rule')
-
-
-def test_a_derived_rate_is_watched_without_a_plan_and_a_given_one_is_not():
-    derived = build(lr=0.003125, lr_base_scale='linear')
-    assert 'linear_lr' in TimmEvidence(derived).measurements
-    assert 'linear_lr' not in TimmEvidence(build(lr=0.05)).measurements
 
 
 def shapes(sizes, **flags):
