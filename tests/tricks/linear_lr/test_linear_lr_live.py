@@ -31,7 +31,7 @@ def config(lr=0.03, base=6, **more):
 
 def measure(optim, batches, cfg=None, meddle=None, **promise):
     """Every ``accumulation``-th batch ends with a step of the optimizers."""
-    runner = types.SimpleNamespace(optim_wrapper=optim, cfg=Config(cfg or config()))
+    runner = types.SimpleNamespace(optim_wrapper=optim, epoch=0, cfg=Config(cfg or config()))
     training, evidence = RunnerTraining(runner), BatchEvidence(**promise)
     runner.iter = 0
     training.watch()
