@@ -14,7 +14,7 @@ from typing import Any
 
 __all__ = [
     'Pipeline', 'RunLength', 'append_hook', 'copy_plain', 'default_scope', 'find', 'get', 'is_a',
-    'lookup_class', 'optim_wrappers', 'plain', 'run_length', 'train_pipelines', 'type_name', 'walk',
+    'lookup_class', 'no_pipeline', 'optim_wrappers', 'plain', 'run_length', 'train_pipelines', 'type_name', 'walk',
 ]
 
 _REGISTRIES = ('MODELS', 'TRANSFORMS', 'DATASETS', 'HOOKS', 'PARAM_SCHEDULERS', 'OPTIMIZERS',
@@ -232,6 +232,15 @@ def train_pipelines(cfg: dict[str, Any]) -> list[Pipeline]:
         for path, node in walk(get(cfg, root), root)
         if isinstance(node.get('pipeline'), list)
     ]
+
+
+def no_pipeline(cfg: dict[str, Any]) -> str:
+    """Why `train_pipelines` finds none, in one clause."""
+    dataset = get(cfg, 'train_dataloader.dataset')
+    if isinstance(dataset, dict) and dataset.get('type'):
+        return ('no list named pipeline can be seen in train_dataloader.dataset, which is '
+                f'{type_name(dataset)}')
+    return 'the config has no training pipeline'
 
 
 def optim_wrappers(cfg: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

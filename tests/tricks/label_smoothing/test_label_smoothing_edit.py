@@ -10,7 +10,7 @@ from mmengine.config import Config  # noqa: E402
 
 from tricks_plugin.mm import config_edit  # noqa: E402
 from tricks_plugin.plan.errors import TrickError  # noqa: E402
-from tricks_plugin.tricks.label_smoothing.trick import LabelSmoothing  # noqa: E402
+from tricks_plugin.tricks.label_smoothing import LabelSmoothing  # noqa: E402
 
 CE = 'tricks_plugin.SmoothedCrossEntropyLoss'
 FOCAL = 'tricks_plugin.SmoothedFocalLoss'

@@ -19,7 +19,7 @@ from mmengine.registry import init_default_scope  # noqa: E402
 from tricks_plugin.mm import config_edit  # noqa: E402
 from tricks_plugin.tricks.label_smoothing.evidence import LabelSmoothingEvidence  # noqa: E402
 from tricks_plugin.tricks.label_smoothing.smoother import TargetSmoother  # noqa: E402
-from tricks_plugin.tricks.label_smoothing.trick import LabelSmoothing  # noqa: E402
+from tricks_plugin.tricks.label_smoothing import LabelSmoothing  # noqa: E402
 
 
 def _small(model):

@@ -10,11 +10,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from . import MIN_SIZE
+
 __all__ = ['MIN_SIZE', 'draw_size', 'nearest_index', 'rescale_boxes', 'resize_images',
            'scaled_length', 'target_shape', 'training_sizes']
-
-MIN_SIZE = 64  # px; two cells of a stride-32 feature map
-
 
 def training_sizes(base: int, ratio_range: Sequence[float], divisor: int = 32) -> list[int]:
     """The sizes that a range of ratios stands for: every multiple of the divisor in it.
