@@ -58,6 +58,7 @@ setup(
     package_data={'tricks_plugin': ['py.typed'], '': ['README.md']},
     include_package_data=False,
     python_requires='>=3.10,<3.13',
+    entry_points={'console_scripts': ['tricks=tricks_plugin.cli:main']},
     install_requires=['numpy', 'torch>=2.1', 'rich'],
     extras_require={
         'onedl': [

@@ -1,52 +1,14 @@
-"""mmdet's test.py with tricks: every flag of it, and --tricks.
+"""mmdet's test.py with tricks: every flag of it, and --tricks. The same as `tricks test`.
 
-    python tools/test.py CONFIG CHECKPOINT [--tricks NAME[,NAME...]] [flags of mmdet's test.py]
-
-The effective config is written to a temporary folder and handed to the installed mmdet's own
-script, so that every flag it has works here.
+python tools/test.py CONFIG CHECKPOINT [--tricks NAME[,NAME...]] [flags of mmdet's test.py]
 """
 
 from __future__ import annotations
 
-import argparse
-import runpy
 import sys
-import tempfile
-from pathlib import Path
 
-from tricks_plugin.cli import add_config_arguments, load_config, run_door
-from tricks_plugin.plan.errors import TrickError
-
-
-def stock_script() -> Path:
-    """The test.py of the installed mmdet."""
-    import mmdet
-    script = Path(mmdet.__file__).parent / '.mim' / 'tools' / 'test.py'
-    if not script.is_file():
-        raise TrickError(f'mmdet {mmdet.__version__} was installed without its tools: no {script}')
-    return script
-
-
-def main() -> int:
-    """Applies the tricks and runs the stock script on the effective config."""
-    parser = argparse.ArgumentParser(
-        description=__doc__.splitlines()[0], epilog="All other flags go to mmdet's test.py.")
-    parser.add_argument('config', help='config file, or PACKAGE::PATH of an installed zoo')
-    parser.add_argument('checkpoint', help='checkpoint file')
-    add_config_arguments(parser)
-    args, others = parser.parse_known_args()
-    if not Path(args.checkpoint).is_file() and '://' not in args.checkpoint:
-        raise TrickError(f'no checkpoint at {args.checkpoint}')
-    from tricks_plugin import apply_tricks
-    script = stock_script()
-    effective, _ = apply_tricks(load_config(args.config, args.tricks, args.cfg_options))
-    with tempfile.TemporaryDirectory(prefix='tricks_test_') as folder:
-        config = Path(folder) / f'{Path(args.config).stem}.py'
-        effective.dump(config)
-        sys.argv = [str(script), str(config), args.checkpoint, *others]
-        runpy.run_path(str(script), run_name='__main__')
-    return 0
-
+from tricks_plugin.cli import run_door
+from tricks_plugin.cli.test import main
 
 if __name__ == '__main__':
     sys.exit(run_door(main))

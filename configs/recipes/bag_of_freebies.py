@@ -36,4 +36,6 @@ tricks = dict(
     # here every head is weighted. On COCO the paper finds most of the gain in a mixup-trained
     # backbone.
     mixup=dict(alpha=1.5, off_fraction=0.1),
+    # A run whose loss is NaN or infinite stops, in place of ending as a success. Changes nothing else.
+    finite_guard=dict(),
 )

@@ -29,5 +29,7 @@ tricks = dict(
     random_shapes=dict(),
     # 16-bit mixed precision (section 3.2): bfloat16 where the device has it.
     amp=dict(),
+    # A run whose loss is NaN or infinite stops, in place of ending as a success. Changes nothing else.
+    finite_guard=dict(),
 )
 # Left out: distillation, and the ResNet-D tweak, which changes the model: ask for it by resnet_d.

@@ -22,6 +22,8 @@ tricks = dict(
     # 16-bit mixed precision (section 3.2): 13.3 to 4.4 minutes an epoch in the paper, with larger
     # batches; accuracy as before.
     amp=dict(),
+    # A run whose loss is NaN or infinite stops, in place of ending as a success. Changes nothing else.
+    finite_guard=dict(),
 )
 # Left out: mixup of classification (alpha 0.2), which has no meaning for boxes (bag_of_freebies has
 # the one that does); distillation; and the ResNet-D tweak, which changes the model: ask for it by

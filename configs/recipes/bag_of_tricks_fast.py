@@ -14,4 +14,6 @@ tricks = dict(
     amp=dict(),
     # In timm, on a GPU: pinned memory, and channels-last beside the 16 bits.
     runtime=dict(),
+    # A run whose loss is NaN or infinite stops, in place of ending as a success. Changes nothing else.
+    finite_guard=dict(),
 )

@@ -10,4 +10,6 @@ tricks = dict(
     linear_lr=dict(),
     # 30, 60 and 90 of 120 epochs (section 2.1), a tenth each time.
     step_decay=dict(milestones=(0.25, 0.5, 0.75), gamma=0.1),
+    # A run whose loss is NaN or infinite stops, in place of ending as a success. Changes nothing else.
+    finite_guard=dict(),
 )

@@ -7,4 +7,6 @@ tricks = dict(
     # The small options of the frameworks: cuDNN benchmarking where shapes are fixed, TF32,
     # channels-last where it helps, persistent workers, pinned memory. Each is named in the plan.
     runtime=dict(),
+    # A run whose loss is NaN or infinite stops, in place of ending as a success. Changes nothing else.
+    finite_guard=dict(),
 )

@@ -2,12 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import os
+from collections.abc import Iterator
 from typing import Any
 
-__all__ = ['world_size']
+__all__ = ['planned_for', 'world_size']
+
+_planned: contextvars.ContextVar[int | None] = contextvars.ContextVar('processes', default=None)
 
 _RANKS = {'pytorch': 'WORLD_SIZE', 'slurm': 'SLURM_NTASKS', 'mpi': 'OMPI_COMM_WORLD_SIZE'}
+
+
+@contextlib.contextmanager
+def planned_for(processes: int | None) -> Iterator[None]:
+    """Within it, `world_size` answers with this number: a plan for a run of so many processes.
+
+    Args:
+        processes: The number; None leaves the answer as it is.
+    """
+    token = _planned.set(processes)
+    try:
+        yield
+    finally:
+        _planned.reset(token)
 
 
 def world_size(launcher: Any = None) -> int:
@@ -21,6 +40,9 @@ def world_size(launcher: Any = None) -> int:
             for a single process. ``'any'`` looks at torchrun's variable and then at Slurm's, as
             timm does.
     """
+    planned = _planned.get()
+    if planned is not None:
+        return planned
     from torch import distributed
     if distributed.is_available() and distributed.is_initialized():
         return distributed.get_world_size()

@@ -8,6 +8,7 @@ from typing import Any
 from ..plan import Plan, Trick, TrickError, TrickPlan, compare
 from ..plan.recipes import Selection, select
 from .config_edit import append_hook, copy_plain, find, plain, type_name
+from .run_facts import run_facts
 
 __all__ = ['apply_tricks']
 
@@ -47,7 +48,7 @@ def apply_tricks(cfg: Any, tricks: Any = None) -> tuple[Any, Plan]:
         tree, row = _apply_one(trick, tree)
         rows.append(row)
     _add_evidence(tree, rows, wanted.strict)
-    plan = Plan(cfg.filename or '', tuple(rows), before, tree)
+    plan = Plan(cfg.filename or '', tuple(rows), before, tree, run_facts(before))
     effective = Config(tree, cfg_text=cfg.text, filename=cfg.filename,
                        env_variables=cfg.env_variables)
     return effective, plan

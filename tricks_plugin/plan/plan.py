@@ -9,6 +9,7 @@ import pprint
 from typing import Any
 
 from .changes import Change
+from .run_facts import RunFacts
 from .verdict import Status
 
 __all__ = ['Plan', 'TrickPlan']
@@ -33,7 +34,7 @@ class TrickPlan:
     evidence: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
-        """As ``tools/plan.py --json`` prints it."""
+        """As ``tricks plan --json`` prints it."""
         return {
             'name': self.name, 'status': self.status, 'reason': self.reason,
             'changes': [change.to_dict() for change in self.changes],
@@ -49,12 +50,14 @@ class Plan:
         tricks: One row per trick.
         before: The whole config before, plain.
         after: The whole config after, plain.
+        run: What is known of the run.
     """
 
     config: str
     tricks: tuple[TrickPlan, ...]
     before: dict[str, Any] = dataclasses.field(repr=False, default_factory=dict)
     after: dict[str, Any] = dataclasses.field(repr=False, default_factory=dict)
+    run: RunFacts = RunFacts()
 
     def __getitem__(self, name: str) -> TrickPlan:
         """The row of a trick; raises KeyError if it was not asked for."""
@@ -64,8 +67,9 @@ class Plan:
         raise KeyError(name)
 
     def to_dict(self) -> dict[str, Any]:
-        """As ``tools/plan.py --json`` prints it."""
-        return {'config': self.config, 'tricks': [row.to_dict() for row in self.tricks]}
+        """As ``tricks plan --json`` prints it."""
+        return {'config': self.config, 'run': self.run.to_dict(),
+                'tricks': [row.to_dict() for row in self.tricks]}
 
     def table(self, width: int = 120) -> str:
         """The plan as a text table: a row per trick, its changes below one another."""

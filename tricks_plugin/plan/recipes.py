@@ -85,6 +85,8 @@ def select(tricks: Any, path: str = 'tricks') -> Selection:
         return Selection()
     reader = _read(tricks, path)
     wanted = reader.wanted()
+    for name in wanted:
+        TRICKS.get(name, path)
     kinds = [trick for trick in TRICKS.in_order() if trick.name in wanted]
     for trick in kinds:
         clash = next((name for name in trick.excludes if name in wanted), None)

@@ -49,10 +49,14 @@ class TrickRegistry:
         """
         if self._loaded:
             return
-        self._loaded = True
-        importlib.import_module(_ROOMS)
-        for point in importlib.metadata.entry_points(group=_ENTRY_POINTS):
-            point.load()
+        self._loaded = True  # the rooms' own imports ask again
+        try:
+            importlib.import_module(_ROOMS)
+            for point in importlib.metadata.entry_points(group=_ENTRY_POINTS):
+                point.load()
+        except BaseException:
+            self._loaded = False
+            raise
 
     def get(self, name: str, path: str = 'tricks') -> type[Trick]:
         """The trick of a name.

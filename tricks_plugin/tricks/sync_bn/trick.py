@@ -8,9 +8,10 @@ import inspect
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from ...common.processes import world_size
 from ...mm.config_edit import default_scope, is_a, lookup_class, type_name
 from ...plan import TRICKS, Trick, Verdict
-from ...timm.facts import model_facts, processes
+from ...timm.facts import model_facts
 
 __all__ = ['SyncBn']
 
@@ -79,7 +80,7 @@ class SyncBn(Trick):
         self, args: dict[str, Any], given: Collection[str] = frozenset(),
     ) -> dict[str, Any] | str | None:
         """Timm's own switch, which does nothing in a single process."""
-        if processes() < 2:
+        if world_size('any') < 2:
             return 'a single process has the whole batch: there is nothing to synchronize'
         other = next((name for name in ('split_bn', 'torchscript') if args.get(name)), None)
         if other:

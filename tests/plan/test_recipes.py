@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 from mmengine.config import Config
 
 import tricks_plugin
+from tricks_plugin.plan import TRICKS
 from tricks_plugin.plan.errors import TrickError
-from tricks_plugin.plan.recipes import load_recipe, recipe, recipe_names, resolve
+from tricks_plugin.plan.recipes import load_recipe, recipe, recipe_names, select
+
+
+def wanted_of(tricks):
+    """The parameters asked for, defaults included, by trick."""
+    return {trick.name: dataclasses.asdict(trick.params) for trick in select(tricks).tricks}
+
+
+def defaults(name, **own):
+    """All parameters of a trick with some changed."""
+    return dataclasses.asdict(TRICKS.get(name).from_dict(own).params)
 
 
 def test_a_recipe_is_a_config_fragment_of_two_keys():
@@ -25,37 +37,45 @@ def test_a_recipe_stands_beside_any_base_and_a_child_overrides_it(zoo, tmp_path)
         f"_base_ = [{str(zoo / 'yolo/yolov3_d53_8xb8-ms-608-273e_coco.py')!r},\n"
         "          __import__('tricks_plugin').recipe('bag_of_freebies')]\n"
         'tricks = dict(mixup=dict(alpha=1.0), label_smoothing=False)\n')
-    wanted, _ = resolve(Config.fromfile(child).to_dict()['tricks'])
-    assert wanted['mixup'] == {'alpha': 1.0, 'off_fraction': 0.1}
+    wanted = wanted_of(Config.fromfile(child).to_dict()['tricks'])
+    assert wanted['mixup'] == defaults('mixup', alpha=1.0, off_fraction=0.1)
     assert 'label_smoothing' not in wanted
     assert set(wanted) == set(load_recipe('bag_of_freebies')) - {'label_smoothing'}
 
 
 def test_a_name_a_list_and_the_recipe_key_ask_for_the_same():
-    by_name, _ = resolve('bag_of_freebies')
-    assert by_name == load_recipe('bag_of_freebies')
-    assert resolve(['bag_of_freebies'])[0] == by_name
-    assert resolve({'recipe': 'bag_of_freebies'})[0] == by_name
+    by_name = wanted_of('bag_of_freebies')
+    assert by_name == {name: defaults(name, **values)
+                       for name, values in load_recipe('bag_of_freebies').items()}
+    assert wanted_of(['bag_of_freebies']) == by_name
+    assert wanted_of({'recipe': 'bag_of_freebies'}) == by_name
 
 
 def test_parameters_beside_a_recipe_win_wherever_they_stand():
     own = {'mixup': {'alpha': 0.7}}
     for tricks in (['bag_of_freebies', own], [own, 'bag_of_freebies'],
                    {**own, 'recipe': 'bag_of_freebies'}):
-        wanted, _ = resolve(tricks)
-        assert wanted['mixup'] == {'alpha': 0.7, 'off_fraction': 0.1}
+        assert wanted_of(tricks)['mixup'] == defaults('mixup', alpha=0.7, off_fraction=0.1)
 
 
 def test_a_bare_name_may_have_parameters_beside_it(toy):
-    assert resolve(['toy', {'toy': {'factor': 3.0}}])[0] == {'toy': {'factor': 3.0}}
-    assert resolve({'toy': True})[0] == {'toy': {}}
-    assert resolve({'toy': False})[0] == {}
-    assert resolve('toy,mixup')[0] == {'toy': {}, 'mixup': {}}
+    assert wanted_of(['toy', {'toy': {'factor': 3.0}}]) == {'toy': defaults('toy', factor=3.0)}
+    assert wanted_of({'toy': True}) == {'toy': defaults('toy')}
+    assert wanted_of({'toy': False}) == {} and wanted_of(None) == {}
+    assert wanted_of('toy,mixup') == {'toy': defaults('toy'), 'mixup': defaults('mixup')}
 
 
 def test_strict_is_read_beside_the_tricks():
-    assert resolve({'mixup': True, 'strict': True})[1] == {'strict': True}
-    assert resolve('mixup')[1] == {'strict': False}
+    assert select({'mixup': True, 'strict': True}).strict is True
+    assert select('mixup').strict is False
+
+
+def test_what_the_user_names_is_told_from_what_a_recipe_brings():
+    chosen = select(['bag_of_freebies', {'mixup': {'alpha': 1.0}, 'ema': True, 'sync_bn': False}])
+    assert chosen.named == {'mixup', 'ema'}
+    names = [trick.name for trick in chosen.tricks]
+    assert 'sync_bn' not in names and {'linear_lr', 'mixup', 'ema'} <= set(names)
+    assert names == [trick.name for trick in TRICKS.in_order() if trick.name in names]
 
 
 @pytest.mark.parametrize('tricks, words', [
@@ -79,7 +99,7 @@ def test_strict_is_read_beside_the_tricks():
 ])
 def test_a_wrong_wish_is_one_line_that_names_the_place(tricks, words):
     with pytest.raises(TrickError) as error:
-        resolve(tricks)
+        select(tricks)
     assert words in str(error.value)
     assert '\n' not in str(error.value)
 
@@ -108,7 +128,6 @@ def test_a_recipe_path_lies_in_the_installed_package():
 
 
 def test_every_trick_of_a_recipe_exists_with_valid_parameters():
-    from tricks_plugin.tricks import TRICKS
     for name in recipe_names():
         for trick, values in load_recipe(name).items():
             TRICKS.get(trick).from_dict(values)

@@ -122,7 +122,8 @@ def flags(script):
 
 def test_train_has_every_flag_of_the_installed_mmdet():
     stock = Path(mmdet.__file__).parent / '.mim' / 'tools' / 'train.py'
-    ours = flags(ROOT / 'tools' / 'train.py') | flags(ROOT / 'tricks_plugin' / 'cli.py')
+    cli = ROOT / 'tricks_plugin' / 'cli'
+    ours = flags(cli / 'train.py') | flags(cli / 'common.py')
     assert flags(stock) and flags(stock) <= ours
 
 
@@ -134,3 +135,27 @@ def test_test_refuses_a_missing_checkpoint(run, zoo):
 def test_dist_train_without_arguments_says_how_to_use_it():
     done = subprocess.run([ROOT / 'tools' / 'dist_train.sh'], capture_output=True, text=True)
     assert done.returncode == 2 and 'CONFIG PROCESSES' in done.stderr
+
+
+def test_the_plan_tells_of_the_run_and_counts_the_processes_it_is_asked_for(run, zoo):
+    plans = {}
+    for processes in (1, 16):
+        status, out, _ = run('plan', zoo / YOLO, '--tricks', 'linear_lr,sync_bn', '--json',
+                             '--processes', processes)
+        assert status == 0
+        plans[processes] = json.loads(out)
+    assert plans[16]['run'] == {
+        'processes': 16, 'batch_size': 8, 'accumulation': 1, 'epochs': 273, 'iterations': None,
+        'effective_batch': 128}
+    rows = {count: {row['name']: row for row in plan['tricks']} for count, plan in plans.items()}
+    # The config's LR of 0.001 is for 8 x 8 images.
+    lr = {count: [c['after'] for c in row['linear_lr']['changes']
+                  if c['path'] == 'optim_wrapper.optimizer.lr'] for count, row in rows.items()}
+    assert lr == {1: [pytest.approx(0.001 / 8)], 16: [pytest.approx(0.002)]}
+    assert '16 processes' in rows[16]['linear_lr']['reason']
+
+
+@pytest.mark.parametrize('value', ['0', '-3'])
+def test_a_wrong_number_of_processes_exits_with_2(run, zoo, value):
+    status, _, err = run('plan', zoo / YOLO, '--tricks', 'linear_lr', f'--processes={value}')
+    assert status == 2 and err == f'error: --processes must be >= 1, got {value}\n'

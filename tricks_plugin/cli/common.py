@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Callable
 from typing import Any
 
-from .plan.errors import TrickError
-from .plan.recipes import split_names
+from ..plan.errors import TrickError
+from ..plan.recipes import split_names
 
 __all__ = ['add_config_arguments', 'load_config', 'run_door']
 
@@ -81,9 +82,19 @@ def _one_line(error: BaseException) -> str:
 
 
 def run_door(door: Callable[[], int | None]) -> int:
-    """Runs a command, and turns a wrong setting into one line on stderr and exit status 2."""
+    """Runs a command and returns its exit status.
+
+    A wrong setting becomes one line on stderr and status 2; a reader that closes the pipe early,
+    as ``head`` does, is no error.
+    """
     try:
-        return door() or 0
+        status = door() or 0
+        sys.stdout.flush()
+        return status
     except TrickError as error:
         print(f'error: {error}', file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        # What is still buffered must not be written when the interpreter ends.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0

@@ -45,20 +45,20 @@ class SumOfInputs(Evidence):
     def __init__(self, alive=True):
         self.alive, self.seen, self.calls = alive, 0, []
 
-    def start(self, runner):
+    def start(self, training):
         self.calls.append('start')
 
-    def before_iter(self, runner, batch_idx, data_batch):
+    def before_iteration(self, training):
         self.calls.append('before')
 
-    def after_iter(self, runner, batch_idx, data_batch):
-        self.seen += len(data_batch)
-        self.last = runner.iter
+    def after_iteration(self, training):
+        self.seen += len(training.batch)
+        self.last = training.iteration
 
-    def switched(self, runner):
-        return runner.iter == 4
+    def switched(self, training):
+        return training.iteration == 4
 
-    def finding(self, runner):
+    def finding(self, training):
         live = self.alive if self.seen >= 8 else None
         return Finding('12 an epoch', live, f'{self.seen} samples', {'samples': self.seen})
 
@@ -109,7 +109,7 @@ def test_a_dead_trick_is_an_error_in_the_log(measured, tmp_path):
     run(tmp_path, hook)
     log = next(tmp_path.glob('*/*.log')).read_text()
     errors = [line for line in log.splitlines() if ' - ERROR - ' in line]
-    assert "trick 'toy' was planned as applied and shows no effect" in errors[0]
+    assert "trick 'toy' shows no effect: planned 12 an epoch" in errors[0]
     assert 'measured 10 samples' in errors[0]
 
 

@@ -17,7 +17,7 @@ import tricks_plugin
 from tricks_plugin.evidence import Evidence
 from tricks_plugin.mm.config_edit import plain
 from tricks_plugin.plan import same
-from tricks_plugin.tricks import TRICKS
+from tricks_plugin.tricks import COMPONENTS, TRICKS
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ROOT / 'tricks_plugin' / 'tricks'
@@ -91,7 +91,7 @@ def test_components_are_found_by_both_names():
     registries = (registry.HOOKS, registry.MODELS, registry.TRANSFORMS, registry.PARAM_SCHEDULERS,
                   registry.RUNNERS, registry.OPTIM_WRAPPER_CONSTRUCTORS, registry.OPTIM_WRAPPERS,
                   registry.WEIGHT_INITIALIZERS)
-    for name in tricks_plugin.COMPONENTS:
+    for name in [*COMPONENTS, 'TricksRunner', 'TrickEvidenceHook']:
         holders = [r for r in registries if name in r.module_dict]
         assert len(holders) == 1, name
         assert holders[0].get(f'tricks_plugin.{name}') is getattr(tricks_plugin, name)
