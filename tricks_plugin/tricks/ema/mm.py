@@ -40,5 +40,9 @@ class Edit(ConfigEdit):
         else:
             hook['momentum'] = params.momentum
             reason = f'memory 1 / {params.momentum:g} = {1 / params.momentum:.4g} iterations'
+            length = run_length(cfg)
+            if length is not None and not length.by_epoch and length.value < 1 / params.momentum:
+                reason += (f', more than the {length.value} of the run, so that the average stays '
+                           'near the first weights; leave momentum out to fit it to the run')
         append_hook(cfg, hook)
         return Verdict.applied(f'{reason}; validation and checkpoints use the average')
