@@ -250,11 +250,9 @@ def train_pipelines(cfg: dict[str, Any]) -> list[Pipeline]:
 
 def no_pipeline(cfg: dict[str, Any]) -> str:
     """Why `train_pipelines` finds none, in one clause."""
-    dataset = get(cfg, 'train_dataloader.dataset')
-    if isinstance(dataset, dict) and dataset.get('type'):
-        return ('no list named pipeline can be seen in train_dataloader.dataset, which is '
-                f'{type_name(dataset)}')
-    return 'the config has no training pipeline'
+    kind = type_name(get(cfg, 'train_dataloader.dataset'))
+    return f'train_dataloader.dataset is {kind}, which shows no list named pipeline' if kind else \
+        'the config has no training pipeline'
 
 
 def optim_wrappers(cfg: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

@@ -10,7 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from tricks_plugin.tricks.label_smoothing import (
+from tricks_plugin.tricks.label_smoothing.functional import (
     VARIANTS,
     convert_eps,
     smooth_one_hot,
@@ -139,7 +139,7 @@ def test_a_softmax_refuses_targets_that_do_not_sum_to_one_and_labels_out_of_rang
 
 
 def test_the_pure_functions_import_without_any_mm_package():
-    code = ("import sys; import tricks_plugin.tricks.label_smoothing.trick; "
+    code = ("import sys; import tricks_plugin.tricks.label_smoothing.functional; "
             "sys.exit(any(name.split('.')[0] in ('mmengine', 'mmcv', 'mmdet') "
             "for name in sys.modules))")
     assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 0

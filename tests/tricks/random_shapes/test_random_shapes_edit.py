@@ -49,7 +49,7 @@ def test_yolov3_608_draws_the_papers_sizes_from_its_largest_scale(zoo):
     before = config_edit.plain(load(zoo, 'yolo/yolov3_d53_8xb8-ms-608-273e_coco.py'))
     cfg, verdict = apply(before)
     assert verdict.status == 'applied'
-    assert verdict.evidence == dict(sizes=PAPER, divisor=32, interval=10)
+    assert verdict.evidence == dict(sizes=PAPER, divisor=32, interval=10, base=608)
     assert cfg['model']['data_preprocessor']['batch_augments'] == [
         dict(type=AUGMENT, base=608, sizes=PAPER, divisor=32, interval=10)]
     assert cfg['custom_hooks'] == [HOOK]

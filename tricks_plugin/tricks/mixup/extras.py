@@ -30,9 +30,9 @@ _OF_ONE_IMAGE = frozenset((
 
 def advice(key: str, image: bool = False) -> str:
     """What a user can declare of a value, as options of the trick."""
-    first = f"mixup.images=['{key}'] blends it with the partner's" if image else \
-        f"mixup.per_box=['{key}'] joins it with the partner's, one entry per box"
-    return f"{first}; mixup.ignore=['{key}'] leaves the first image's"
+    first = f"tricks.mixup.images=['{key}'] blends it with the partner's" if image else \
+        f"tricks.mixup.per_box=['{key}'] joins it with the partner's, one entry per box"
+    return f"{first}; tricks.mixup.ignore=['{key}'] leaves the first image's"
 
 
 @dataclasses.dataclass
@@ -145,7 +145,7 @@ class Extras:
                 results[key] = given[0] if len(given) == 1 else _join(given[0], given[1])
         for key in self.images:
             sides = [results.get(key), partner.get(key)]
-            if sides == [None, None]:
+            if sides[0] is None and sides[1] is None:
                 continue
             if sides[0] is None or sides[1] is None:
                 raise TrickError(f'tricks.mixup.images: {key} is missing in one of two samples')

@@ -45,7 +45,8 @@ def _times(runner: Any, fraction: float, epochs: int | None) -> SwitchTimes:
     loader = runner.train_dataloader
     return switch_times(
         by_epoch, runner.max_epochs if by_epoch else runner.max_iters, fraction, epochs,
-        epoch_length=len(loader), ahead=loader.num_workers * (loader.prefetch_factor or 0),
+        epoch_length=1 if by_epoch else len(loader),
+        ahead=loader.num_workers * (loader.prefetch_factor or 0),
         replaced_from=replaced_from(runner))
 
 

@@ -26,8 +26,9 @@ _OF_ONE_IMAGE = frozenset((
 
 
 def _advice(name: str) -> str:
-    return (f"random_shapes.points=['{name}'] scales x, y in px; random_shapes.lengths=['{name}'] "
-            f"scales lengths in px; random_shapes.ignore=['{name}'] leaves it as it is")
+    path = 'tricks.random_shapes'
+    return (f"{path}.points=['{name}'] scales x, y in px; {path}.lengths=['{name}'] scales lengths "
+            f"in px; {path}.ignore=['{name}'] leaves it as it is")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Fields:
             elif not isinstance(value, (PixelData, LabelData)) and where not in self.ignore:
                 raise TrickError(
                     f'tricks.random_shapes: it is not known what a new shape makes of {where} '
-                    f"({type(value).__name__}); random_shapes.ignore=['{where}'] leaves it")
+                    f"({type(value).__name__}); tricks.random_shapes.ignore=['{where}'] leaves it")
         self._check_meta(sample)
 
     def _check_meta(self, sample: Any) -> None:
@@ -91,7 +92,7 @@ class Fields:
             if isinstance(first, torch.Tensor) and first.dim() >= 2:
                 raise TrickError(
                     f'tricks.random_shapes: the batch holds {name} beside inputs, which would '
-                    f"keep its shape; random_shapes.ignore=['{name}'] leaves it")
+                    f"keep its shape; tricks.random_shapes.ignore=['{name}'] leaves it")
 
     @property
     def _declared(self) -> tuple[str, ...]:
