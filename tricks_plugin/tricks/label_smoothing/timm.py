@@ -26,13 +26,13 @@ class Flags(TimmFlags):
         if args.get('bce_loss') and args.get('bce_target_thresh') is not None:
             return '--bce-target-thresh rounds the smoothed targets back to 0 and 1'
         count = args.get('num_classes')
-        if isinstance(count, int) and count < 2:
-            return f'smoothing spreads a label over 2 classes or more, got {count!r}'
         variant = self.params.variant or default_variant(bool(args.get('bce_loss')))
+        if variant == 'szegedy' and count is None:
+            return {'smoothing': self.params.eps}
+        if not isinstance(count, int) or count < 2:
+            return f"'{variant}' smooths over 2 classes or more, got {count!r}"
         if variant == 'szegedy':
             return {'smoothing': self.params.eps}
-        if not isinstance(count, int):
-            return f"'{variant}' depends on the number of classes, got {count!r}"
         try:
             return {'smoothing': convert_eps(self.params.eps, count, variant, 'szegedy')}
         except ValueError as error:
