@@ -120,7 +120,8 @@ def no_augment(model):
 
 
 @pytest.mark.parametrize('tamper, epochs, measured', [
-    (stuck, 4, 'the shape changes no more'), (no_augment, 1, '4 batches did not pass BatchRandomShapes')])
+    (stuck, 4, 'the shape changes no more'),
+    (no_augment, 1, '4 batches did not pass BatchRandomShapes')])
 def test_a_training_with_a_silently_broken_part_is_seen(train_config, tamper, epochs, measured):
     train_config['train_cfg']['max_epochs'] = epochs
     watch = train(train_config, lambda runner: tamper(runner.model), interval=1)

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from ...mm.config_edit import lookup_class, type_name, walk
 from ...plan.errors import TrickError
@@ -59,6 +60,19 @@ def _suspects(node: dict[str, Any], scope: str) -> list[str]:
     return [f'{name}={node[name]!r}' if name in node else name for name in found]
 
 
+class _NoMemory(TorchFunctionMode):
+    """Makes what parameters are filled from on the meta device; numbers to read stay real.
+
+    Under ``torch.device('meta')`` a constructor could not read its drop path rates.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if func in (torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn):
+            kwargs.setdefault('device', 'meta')
+        return func(*args, **kwargs)
+
+
 def _takes(node: dict[str, Any], scope: str, *sizes: int) -> list[bool]:
     """Whether a backbone, built on the meta device, takes square images of each size."""
     from mmengine.config import ConfigDict
@@ -68,8 +82,9 @@ def _takes(node: dict[str, Any], scope: str, *sizes: int) -> list[bool]:
     if type_name(node) != 'TIMMBackbone' and not plain.get('pretrained', True):
         del plain['pretrained']
     try:
-        with torch.device('meta'), DefaultScope.overwrite_default_scope(scope):
-            backbone = MODELS.build(ConfigDict(plain)).eval()
+        with _NoMemory(), DefaultScope.overwrite_default_scope(scope):
+            backbone = MODELS.build(ConfigDict(plain)).to('meta')
+        backbone.eval()  # some of mmdet's return nothing
     except Exception:  # a user's class may need what a plan cannot give it
         return []
     channels = int(node.get('in_channels') or node.get('in_chans') or 3)
