@@ -1,4 +1,4 @@
-"""Values of a user's own per box, through trainings: what the messages advise is done, and works."""
+"""Values of a user's own per box, through trainings: what the messages advise works."""
 
 from __future__ import annotations
 

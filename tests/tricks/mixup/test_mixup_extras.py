@@ -54,9 +54,10 @@ def test_values_per_box_are_joined_in_their_form(form):
 
 @pytest.mark.parametrize('form', FORMS)
 def test_what_has_one_entry_per_box_and_is_not_declared_is_refused(form):
-    with pytest.raises(TrickError, match=r"^tricks.mixup: heights has one entry per box \(2\), and "
-                       r"it is not known how to mix it; tricks.mixup.per_box=\['heights'\] joins it "
-                       r"with the partner's, .*; tricks.mixup.ignore=\['heights'\] leaves"):
+    words = (r"^tricks.mixup: heights has one entry per box \(2\), and it is not known how to mix "
+             r"it; tricks.mixup.per_box=\['heights'\] joins it with the partner's, .*; "
+             r"tricks.mixup.ignore=\['heights'\] leaves")
+    with pytest.raises(TrickError, match=words):
         Fixed().transform(sample(1, boxes=2, heights=form([1.0, 2.0])))
 
 
@@ -111,8 +112,9 @@ def test_a_declared_image_is_blended_on_the_same_canvas(form, first):
 
 @pytest.mark.parametrize('depth', [np.zeros((5, 8)), torch.zeros(2, 5, 8), np.zeros((5, 8, 2))])
 def test_another_image_that_is_not_declared_is_refused(depth):
-    with pytest.raises(TrickError, match=r"depth has the image's height and width \(5 x 8\).*"
-                       r"tricks.mixup.images=\['depth'\] blends it.*tricks.mixup.ignore=\['depth'\] leaves"):
+    words = (r"depth has the image's height and width \(5 x 8\).*tricks.mixup.images=\['depth'\] "
+             r"blends it.*tricks.mixup.ignore=\['depth'\] leaves")
+    with pytest.raises(TrickError, match=words):
         Fixed().transform(sample(1, depth=depth))
     results = mix(sample(1, depth=depth), sample(2, depth=depth), ignore=['depth'])
     assert results['depth'] is depth
