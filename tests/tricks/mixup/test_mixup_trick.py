@@ -73,6 +73,7 @@ def test_a_second_application_changes_nothing(zoo):
     again, verdict = apply(cfg)
     assert verdict.status == 'present' and again == cfg
     assert verdict.reason.startswith('train_dataloader.dataset')
+    assert verdict.evidence == dict(alpha=1.5, prob=1.0, off_fraction=0.1, off_epochs=None)
 
 
 def test_yolox_keeps_its_mixup_unless_it_is_to_be_replaced(zoo):

@@ -154,8 +154,10 @@ def test_two_stage_detectors_get_it_on_request(zoo):
 def test_a_second_application_changes_nothing(zoo, path):
     cfg, verdict = apply(load(zoo, path))
     assert verdict.status == 'applied'
+    promised = verdict.evidence
     again, verdict = apply(cfg)
     assert verdict.status == 'present' and again == cfg
+    assert verdict.evidence == promised
     assert verdict.reason == 'model.data_preprocessor.batch_augments[0] is BatchRandomShapes'
 
 

@@ -26,9 +26,10 @@ class Edit(ConfigEdit):
         pipelines = config_edit.train_pipelines(cfg)
         if not pipelines:
             return Verdict.not_applicable(config_edit.no_pipeline(cfg))
-        for path, _ in find(dataset, 'GeometryPreservingMixUp', scope=scope,
-                            path='train_dataloader.dataset'):
-            return Verdict.present(f'{path} is GeometryPreservingMixUp')
+        for path, node in find(dataset, 'GeometryPreservingMixUp', scope=scope,
+                               path='train_dataloader.dataset'):
+            return Verdict.present(f'{path} is GeometryPreservingMixUp',
+                                   _promise_of(cfg, node, pipelines, scope))
         other = placement.other_mixup(dataset, scope)
         if other is not None:
             path, node = other
@@ -104,6 +105,17 @@ class Edit(ConfigEdit):
                     pad_value=params.pad_value, **{
                         name: list(getattr(params, name))
                         for name in ('per_box', 'images', 'ignore') if getattr(params, name)})
+
+
+def _promise_of(cfg: dict[str, Any], node: dict[str, Any], pipelines: list[Pipeline],
+                scope: str) -> dict[str, Any]:
+    """What a config that mixes already is to show, by its own settings."""
+    hook = next((hook for _, hook in find(cfg.get('custom_hooks'), 'MixUpOffHook', scope=scope)),
+                {'off_fraction': 0.0})
+    switch = placement.replacing_hook(cfg, pipelines, scope)
+    return {'alpha': node.get('alpha', _ALPHA), 'prob': node.get('prob', 1.0),
+            'off_fraction': hook.get('off_fraction', _OFF_FRACTION),
+            'off_epochs': hook.get('off_epochs'), **({'replaced': True} if switch else {})}
 
 
 def _weighting_note(cfg: dict[str, Any], scope: str) -> str:

@@ -30,8 +30,8 @@ class Edit(ConfigEdit):
         scope = config_edit.default_scope(cfg)
         if not isinstance(model, dict):
             return Verdict.not_applicable('the config has no model')
-        for path, _ in find(model, 'BatchRandomShapes', path='model', scope=scope):
-            return Verdict.present(f'{path} is BatchRandomShapes')
+        for path, node in find(model, 'BatchRandomShapes', path='model', scope=scope):
+            return Verdict.present(f'{path} is BatchRandomShapes', _promise_of(node))
         old = next(find(model, _OLD, path='model', scope=scope), None)
         if old and not self.params.replace:
             return Verdict.present(
@@ -150,6 +150,18 @@ class Edit(ConfigEdit):
             env['cudnn_benchmark'] = False
             return ['cudnn_benchmark is off, as it would search anew for every shape']
         return []
+
+
+def _promise_of(node: dict[str, Any]) -> dict[str, Any] | None:
+    """What a config that has random shapes already is to show, by its own settings."""
+    divisor = node.get('divisor', 32)
+    try:
+        base = int(node['base'])
+        sizes = node.get('sizes') or training_sizes(base, node['ratio_range'], divisor)
+    except (KeyError, TypeError, ValueError):
+        return None  # the run itself will say what is wrong
+    return {'sizes': sorted(set(sizes)), 'divisor': divisor,
+            'interval': node.get('interval', 10), 'base': base}
 
 
 def _editable(canvases: list[Canvas]) -> bool:
