@@ -14,29 +14,10 @@ try:
 except ImportError:
     cv2 = None  # type: ignore[assignment]
 
+from .batch import draw_lam, mixup_batch
+
 __all__ = ['blend', 'box_weights', 'concat_annotations', 'contiguous_image', 'draw_lam',
-           'element_weights', 'planar_image']
-
-
-def draw_lam(rng: Any, alpha: float) -> float:
-    """Draws the share of the first image, lam ~ Beta(alpha, alpha).
-
-    Args:
-        rng: What draws: ``numpy.random``, a ``RandomState`` or a ``Generator``.
-        alpha: Both parameters of the distribution. The larger, the nearer lam lies to one half;
-            1 is the uniform distribution. The detection paper takes 1.5.
-
-    Returns:
-        A number in [0, 1]. 1 means the first image alone.
-
-    Raises:
-        ValueError: If alpha is not above 0.
-
-    Source: arXiv 1902.04103 section 3.1, Table 4.
-    """
-    if not alpha > 0:
-        raise ValueError(f'alpha must be > 0, got {alpha!r}')
-    return float(rng.beta(alpha, alpha))
+           'element_weights', 'mixup_batch', 'planar_image']
 
 
 def blend(image1: np.ndarray, image2: np.ndarray, lam: float, pad_value: float = 0.0,
@@ -60,8 +41,14 @@ def blend(image1: np.ndarray, image2: np.ndarray, lam: float, pad_value: float =
         Where both images are equal, so is the canvas, to the float's last digit.
 
     Raises:
-        TypeError: If the dtypes differ, or are neither uint8 nor float32.
+        TypeError: If an image is no NumPy array (`mixup_batch` mixes tensors), or the dtypes differ
+            or are neither uint8 nor float32.
         ValueError: If the channels differ, or ``lam``, ``pad_value`` or ``out`` does not fit.
+
+    Example:
+        >>> small, large = np.full((1, 2), 100, np.uint8), np.full((2, 3), 200, np.uint8)
+        >>> blend(small, large, lam=0.25).tolist()
+        [[175, 175, 150], [150, 150, 150]]
 
     Source: arXiv 1902.04103 section 3.1; gluon-cv ``gluoncv/data/mixup/detection.py``, which
     computes in float32 and truncates to uint8, where this function rounds to the nearest.
@@ -89,6 +76,11 @@ def blend(image1: np.ndarray, image2: np.ndarray, lam: float, pad_value: float =
 
 
 def _check_pair(image1: np.ndarray, image2: np.ndarray, lam: float, pad_value: float) -> None:
+    for image in (image1, image2):
+        if not isinstance(image, np.ndarray):
+            raise TypeError('both images must be NumPy arrays of shape (h, w) or (h, w, channels), '
+                            f'got {type(image).__module__}.{type(image).__name__}; for a batch of '
+                            'tensors there is mixup_batch')
     if image1.dtype != image2.dtype or image1.dtype not in (np.uint8, np.float32):
         raise TypeError('both images must be uint8 or both float32, '
                         f'got {image1.dtype} and {image2.dtype}')
@@ -145,6 +137,11 @@ def contiguous_image(image: np.ndarray) -> np.ndarray:
 
     Args:
         image: ``(h, w)`` or ``(h, w, channels)``.
+
+    Example:
+        >>> flipped = np.arange(6, dtype=np.uint8).reshape(2, 3)[:, ::-1]
+        >>> flipped.flags.c_contiguous, contiguous_image(flipped).flags.c_contiguous
+        (False, True)
     """
     if image.flags.c_contiguous:
         return image
@@ -169,6 +166,11 @@ def planar_image(image: np.ndarray) -> np.ndarray:
     Returns:
         ``(h, w, channels)``, a view: its ``transpose(2, 0, 1)`` is C-contiguous, and shares no
         memory with ``image``.
+
+    Example:
+        >>> planar = planar_image(np.zeros((4, 5, 3), np.uint8))
+        >>> planar.shape, planar.transpose(2, 0, 1).flags.c_contiguous
+        ((4, 5, 3), True)
     """
     planes = np.empty((image.shape[2], *image.shape[:2]), image.dtype)
     if cv2 is not None and image.size and image.dtype in (np.uint8, np.float32):
@@ -188,6 +190,10 @@ def box_weights(num_first: int, num_second: int, lam: float) -> np.ndarray:
 
     Returns:
         float32 ``(num_first + num_second,)``, first image first.
+
+    Example:
+        >>> box_weights(1, 2, lam=0.75).tolist()
+        [0.75, 0.25, 0.25]
 
     Source: arXiv 1902.04103 section 3.1.
     """
@@ -211,6 +217,12 @@ def concat_annotations(first: Mapping[str, Any], second: Mapping[str, Any],
 
     Raises:
         ValueError: If the names differ, or the values of one image differ in length.
+
+    Example:
+        >>> first, second = {'labels': np.array([3])}, {'labels': np.array([5, 7])}
+        >>> joined = concat_annotations(first, second, lam=0.75)
+        >>> joined['labels'].tolist(), joined['weights'].tolist()
+        ([3, 5, 7], [0.75, 0.25, 0.25])
 
     Source: arXiv 1902.04103 section 3.1.
     """
@@ -250,6 +262,11 @@ def element_weights(num_elements: int, pos_inds: Sequence[torch.Tensor],
 
     Returns:
         ``(num_images, num_elements)``, of the weights' dtype and device.
+
+    Example:
+        >>> positives, boxes = [torch.tensor([0, 3])], [torch.tensor([1, 0])]
+        >>> element_weights(4, positives, boxes, [torch.tensor([0.75, 0.25])]).tolist()
+        [[0.25, 1.0, 1.0, 0.75]]
 
     Source: arXiv 1902.04103 section 3.1; gluon-cv ``gluoncv/loss.py`` (YOLOV3Loss) multiplies
     the objectness, centre, scale and class losses of a positive by the box's ratio.

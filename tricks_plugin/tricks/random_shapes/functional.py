@@ -10,10 +10,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from . import MIN_SIZE
-
-__all__ = ['MIN_SIZE', 'draw_size', 'nearest_index', 'rescale_boxes', 'resize_images',
+__all__ = ['MIN_TRAINING_SIZE', 'draw_size', 'nearest_index', 'rescale_boxes', 'resize_images',
            'scaled_length', 'target_shape', 'training_sizes']
+
+MIN_TRAINING_SIZE = 64  # px; two cells of a stride-32 feature map
+MIN_SIZE = MIN_TRAINING_SIZE  # short, as the modules of this room say it
+
 
 def training_sizes(base: int, ratio_range: Sequence[float], divisor: int = 32) -> list[int]:
     """The sizes that a range of ratios stands for: every multiple of the divisor in it.
@@ -31,6 +33,10 @@ def training_sizes(base: int, ratio_range: Sequence[float], divisor: int = 32) -
         ValueError: If the range is not two numbers with ``0 < low <= high``, or ``base`` or
             ``divisor`` is not above 0.
 
+    Example:
+        >>> training_sizes(416, (0.8, 1.0))
+        [320, 352, 384, 416]
+
     Source: arXiv 1902.04103 section 3.6: 320 to 608 by 32.
     """
     if len(ratio_range) != 2 or not 0 < ratio_range[0] <= ratio_range[1]:
@@ -39,7 +45,8 @@ def training_sizes(base: int, ratio_range: Sequence[float], divisor: int = 32) -
     if base <= 0 or divisor <= 0:
         raise ValueError(f'base and divisor must be > 0, got {base!r} and {divisor!r}')
     low, high = (int(ratio * base / divisor + 0.5) for ratio in ratio_range)
-    return list(range(max(low, -(-MIN_SIZE // divisor)) * divisor, high * divisor + 1, divisor))
+    least = max(low, -(-MIN_TRAINING_SIZE // divisor))
+    return list(range(least * divisor, high * divisor + 1, divisor))
 
 
 def draw_size(seed: int, iteration: int, sizes: Sequence[int], interval: int = 10) -> int:
@@ -61,6 +68,11 @@ def draw_size(seed: int, iteration: int, sizes: Sequence[int], interval: int = 1
 
     Raises:
         ValueError: If ``sizes`` is empty, ``interval`` below 1 or ``iteration`` below 0.
+
+    Example:
+        >>> sizes = training_sizes(608, (320 / 608, 1.0))
+        >>> [draw_size(seed=42, iteration=i, sizes=sizes) for i in (0, 9, 10, 20)]
+        [608, 608, 512, 448]
     """
     if not sizes or interval < 1 or iteration < 0:
         raise ValueError('sizes must not be empty, interval must be >= 1 and iteration >= 0, got '
@@ -86,6 +98,10 @@ def target_shape(shape: Sequence[int], ratio: float, divisor: int = 32) -> tuple
 
     Returns:
         ``(h, w)``, each at least the divisor.
+
+    Example:
+        >>> target_shape((800, 1344), ratio=0.52)
+        (416, 704)
     """
     short, long = min(shape), max(shape)
     new_short = max(int(ratio * short / divisor + 0.5), 1) * divisor
@@ -97,6 +113,10 @@ def scaled_length(length: int, old: int, new: int) -> int:
     """A length after a side of ``old`` px has become one of ``new`` px, rounded half up.
 
     Monotonic, and ``old`` becomes ``new``: what lay inside the side still does.
+
+    Example:
+        >>> scaled_length(101, old=160, new=128)
+        81
     """
     return (2 * length * new + old) // (2 * old)
 
@@ -112,6 +132,10 @@ def nearest_index(length: int, old: int, new: int, device: Any = None) -> Tensor
 
     Returns:
         int64 of shape ``(scaled_length(length, old, new),)``, each in [0, length).
+
+    Example:
+        >>> nearest_index(5, old=5, new=4).tolist()
+        [0, 1, 3, 4]
     """
     centres = 2 * torch.arange(scaled_length(length, old, new), device=device) + 1
     index = torch.div(centres * old, 2 * new, rounding_mode='floor')
@@ -130,6 +154,10 @@ def resize_images(images: Tensor, shape: Sequence[int]) -> Tensor:
 
     Raises:
         TypeError: If the images are not floating point.
+
+    Example:
+        >>> resize_images(torch.ones(2, 3, 64, 96), (32, 48)).shape
+        torch.Size([2, 3, 32, 48])
     """
     if not images.is_floating_point():
         raise TypeError(f'images must be floating point, got {images.dtype}')
@@ -155,6 +183,10 @@ def rescale_boxes(boxes: Tensor, x_factor: float, y_factor: float) -> Tensor:
 
     Raises:
         ValueError: If the last dimension is not 4.
+
+    Example:
+        >>> rescale_boxes(torch.tensor([[10.0, 20.0, 30.0, 60.0]]), 0.5, 1.25).tolist()
+        [[5.0, 25.0, 15.0, 75.0]]
     """
     if not boxes.numel():
         return boxes
