@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -70,18 +70,18 @@ class Training(ABC):
         """Iterations that an update of each optimizer averages over, as it is set now."""
 
     @property
-    @abstractmethod
     def compiled(self) -> bool:
         """Whether the model's layers are compiled, so that hooks on them may not be called."""
+        return False
 
     @property
-    @abstractmethod
     def loaded(self) -> str:
         """What brought the weights at the start (``load_from``, ``resume``); empty: nothing did."""
+        return ''
 
-    @abstractmethod
     def forward_context(self) -> AbstractContextManager[Any]:
         """The context in which the trainer computes a forward pass, autocast included."""
+        return nullcontext()
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:

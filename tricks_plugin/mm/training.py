@@ -254,7 +254,10 @@ def _share(model: Any) -> float | None:
     if made % model.interval:
         return 0.0
     mixed = torch.tensor([0.0, 1.0])
-    # On a copy: an avg_func may count its calls.
-    copy.copy(model).avg_func(mixed, torch.tensor([1.0, 0.0]), made)
+    # On a copy that stands where the model stood: some read their own count of updates.
+    before = copy.copy(model)
+    before.__dict__['_buffers'] = {**dict(model.named_buffers(recurse=False)),
+                                   'steps': torch.tensor(made)}
+    before.avg_func(mixed, torch.tensor([1.0, 0.0]), made)
     share, rest = mixed.tolist()
     return share if math.isclose(share + rest, 1.0, abs_tol=1e-6) else None

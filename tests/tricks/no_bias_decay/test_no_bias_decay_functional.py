@@ -4,7 +4,11 @@ import pytest
 import torch
 from torch import nn
 
-from tricks_plugin.tricks.no_bias_decay import no_decay_parameters, param_groups
+from tricks_plugin.tricks.no_bias_decay.functional import (
+    bias_and_norm_parameters,
+    no_decay_parameters,
+    param_groups,
+)
 
 
 class L2Norm(nn.Module):
@@ -60,14 +64,73 @@ class Odd(nn.Module):
     (nn.Embedding(5, 4), []),
 ])
 def test_the_biases_and_norms_of_every_kind_of_layer_are_named(module, expected):
-    assert no_decay_parameters(module) == expected
+    assert bias_and_norm_parameters(module) == expected
     nested = nn.Sequential(nn.ReLU(), nn.ModuleDict({'x': module}))
-    assert no_decay_parameters(nested) == [f'1.x.{name}' for name in expected]
+    assert bias_and_norm_parameters(nested) == [f'1.x.{name}' for name in expected]
 
 
 def test_a_shared_parameter_is_named_once():
     layer = nn.Linear(3, 3)
     assert no_decay_parameters(nn.ModuleList([layer, layer])) == ['0.bias']
+
+
+def holder(kind='Holder', **parameters):
+    """A module of a class of that name with parameters of these shapes."""
+    module = type(kind, (nn.Module,), {})()
+    for name, shape in parameters.items():
+        module.register_parameter(name, nn.Parameter(torch.ones(shape)))
+    return module
+
+
+@pytest.mark.parametrize(('module', 'expected'), [
+    (holder(gamma_1=(4,), gamma_2=(4,), qkv=(4, 4)), ['gamma_1', 'gamma_2']),  # CaiT, BEiT
+    (holder('LayerScale', weight=(4,)), ['weight']),  # mmpretrain
+    (holder('LayerScale2d', gamma=(4, 1, 1)), ['gamma']),  # timm's FastViT
+    (holder('CNBlock', layer_scale=(4, 1, 1), kernel=(4, 4, 1)), ['layer_scale']),  # torchvision
+    (holder('Affine', alpha=(1, 1, 4), beta=(1, 1, 4)), ['alpha', 'beta']),  # ResMLP
+    (holder(ls1=(4, 1), res_scale=(1, 4), skipinit_gain=()), ['ls1', 'res_scale', 'skipinit_gain']),
+    (holder('Scale', scale=()), []),  # mmcv, one number for a whole map
+    (holder(logit_scale=(), temperature=(3, 1, 1), cls_token=(1, 1, 4)), []),
+    (holder(pulse=(4,), lscale=(4, 1), gammas=(4, 1)), ['pulse']),
+    (nn.PReLU(4), ['weight']),
+    (Odd(), ['q_bias', 'bias0', 'unbiased']),
+])
+def test_scales_outside_of_norms_do_not_decay_either(module, expected):
+    assert no_decay_parameters(nn.ModuleDict({'x': module})) == [f'x.{name}' for name in expected]
+    norm = nn.LayerNorm(2)
+    assert no_decay_parameters(norm) == bias_and_norm_parameters(norm) == ['weight', 'bias']
+
+
+def test_what_a_model_or_a_part_of_it_names_does_not_decay():
+    part = holder(pos_embed=(1, 5, 4), table=(5, 4), head=(4, 4))
+    part.no_weight_decay = lambda: {'pos_embed', 'ta*'}
+    assert no_decay_parameters(part) == ['pos_embed', 'table']
+    assert no_decay_parameters(nn.Sequential(part)) == ['0.pos_embed', '0.table']
+
+
+def test_patterns_add_names_and_one_that_matches_nothing_is_refused():
+    model = nn.ModuleDict({'a': nn.Linear(2, 2), 'b': nn.Linear(2, 2)})
+    decayed, free = param_groups(model, 0.1, no_decay=['b.*'])
+    assert decayed['params'] == [model['a'].weight]
+    assert free['params'] == [model['a'].bias, model['b'].weight, model['b'].bias]
+    with pytest.raises(ValueError, match=r"no_decay: no parameter matches 'c\.\*'"):
+        param_groups(model, 0.1, no_decay=['b.*', 'c.*'])
+    with pytest.raises(TypeError, match=r"a list of patterns, got the string 'b\.\*'"):
+        param_groups(model, 0.1, no_decay='b.*')
+
+
+@pytest.mark.parametrize(('name', 'expected'), [
+    ('cait_xxs24_224', 2 * 26), ('beit_base_patch16_224', 2 * 12), ('convnext_atto', 12)])
+def test_the_layer_scales_of_timms_models_do_not_decay(name, expected):
+    # CaiT: two in each of 24 blocks and of 2 class-attention blocks; ConvNeXt: 2 + 2 + 6 + 2 blocks
+    timm = pytest.importorskip('timm')
+    with torch.device('meta'):
+        model = timm.create_model(name)
+    found = [one for one in no_decay_parameters(model) if 'gamma' in one]
+    assert len(found) == expected
+    free = set(no_decay_parameters(model))
+    assert not [one for one, parameter in model.named_parameters()
+                if one in free and one.endswith('.weight') and parameter.ndim > 1]
 
 
 def test_the_groups_hold_every_trainable_parameter_once():

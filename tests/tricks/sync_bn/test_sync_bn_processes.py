@@ -16,7 +16,7 @@ from sync_bn_kit import (
 )
 from torch import nn
 
-from tricks_plugin.tricks.sync_bn import CrossRankBatchNorm
+from tricks_plugin.functional import CrossRankBatchNorm
 
 EXACT = dict(rtol=1e-5, atol=1e-5)
 

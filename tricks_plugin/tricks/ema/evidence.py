@@ -70,6 +70,7 @@ class AverageEvidence(Evidence):
         self._share: float | None = None
         self._copies = False
         self._live: bool | None = None
+        self._shown: Any = None  # the name and distances of the latest judgement's worst
 
     def start(self, training: Training) -> None:
         """Takes one number per tensor, by which it shows later that it has moved."""
@@ -125,8 +126,11 @@ class AverageEvidence(Evidence):
                 if self._due else 'the average has not begun'
             return Finding(planned, self._live, words, values)
         rows = {one.name: one.distances() for one in self._watched}
-        self._live = self._judge(average, list(rows.values()))
-        name, (off, way, apart, _) = max(rows.items(), key=lambda row: row[1][0])
+        finite = all(map(math.isfinite, (value for row in rows.values() for value in row)))
+        if self._since or not self._shown or not finite:
+            self._live = finite and self._judge(average, list(rows.values()))
+            self._shown = max(rows.items(), key=lambda row: row[1][0])
+        name, (off, way, apart, _) = self._shown
         values |= {'watched': list(rows), 'deviation': off, 'way': way, 'distance': apart}
         measured = (f'{self._due} updates; {", ".join(rows)} watched; off the formula by at most '
                     f'{off:.1e} ({name}, of a way of {way:.1e})')
@@ -144,7 +148,7 @@ class AverageEvidence(Evidence):
 
     def _judge(self, average: Average, rows: list[tuple[float, float, float, float]],
                ) -> bool | None:
-        if not all(map(math.isfinite, (value for row in rows for value in row))) or self._copies:
+        if self._copies:
             return False
         if average.share is None:
             means = [one.mean.detach().equal(one.start) for one in self._watched]

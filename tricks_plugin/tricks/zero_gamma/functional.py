@@ -39,9 +39,9 @@ def last_norm(block: nn.Module) -> nn.Module | None:
         zero is zero, so that the scale would stay.
 
     Example:
-        >>> from torchvision.models.resnet import BasicBlock
-        >>> block = BasicBlock(8, 8)
-        >>> last_norm(block) is block.bn2, last_norm(block.conv1)
+        >>> block = torch.nn.Sequential(torch.nn.Conv2d(8, 8, 1), torch.nn.BatchNorm2d(8))
+        >>> block.has_skip = True  # as timm's blocks say that they add their input
+        >>> last_norm(block) is block[1], last_norm(block[0])
         (True, None)
     """
     names = {kind.__name__ for kind in type(block).__mro__}
@@ -68,9 +68,12 @@ def zero_last_scales(module: nn.Module) -> int:
         How many scales were set: 0 for a network without blocks that `last_norm` knows.
 
     Example:
-        >>> from torchvision.models import resnet18
-        >>> zero_last_scales(resnet18())
-        8
+        >>> block = torch.nn.Sequential(torch.nn.Conv2d(2, 2, 1), torch.nn.BatchNorm2d(2))
+        >>> block.has_skip = True  # as timm's blocks say that they add their input
+        >>> zero_last_scales(torch.nn.Sequential(torch.nn.Conv2d(3, 2, 1), block))
+        1
+        >>> block[1].weight.tolist()
+        [0.0, 0.0]
 
     Source: arXiv 1812.01187 section 3.1; arXiv 1706.02677 section 5.1.
     """
