@@ -8,10 +8,8 @@ import logging
 import numpy as np
 import pytest
 import torch
-from timm.loss import BinaryCrossEntropy, JsdCrossEntropy, LabelSmoothingCrossEntropy
-from timm_evidence_kit import build, found, plan_of, train
+from timm_evidence_kit import build, found, train
 from tricks_plugin.timm.evidence.schedule import Curve
-from tricks_plugin.timm.evidence.smoothing import effective_targets
 
 from tricks_plugin.plan.errors import TrickError
 from tricks_plugin.timm.evidence import TimmEvidence

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-import torch
 from timm_evidence_kit import build, found, train
 
 from tricks_plugin.timm.evidence import TimmEvidence

@@ -10,7 +10,7 @@ from mmengine.config import Config
 
 from tricks_plugin.mm import config_edit
 from tricks_plugin.plan.errors import TrickError
-from tricks_plugin.tricks.random_shapes import RandomShapes
+from tricks_plugin.tricks.random_shapes import MIN_SIZE, RandomShapes, functional
 from tricks_plugin.tricks.random_shapes.scales import find_canvas
 
 PAPER = [320, 352, 384, 416, 448, 480, 512, 544, 576, 608]
@@ -267,3 +267,7 @@ def test_timm_says_why_it_cannot_draw_sizes(args, words):
     pytest.importorskip('timm')
     assert words in RandomShapes.from_dict({}).timm_args(args)
 
+
+
+def test_the_smallest_size_is_that_of_the_functions():
+    assert MIN_SIZE == functional.MIN_SIZE

@@ -5,11 +5,11 @@ from __future__ import annotations
 import dataclasses
 
 from ...plan import TRICKS, Params, Trick, bounded
+from .variants import SMOOTHING_VARIANTS
 
 __all__ = ['LabelSmoothing', 'LabelSmoothingParams']
 
 COMPONENTS = {'SmoothedCrossEntropyLoss': 'loss', 'SmoothedFocalLoss': 'loss'}
-_VARIANTS = ('he', 'szegedy', 'binary', 'multi_label', 'classy_vision', 'gluoncv')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,7 +19,7 @@ class LabelSmoothingParams(Params):
     eps: float = bounded(0.1, "smoothing, in the variant's own sense", gt=0, lt=1)
     variant: str | None = bounded(
         None, "how a label is spread; default 'he' for softmax heads, 'szegedy' for sigmoid heads",
-        choices=_VARIANTS)
+        choices=tuple(SMOOTHING_VARIANTS))
 
 
 @TRICKS.register
@@ -33,4 +33,4 @@ class LabelSmoothing(Trick):
     order = 40
     Params = LabelSmoothingParams
     evidence = 'tricks_plugin.tricks.label_smoothing.evidence:LabelSmoothingEvidence'
-    functions = ('smooth_one_hot', 'smoothed_softmax_cross_entropy', 'convert_eps', 'targets')
+    functions = ('smooth_one_hot', 'smoothed_cross_entropy', 'convert_eps', 'smoothing_targets')

@@ -83,7 +83,7 @@ class SmoothedCrossEntropyLoss(CrossEntropyLoss):
             one_hot = label.movedim(1, -1)
         else:
             one_hot = one_hot_classes(label, logits.shape[-1], ignore_index)
-        loss = soft_cross_entropy(logits, self.smoother(one_hot), class_weight)
+        loss = soft_cross_entropy(logits, self.smoother(one_hot), class_weight, 'none')
         if avg_factor is None and avg_non_ignore and reduction == 'mean':
             avg_factor = label.numel() - (label == ignore_index).sum().item()
         weight = None if weight is None else weight.float()

@@ -46,4 +46,4 @@ class MixUp(Trick):
     order = 50
     Params = MixUpParams
     evidence = 'tricks_plugin.tricks.mixup.evidence:MixUpEvidence'
-    functions = ('draw_lam', 'blend', 'concat_annotations')
+    functions = ('mixup_batch', 'draw_lam', 'blend', 'concat_annotations')

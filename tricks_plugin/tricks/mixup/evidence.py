@@ -137,6 +137,7 @@ class MixUpEvidence(Evidence):
     def _detection(self, training: Training) -> dict[str, Any]:
         """The heads that are weighted, and what the transforms of all processes counted."""
         from .hook import mixup_transforms
+        from .transform import COUNTS, PEAKS
         hook = self._weighting
         shared = [transform.shared for transform in
                   mixup_transforms(training.loaders['train'].dataset)]
@@ -144,10 +145,8 @@ class MixUpEvidence(Evidence):
             'weighted_heads': list(hook.weighted_heads) if hook else [],
             'weighted_positives': hook.weighted_positives if hook else 0,
             'unweighted_heads': list(hook.unweighted_heads) if hook else [],
-            **{name: sum(one.total(name) for one in shared)
-               for name in ('failed_partners', 'loaded_partners', 'dropped_proposals')},
-            **{name: max((one.peak(name) for one in shared), default=0)
-               for name in ('sample_bytes', 'cache_bytes')}}
+            **{name: sum(one.total(name) for one in shared) for name in COUNTS},
+            **{name: max((one.peak(name) for one in shared), default=0) for name in PEAKS}}
 
     def _mixing(self, training: Training) -> bool | None:
         """Whether samples before the switch arrive mixed, up to now."""

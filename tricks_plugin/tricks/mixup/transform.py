@@ -18,8 +18,10 @@ from .functional import blend, concat_annotations, draw_lam
 from .sample import BOX_KEYS, SampleCache, blendable, check, identity, kept, kind, padded
 from .source import PartnerSource, tried
 
-__all__ = ['GeometryPreservingMixUp']
+__all__ = ['COUNTS', 'PEAKS', 'GeometryPreservingMixUp']
 
+COUNTS = ('failed_partners', 'loaded_partners', 'dropped_proposals')
+PEAKS = ('sample_bytes', 'cache_bytes')  # of the largest cached sample, and of one process's cache
 _TRIES = 3  # loads of a partner before a sample goes without a fresh one
 _LOCAL = ('_cache', '_source', '_generator')
 
@@ -109,7 +111,7 @@ class GeometryPreservingMixUp(BaseTransform):
         self.pad_value = pad_value
         self.cache_mb = cache_mb
         self.extras = Extras(tuple(per_box), tuple(images), tuple(ignore))
-        self.shared = SharedState()
+        self.shared = SharedState(COUNTS, PEAKS)
         self._begin()
 
     def _begin(self) -> None:
