@@ -10,13 +10,16 @@ MAIN := .venv/bin/python
 OPENMMLAB := .venv-openmmlab/bin/python
 
 # Small tensors and several processes: many threads each would only be in each other's way.
-test test-openmmlab: export OMP_NUM_THREADS ?= 2
+test test-fast test-cuda test-openmmlab: export OMP_NUM_THREADS ?= 2
 
-.PHONY: help setup setup-openmmlab demo test test-openmmlab lint lock clean python
+.PHONY: help setup setup-openmmlab demo test test-fast test-cuda test-openmmlab lint lock clean \
+    python
 
 help:
 	@echo 'make demo             a first training with tricks, and what they did'
 	@echo 'make test             ruff, mypy and the tests, on the maintained stack'
+	@echo 'make test-fast        the tests without the slow ones: two minutes or less'
+	@echo 'make test-cuda        the tests that need a GPU; says so where there is none'
 	@echo 'make test-openmmlab   the tests, on the upstream OpenMMLab stack'
 	@echo 'make lint             ruff and mypy alone'
 	@echo 'make setup            only the environment (.venv) for the above'
@@ -34,7 +37,7 @@ setup-openmmlab: python
 	@$(PYTHON) scripts/setup_env.py openmmlab
 
 demo: setup
-	$(MAIN) tools/demo.py
+	$(MAIN) examples/demo.py
 
 lint: setup
 	$(MAIN) -m ruff check .
@@ -42,6 +45,12 @@ lint: setup
 
 test: lint
 	$(MAIN) -m pytest
+
+test-fast: setup
+	$(MAIN) -m pytest -m 'not slow'
+
+test-cuda: setup
+	$(MAIN) -m pytest -m cuda
 
 test-openmmlab: setup-openmmlab
 	$(OPENMMLAB) -m pytest

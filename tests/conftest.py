@@ -13,6 +13,15 @@ os.environ.setdefault('OMP_NUM_THREADS', '2')
 ROOT = Path(__file__).resolve().parents[1]
 
 
+@pytest.fixture(autouse=True)
+def _threads():
+    """A test that sets the number of torch's threads sets it for itself."""
+    import torch
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope='session')
 def root() -> Path:
     """The repository."""
@@ -63,6 +72,31 @@ def toy():
     TRICKS.unregister('toy')
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Hides GPUs from tests that do not ask for one: mmengine would train on it unasked."""
+    wish = config.getoption('markexpr', '')
+    if 'cuda' not in wish or 'not cuda' in wish:
+        os.environ['CUDA_VISIBLE_DEVICES'] = ''
+
+
+def no_gpu() -> str:
+    """Why tests marked ``cuda`` cannot run here; empty if they can."""
+    import torch
+    if torch.cuda.is_available():
+        return ''
+    if os.environ.get('CUDA_VISIBLE_DEVICES') == '':
+        return 'GPUs are hidden from tests that do not need one: make test-cuda'
+    return 'no GPU: torch.cuda.is_available() is False'
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skips what needs a GPU where there is none."""
+    reason = no_gpu()
+    for item in items:
+        if reason and item.get_closest_marker('cuda'):
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
 def pytest_report_header() -> list[str]:
     """Names the stack that the tests run on."""
     import importlib.metadata as metadata
@@ -74,4 +108,7 @@ def pytest_report_header() -> list[str]:
             found.append(f'{name} {metadata.version(name)}')
         except metadata.PackageNotFoundError:
             continue
-    return [f'python {sys.version.split()[0]}; {", ".join(found)}']
+    import torch
+    gpu = f'{no_gpu()}; tests marked cuda are skipped' if no_gpu() else \
+        f'GPU: {torch.cuda.get_device_name()}'
+    return [f'python {sys.version.split()[0]}; {", ".join(found)}', gpu]

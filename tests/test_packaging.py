@@ -65,6 +65,7 @@ def files_under(folder):
             if path.is_file() and not {'__pycache__', '.mim'} & set(path.parts)}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('folder', ['configs', 'tools'])
 def test_wheel_carries_configs_and_tools(wheel_names, folder):
     expected = files_under(folder)
@@ -73,6 +74,7 @@ def test_wheel_carries_configs_and_tools(wheel_names, folder):
     assert {f'tricks_plugin/.mim/{name}' for name in expected} <= wheel_names
 
 
+@pytest.mark.slow
 def test_wheel_carries_the_recipes_and_the_trainer(wheel_names):
     for name in ('configs/recipes/bag_of_freebies.py', 'tools/train.py'):
         if not (ROOT / name).exists():
@@ -80,6 +82,7 @@ def test_wheel_carries_the_recipes_and_the_trainer(wheel_names):
         assert f'tricks_plugin/.mim/{name}' in wheel_names
 
 
+@pytest.mark.slow
 def test_wheel_carries_every_module_and_the_rooms_readmes(wheel_names):
     expected = {name for name in files_under('tricks_plugin')
                 if name.endswith(('.py', 'README.md', 'py.typed'))}
@@ -87,17 +90,20 @@ def test_wheel_carries_every_module_and_the_rooms_readmes(wheel_names):
     assert expected <= wheel_names
 
 
+@pytest.mark.slow
 def test_wheel_holds_nothing_else(wheel_names):
     assert not [name for name in wheel_names if name.endswith('.pyc') or 'tests/' in name]
     assert {name.split('/')[0].split('-')[0] for name in wheel_names} == {'tricks_plugin'}
 
 
+@pytest.mark.slow
 def test_sdist_builds_the_same_wheel(tree, wheel_names, tmp_path):
     run_hook('build_sdist', tree, tmp_path)
     sdist, = tmp_path.glob('*.tar.gz')
     assert build_wheel(sdist, tmp_path) == wheel_names
 
 
+@pytest.mark.slow
 def test_editable_install_links_to_the_tree(tree, tmp_path):
     source = tmp_path / 'source'
     shutil.copytree(tree, source)

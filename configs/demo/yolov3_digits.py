@@ -1,5 +1,5 @@
-# Handwritten digits on coloured canvases (tools/make_digits.py), YOLOv3 with a half-width MobileNetV2
-# from scratch at 128 px: what tools/demo.py trains. A plain config; the tricks come from outside.
+# Handwritten digits on coloured canvases (examples/make_digits.py), YOLOv3 with a half-width MobileNetV2
+# from scratch at 128 px: what examples/demo.py trains. A plain config; the tricks come from outside.
 #
 # DIGITS_ROOT moves every path below. mmengine has evaluated this file before it reads --cfg-options,
 # so `data_root=DIR` there would move nothing.

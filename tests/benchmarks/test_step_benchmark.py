@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
+import types
 
 import pytest
 
@@ -17,13 +19,25 @@ def step(root):
     return module
 
 
+@pytest.mark.slow
 def test_a_quick_run_reports_every_arm_as_a_ratio(step, monkeypatch):
     monkeypatch.setattr(sys, 'argv', ['step.py', '--quick'])
     results = step.measure(step.parse())
     assert set(results) == {'amp', 'ema', 'channels_last', 'mixup', 'label_smoothing'}
     for row in results.values():
-        assert row['low'] <= row['ratio'] <= row['high'] and row['pairs'] == 3
-        assert 0.2 < row['ratio'] < 20
+        assert set(row) == {'plain', 'trick', 'ratio', 'low', 'high', 'pairs'}
+        assert row['pairs'] == 3 and all(math.isfinite(value) for value in row.values())
+
+
+def test_neighbouring_steps_are_paired_in_alternating_order_after_two_warm_up_pairs(
+        step, monkeypatch):
+    # the clock says 1, 2, 3, ... from step to step
+    turns = iter(range(1, 11))
+    order = []
+    monkeypatch.setattr(step, 'seconds', lambda run, batch, args: order.append(run) or next(turns))
+    pairs = step.pairs_of('plain', 'other', types.SimpleNamespace(size=32, batch_size=1, steps=3))
+    assert order == ['other', 'plain', 'plain', 'other'] * 2 + ['other', 'plain']
+    assert pairs == [(6, 5), (7, 8), (10, 9)]
 
 
 def test_the_summary_takes_ratios_within_pairs(step):

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 # With destroy_process_group() in its place, each of five tries deadlocked.
 SCRIPT = '''
 import sys
@@ -30,6 +32,7 @@ for number in range(20):
 '''
 
 
+@pytest.mark.slow
 def test_it_ends_without_deadlock_also_after_an_error(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, '-c', SCRIPT, str(tmp_path)], capture_output=True,
                           text=True, timeout=120, check=False)

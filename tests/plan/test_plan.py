@@ -68,7 +68,7 @@ def test_the_json_form_has_the_fixed_keys_and_holds_any_value():
     changes = compare({'a': float('inf'), 'b': {1, 2}}, {'a': 1.0, 'c': object})
     plan = Plan('c.py', (TrickPlan('mixup', 'applied', '', tuple(changes)),))
     again = json.loads(json.dumps(plan.to_dict(), allow_nan=False))
-    assert set(again) == {'config', 'tricks'}
+    assert set(again) == {'config', 'run', 'tricks'}
     assert set(again['tricks'][0]) == {'name', 'status', 'reason', 'changes'}
     assert set(again['tricks'][0]['changes'][0]) == {'path', 'before', 'after'}
     assert again['tricks'][0]['changes'][0]['before'] == 'inf'

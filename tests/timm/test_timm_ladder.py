@@ -221,6 +221,7 @@ def climb(ladder, folder: Path, trainer: Path, *more: str) -> tuple[int, str]:
     return code, errors.getvalue()
 
 
+@pytest.mark.slow
 def test_a_ladder_resumes_at_the_run_that_was_killed(ladder, folder, trainer):
     out = folder.parent / 'out'
     assert climb(ladder, folder, trainer) == (0, '')

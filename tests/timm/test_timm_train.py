@@ -45,6 +45,7 @@ def evidence(folder: Path) -> dict[str, dict[str, Any]]:
     return {row['name']: row for row in found['tricks']}
 
 
+@pytest.mark.slow
 def test_a_recipe_trains_and_every_trick_is_live(train: Callable[..., Path]) -> None:
     folder = train('bag', '--epochs', '6', '--tricks', 'bag_of_tricks,ema', '--trick-options',
                    'cosine_warmup.warmup_epochs=1', 'mixup.off_epochs=2', 'mixup.alpha=1.0',
@@ -76,6 +77,7 @@ def test_the_settings_it_leaves_train_the_same_again(train: Callable[..., Path])
     assert rows(again) == rows(first)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('words', [
     ('--workers', '2', '--mixup', '0.4', '--mixup-off-epoch', '3', '--drop', '0.2', '--model-ema',
      '--sched-on-updates', '--warmup-epochs', '1', '--reprob', '0.5'),
@@ -113,6 +115,7 @@ def test_resuming_in_the_same_folder_goes_on_with_its_files(train: Callable[...,
     assert not list(folder.glob('tmp*')) and epoch < 3
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_with_their_batches(images: Path, tmp_path: Path) -> None:
     """Each image once an epoch, statistics over both processes, one set of files."""
     words = [*TINY, '--epochs', '2', '--batch-size', '2', '--output', str(tmp_path),
@@ -167,6 +170,7 @@ def test_bad_settings_are_refused_before_anything_is_written(
     assert not (tmp_path / 'out').exists()
 
 
+@pytest.mark.slow
 def test_the_door_says_one_line_and_ends_with_status_2(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, DOOR, str(tmp_path / 'nowhere'), *TINY, '--tricks', 'mixup'],
@@ -216,6 +220,6 @@ def test_parse_and_train_agree_on_every_setting() -> None:
                     'crop_pct', 'data', 'local_rank', 'device'}
     unread = {name for name in vars(args) if f'args.{name}' not in sources
               and name not in Asked.names}
-    # timm's script does not read its deprecated flag either; checks.py warns of it. The other two
-    # are read by flags.trick_wish.
-    assert unread == {'drop_connect', 'tricks', 'trick_options'}
+    # timm's script does not read its deprecated flag either; checks.py warns of it. The other
+    # one is read by flags.trick_wish.
+    assert unread == {'drop_connect', 'trick_options'}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-__all__ = ['CLASSES', 'TINY', 'write_images']
+__all__ = ['CLASSES', 'TINY', 'settings_of', 'write_images']
 
 CLASSES = ('ant', 'bee', 'cat')
 # A ResNet of four blocks; sizes of a multiple of 32 need no padding.
@@ -26,3 +27,10 @@ def write_images(folder: Path, per_class: int, classes: Sequence[str] = CLASSES)
             pixels = rng.integers(60 * number, 60 * number + 70, (36, 40, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(folder / name / f'{index:03d}.jpg')
     return folder
+
+
+def settings_of(**changes: object) -> argparse.Namespace:
+    """timm's settings at their defaults, with some changed."""
+    from tricks_plugin.timm.flags import parse
+    settings = vars(parse(TINY).args)
+    return argparse.Namespace(**{**settings, **changes})

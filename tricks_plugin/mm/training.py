@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -14,7 +15,9 @@ from torch import nn
 from typing_extensions import override
 
 from ..common.processes import world_size
-from ..evidence import Average, Training
+from ..evidence import Average, Curve, Training
+from .config_edit import get, plain
+from .curves import RunUnits, asked_rates, curves
 
 __all__ = ['RunnerTraining', 'optimizers_of', 'wrappers_of']
 
@@ -50,6 +53,7 @@ class RunnerTraining(Training):
         self.outputs: Any = None
         self._batch: Any = None
         self._begun_at = 0
+        self._now: tuple[int, int] | None = None  # iteration and epoch of the batch at hand
         self._handles: list[Any] = []
         self._stepped = False
 
@@ -65,6 +69,8 @@ class RunnerTraining(Training):
 
     def begin(self, batch: Any) -> None:
         """Takes the batch of the coming iteration."""
+        # The runner counts on before the hooks of an epoch's and of the training's end are called.
+        self._now = int(self.runner.iter), int(self.runner.epoch)
         self._batch, self.outputs, self._stepped = batch, None, False
 
     def end(self, outputs: Any) -> None:
@@ -164,15 +170,35 @@ class RunnerTraining(Training):
     def component(self, kind: type) -> Any:
         return next((hook for hook in self.runner.hooks if isinstance(hook, kind)), None)
 
+    @functools.cached_property
+    def _settings(self) -> dict[str, Any]:
+        return plain(self.runner.cfg)
+
+    @property
+    @override
+    def schedule(self) -> Mapping[str, Curve]:
+        return curves(self._settings, self.optimizers,
+                      RunUnits(self.epoch_length, self.max_iterations))
+
+    @property
+    @override
+    def asked_lr(self) -> Mapping[str, float]:
+        return asked_rates(self._settings)
+
+    @property
+    @override
+    def lr_batch_size(self) -> int | None:
+        return get(self._settings, 'auto_scale_lr.base_batch_size')
+
     @property
     @override
     def iteration(self) -> int:
-        return int(self.runner.iter)
+        return int(self.runner.iter) if self._now is None else self._now[0]
 
     @property
     @override
     def epoch(self) -> int:
-        return int(self.runner.epoch)
+        return int(self.runner.epoch) if self._now is None else self._now[1]
 
     @property
     @override

@@ -14,7 +14,9 @@ from tricks_plugin.tricks.label_smoothing.functional import (
     VARIANTS,
     convert_eps,
     smooth_one_hot,
+    smoothed_cross_entropy,
     smoothed_softmax_cross_entropy,
+    soft_cross_entropy,
     targets,
 )
 
@@ -92,7 +94,7 @@ def test_only_rows_that_hold_an_object_are_smoothed():
     soft = smooth_one_hot(rows, 0.2, 'szegedy')  # true 0.85, others 0.05
     expected = torch.tensor([[0.05, 0.85, 0.05, 0.05], [0, 0, 0, 0], [0.29, 0.05, 0.61, 0.05]])
     torch.testing.assert_close(soft, expected, atol=1e-7, rtol=0)
-    assert smooth_one_hot(rows.half(), 0.2).dtype == torch.float32
+    assert smooth_one_hot(rows.half(), 0.2, 'he').dtype == torch.float32
 
 
 def test_the_softmax_loss_is_the_sum_worked_by_hand():
@@ -143,3 +145,72 @@ def test_the_pure_functions_import_without_any_mm_package():
             "sys.exit(any(name.split('.')[0] in ('mmengine', 'mmcv', 'mmdet') "
             "for name in sys.modules))")
     assert subprocess.run([sys.executable, '-c', code], check=False).returncode == 0
+
+
+# Four classes, 'he' with eps 0.1: losses of label 0 and of label 2, as worked out above.
+ZERO, TWO = 0.6401896986, 2.3735230319
+
+
+@pytest.mark.parametrize(('reduction', 'expected'), [
+    ('none', [ZERO, TWO, 0.0]), ('sum', ZERO + TWO), ('mean', (ZERO + TWO) / 2)])
+def test_integer_and_soft_labels_give_the_same_loss_by_every_reduction(reduction, expected):
+    logits = torch.tensor([LOGITS] * 3, dtype=torch.float64)
+    labels = torch.tensor([0, 2, -100])
+    soft = torch.tensor([[1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 0.0]])
+    for given in (labels, soft):
+        loss = smoothed_cross_entropy(logits, given, 0.1, reduction=reduction)
+        assert loss.tolist() == pytest.approx(expected, abs=1e-6)
+        hard = soft_cross_entropy(logits, given, reduction=reduction)
+        plain = smoothed_cross_entropy(logits, given, 0.0, reduction=reduction)
+        torch.testing.assert_close(hard, plain, atol=1e-6, rtol=0)
+
+
+def test_mixed_labels_are_smoothed_in_proportion():
+    # 0.7 of label 0 and 0.3 of label 2 cost 0.7 and 0.3 of their losses
+    loss = smoothed_cross_entropy(torch.tensor([LOGITS]), torch.tensor([[0.7, 0, 0.3, 0]]))
+    assert loss.item() == pytest.approx(0.7 * ZERO + 0.3 * TWO, abs=1e-6)
+
+
+@pytest.mark.parametrize('weight', [None, [0.5, 1.0, 2.0, 3.0, 0.25, 1.5]])
+@pytest.mark.parametrize('reduction', ['mean', 'sum'])
+def test_the_reductions_are_torchs(weight, reduction):
+    generator = torch.Generator().manual_seed(8)
+    logits = torch.randn(9, 6, generator=generator, dtype=torch.float64)
+    labels = torch.randint(0, 6, (9,), generator=generator)
+    labels[3] = -100
+    theirs = F.cross_entropy(logits, labels, label_smoothing=0.2, reduction=reduction,
+                             weight=None if weight is None else torch.tensor(weight).double())
+    ours = smoothed_cross_entropy(logits, labels, 0.2, 'szegedy', reduction, weight)
+    torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=0)
+    rows = torch.softmax(torch.randn(9, 6, generator=generator, dtype=torch.float64), 1)
+    torch.testing.assert_close(soft_cross_entropy(logits, rows, weight, reduction),
+                               F.cross_entropy(logits, rows, reduction=reduction, weight=None if
+                                               weight is None else torch.tensor(weight).double()))
+
+
+def test_rows_of_no_label_alone_cost_nothing():
+    logits = torch.zeros(2, 3, requires_grad=True)
+    loss = smoothed_cross_entropy(logits, torch.tensor([-100, -100]))
+    loss.backward()
+    assert loss.item() == 0 and not logits.grad.any()
+
+
+def test_labels_that_do_not_fit_and_unknown_reductions_are_refused():
+    logits = torch.zeros(2, 3)
+    for labels in (torch.zeros(2, 4), torch.tensor([0.0, 1.0]), torch.tensor([0, 1, 2])):
+        with pytest.raises(ValueError, match=r'labels must be integers of shape \(2,\) or soft'):
+            smoothed_cross_entropy(logits, labels)
+    with pytest.raises(ValueError, match=r"one of \['none', 'mean', 'sum'\], got 'avg'"):
+        smoothed_cross_entropy(logits, torch.tensor([0, 1]), reduction='avg')
+
+
+def test_one_default_variant_and_a_warning_where_it_was_another():
+    one_hot = torch.tensor([[1.0, 0, 0, 0]])
+    with pytest.warns(DeprecationWarning, match="is 'he' now"):
+        rows = smooth_one_hot(one_hot, 0.3)
+    assert rows.tolist() == [pytest.approx([0.7, 0.1, 0.1, 0.1])]
+    with pytest.warns(DeprecationWarning, match="the next release's default is 'mean'"):
+        loss = soft_cross_entropy(torch.tensor([LOGITS]), rows)
+    assert loss.shape == (1,)
+    same = smoothed_cross_entropy(torch.tensor([LOGITS]), torch.tensor([0]), 0.3)
+    assert loss.item() == pytest.approx(same.item(), abs=1e-6)

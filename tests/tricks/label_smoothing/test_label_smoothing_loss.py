@@ -6,6 +6,7 @@ import copy
 
 import pytest
 import torch
+from support.sums import tolerance
 
 pytest.importorskip('mmdet')
 
@@ -17,8 +18,12 @@ from tricks_plugin.tricks.label_smoothing.loss import (  # noqa: E402
     SmoothedFocalLoss,
 )
 
-SOFTMAX = torch.tensor([[2.0, 1.0, 0.0, -1.0]])
-SIGMOID = torch.tensor([[1.0, -1.0, 0.0, 2.0], [1.0, -1.0, 0.0, 2.0]])
+# In float64, as all logits here: sums do not depend on their order. What was worked by hand has
+# seven decimals, and the smoothed targets are float32, off by 2^-24 at most each; they multiply
+# logits whose magnitudes add up to 4.
+SOFTMAX = torch.tensor([[2.0, 1.0, 0.0, -1.0]], dtype=torch.float64)
+SIGMOID = torch.tensor([[1.0, -1.0, 0.0, 2.0], [1.0, -1.0, 0.0, 2.0]], dtype=torch.float64)
+DECIMALS = 5.1e-8 + 4 * 2 ** -24
 # Logits 1, -1, 0, 2 against the targets 0.85, 0.05, 0.05, 0.05 (szegedy, eps 0.2, K=4), and
 # against 0: softplus(x) - t x.
 BCE = [[0.4632617, 0.3632617, 0.6931472, 2.0269280], [1.3132617, 0.3132617, 0.6931472, 2.1269280]]
@@ -28,34 +33,35 @@ FOCAL = [[0.0172270, 0.0224628, 0.1256329, 1.0436148], [0.5264012, 0.0169935, 0.
 
 def _batch(classes, seed=5):
     generator = torch.Generator().manual_seed(seed)
-    pred = torch.randn(9, classes, generator=generator)
+    pred = torch.randn(9, classes, generator=generator, dtype=torch.float64)
     return pred, torch.randint(0, classes, (9,), generator=generator), \
-        torch.rand(9, generator=generator)
+        torch.rand(9, generator=generator, dtype=torch.float64)
 
 
 def test_softmax_loss_of_one_row_by_hand():
     loss = SmoothedCrossEntropyLoss(eps=0.1, loss_weight=3.0)
     assert loss.smoother.variant == 'he'
-    assert loss(SOFTMAX, torch.tensor([0])).item() == pytest.approx(3 * 0.6401897, abs=1e-5)
+    assert loss(SOFTMAX, torch.tensor([0])).item() == pytest.approx(3 * 0.6401897, abs=3 * DECIMALS)
 
 
 def test_sigmoid_loss_by_hand_smooths_the_object_and_not_the_background():
     loss = SmoothedCrossEntropyLoss(use_sigmoid=True, eps=0.2, reduction='none')
     assert loss.smoother.variant == 'szegedy'
+    # mmdet's sigmoid loss computes in float32
     torch.testing.assert_close(loss(SIGMOID, torch.tensor([0, 4])), torch.tensor(BCE),
-                               atol=2e-6, rtol=0)
+                               atol=DECIMALS + tolerance(1, 2.2), rtol=0)
 
 
 def test_focal_loss_by_hand_smooths_the_object_and_not_the_background():
     loss = SmoothedFocalLoss(eps=0.2, reduction='none', loss_weight=2.0)
-    expected = 2 * torch.tensor(FOCAL)
+    expected = 2 * torch.tensor(FOCAL, dtype=torch.float64)
     hot = torch.tensor([[1, 0, 0, 0], [0, 0, 0, 0]])
-    torch.testing.assert_close(loss(SIGMOID, torch.tensor([0, 4])), expected, atol=2e-6, rtol=0)
-    torch.testing.assert_close(loss(SIGMOID, hot), expected, atol=2e-6, rtol=0)
+    for target in (torch.tensor([0, 4]), hot):
+        torch.testing.assert_close(loss(SIGMOID, target), expected, atol=2 * DECIMALS, rtol=0)
     activated = SmoothedFocalLoss(eps=0.2, reduction='none', loss_weight=2.0, activated=True)
     for target in (torch.tensor([0, 4]), hot):
         torch.testing.assert_close(activated(SIGMOID.sigmoid(), target), expected,
-                                   atol=2e-6, rtol=0)
+                                   atol=2 * DECIMALS, rtol=0)
 
 
 def test_weight_and_avg_factor_scale_focal_rows_in_every_shape_of_weight():
@@ -65,7 +71,7 @@ def test_weight_and_avg_factor_scale_focal_rows_in_every_shape_of_weight():
     per_value = per_row.view(-1, 1).expand(2, 4)
     for weight in (per_row, per_value, per_value.reshape(-1)):
         value = loss(SIGMOID, torch.tensor([0, 4]), weight, avg_factor=7)
-        assert value.item() == pytest.approx(by_hand, abs=1e-5)
+        assert value.item() == pytest.approx(by_hand, abs=4 * 2.5 / 7 * DECIMALS)
 
 
 @pytest.mark.parametrize('kwargs', [
@@ -83,17 +89,19 @@ def test_without_smoothing_cross_entropy_is_the_parent_s(kwargs, sigmoid, call):
         label[3] = 5
     ours = SmoothedCrossEntropyLoss(use_sigmoid=sigmoid, eps=0.0, **kwargs)(pred, label, **call)
     parent = CrossEntropyLoss(use_sigmoid=sigmoid, **kwargs)(pred, label, **call)
-    torch.testing.assert_close(ours, parent, atol=1e-6, rtol=1e-6)
+    # the sigmoid loss is in float32, a sum of 9 x 5 positive terms
+    torch.testing.assert_close(ours, parent, atol=1e-12,
+                               rtol=tolerance(45, 1.0) if sigmoid else 1e-12)
 
 
 def test_without_smoothing_one_hot_targets_and_their_weights_are_the_parent_s():
     generator = torch.Generator().manual_seed(1)
-    pred = torch.randn(2, 7, 3, generator=generator)
+    pred = torch.randn(2, 7, 3, generator=generator, dtype=torch.float64)
     hot = torch.nn.functional.one_hot(torch.randint(0, 3, (2, 7), generator=generator), 3).float()
     weight = (torch.rand(2, 7, 1, generator=generator) > 0.4).float()
     ours = SmoothedCrossEntropyLoss(use_sigmoid=True, eps=0.0)(pred, hot, weight=weight)
     parent = CrossEntropyLoss(use_sigmoid=True)(pred, hot, weight=weight)
-    torch.testing.assert_close(ours, parent, atol=1e-6, rtol=0)
+    torch.testing.assert_close(ours, parent, atol=0, rtol=tolerance(42, 1.0))
 
 
 @pytest.mark.parametrize('call', [
@@ -109,8 +117,8 @@ def test_without_smoothing_focal_is_the_parent_s_with_its_gradient(call):
         values.append(loss(logits, label, **call))
         values[-1].sum().backward()
         grads.append(logits.grad)
-    torch.testing.assert_close(values[0], values[1], atol=1e-6, rtol=1e-6)
-    torch.testing.assert_close(grads[0], grads[1], atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(values[0], values[1], atol=1e-12, rtol=1e-12)
+    torch.testing.assert_close(grads[0], grads[1], atol=1e-12, rtol=1e-12)
 
 
 def test_the_focal_gradient_is_that_of_the_smoothed_formula():
@@ -135,15 +143,15 @@ def test_rows_to_ignore_cost_nothing_and_leave_the_average_where_asked():
     plain = SmoothedCrossEntropyLoss(ignore_index=255, avg_non_ignore=False)
     counted = SmoothedCrossEntropyLoss(ignore_index=255, avg_non_ignore=True)
     total = 0.6401897 + 2.3735230
-    assert plain(pred, label).item() == pytest.approx(total / 3, abs=1e-5)
-    assert counted(pred, label).item() == pytest.approx(total / 2, abs=1e-5)
-    assert plain(pred, label, avg_factor=4).item() == pytest.approx(total / 4, abs=1e-5)
+    assert plain(pred, label).item() == pytest.approx(total / 3, abs=DECIMALS)
+    assert counted(pred, label).item() == pytest.approx(total / 2, abs=DECIMALS)
+    assert plain(pred, label, avg_factor=4).item() == pytest.approx(total / 4, abs=DECIMALS)
 
 
 def test_no_object_in_the_batch_is_no_error():
     background = torch.full((2,), 4)
     total = SmoothedFocalLoss(eps=0.2)(SIGMOID, background, reduction_override='sum')
-    assert total.item() == pytest.approx(2 * sum(FOCAL[1]), abs=1e-5)
+    assert total.item() == pytest.approx(2 * sum(FOCAL[1]), abs=8 * DECIMALS)
     assert SmoothedFocalLoss()(SIGMOID[:0], background[:0], avg_factor=1).item() == 0
 
 
@@ -160,8 +168,8 @@ def test_a_copied_loss_uses_its_own_smoother():
     loss = SmoothedCrossEntropyLoss(eps=0.1)
     other = copy.deepcopy(loss)
     other.smoother.eps = 0.0
-    assert other(SOFTMAX, torch.tensor([0])).item() == pytest.approx(0.4401897, abs=1e-5)
-    assert loss(SOFTMAX, torch.tensor([0])).item() == pytest.approx(0.6401897, abs=1e-5)
+    assert other(SOFTMAX, torch.tensor([0])).item() == pytest.approx(0.4401897, abs=DECIMALS)
+    assert loss(SOFTMAX, torch.tensor([0])).item() == pytest.approx(0.6401897, abs=DECIMALS)
 
 
 @pytest.mark.parametrize(('make', 'message'), [

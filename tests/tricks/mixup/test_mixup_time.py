@@ -24,6 +24,8 @@ from torch.utils.data import ConcatDataset, DataLoader, Dataset
 import tricks_plugin
 from tricks_plugin import GeometryPreservingMixUp
 
+pytestmark = pytest.mark.slow
+
 
 class Numbers(Dataset):
     """Samples whose pixels and label are their number, through a mixup transform.

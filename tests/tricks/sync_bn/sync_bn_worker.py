@@ -40,18 +40,19 @@ def layers(rank, ranks):
 
 
 def shapes_differ(rank):
-    values = torch.randn(SHAPES_DIFFER[rank], generator=torch.Generator().manual_seed(rank))
-    built = CrossRankBatchNorm(3)
+    values = torch.randn(SHAPES_DIFFER[rank], generator=torch.Generator().manual_seed(rank),
+                         dtype=torch.float64)
+    built = CrossRankBatchNorm(3).double()
     output = built(values)
     return dict(values=values, output=output.detach(), state=built.state_dict())
 
 
 def input_without_gradient(rank):
     """The first process's input needs a gradient, the others' come from nowhere, and are empty."""
-    built = CrossRankBatchNorm(2)
-    values = torch.tensor([[1.0, 4.0], [3.0, 0.0], [5.0, 2.0]], requires_grad=True) \
-        if rank == 0 else torch.zeros(0, 2)
-    (built(values) * torch.tensor([1.0, 2.0])).sum().backward()
+    built = CrossRankBatchNorm(2).double()
+    values = torch.tensor([[1.0, 4.0], [3.0, 0.0], [5.0, 2.0]], dtype=torch.float64) \
+        if rank == 0 else torch.zeros(0, 2, dtype=torch.float64)
+    (built(values.requires_grad_(rank == 0)) * torch.tensor([1.0, 2.0])).sum().backward()
     return dict(state=built.state_dict(), weight_grad=built.weight.grad)
 
 
@@ -73,12 +74,13 @@ def refusals(rank):
 
 def ddp(rank, ranks, norm):
     """A converted layer inside DistributedDataParallel, the conversion after the wrapping."""
-    model = conv_and_norm(norm)
+    model = conv_and_norm(norm).double()
     wrapped = nn.parallel.DistributedDataParallel(model)
     wrapped.train()
     conversion = synchronize_batch_norms(wrapped)
     for step in range(2):
-        values = torch.randn(6, 2, 4, 4, generator=torch.Generator().manual_seed(step))
+        values = torch.randn(6, 2, 4, 4, generator=torch.Generator().manual_seed(step),
+                             dtype=torch.float64)
         share = values[rank * (6 // ranks):(rank + 1) * (6 // ranks)]
         wrapped(share).pow(3).mean().backward()
     return dict(converted=conversion.trains,

@@ -19,6 +19,12 @@ def pick_dtype(device: str, has_bfloat16: bool, half_only: bool) -> str | None:
     Returns:
         ``'bfloat16'``, ``'float16'``, or None where neither would train. The CPU has no float16:
         torch's loss scaling is made for accelerators.
+
+    Example:
+        >>> pick_dtype('cuda', has_bfloat16=False, half_only=False)
+        'float16'
+        >>> pick_dtype('cpu', has_bfloat16=True, half_only=False)
+        'bfloat16'
     """
     if has_bfloat16 and not half_only and device in ('cuda', 'cpu'):
         return 'bfloat16'

@@ -24,7 +24,8 @@ class Flags(TimmFlags):
         if args.get('model_dtype') not in (None, 'float32'):
             return f"AMP needs a float32 model, and --model-dtype is {args['model_dtype']}"
         device = _device(args)
-        dtype = pick_dtype(device, machine.has_bfloat16(device), False)
+        known = args.get('bfloat16')  # of the machine that is planned for, if not this one
+        dtype = pick_dtype(device, machine.has_bfloat16(device) if known is None else known, False)
         if self.params.dtype not in ('auto', dtype):
             reason = machine.why_not(self.params.dtype, device, '')
             if reason:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 
-__all__ = ['fitted_warmup', 'warmup_cosine']
+__all__ = ['fitted_warmup', 'warmup_cosine', 'warmup_cosine_factor']
 
 
 def warmup_cosine(
@@ -26,6 +28,10 @@ def warmup_cosine(
         ValueError: If ``step`` or ``warmup`` is negative, ``warmup`` not below ``total``, or
             ``eta_min`` outside of [0, ``base_lr``].
 
+    Example:
+        >>> [round(warmup_cosine(step, 0.4, warmup=2, total=6), 4) for step in range(7)]
+        [0.0, 0.2, 0.4, 0.3414, 0.2, 0.0586, 0.0]
+
     Source: BoT (arXiv 1812.01187) section 5.1, where the cosine's T leaves the warm-up out;
     warm-up from 0: section 3.1 and Goyal et al. (arXiv 1706.02677) section 2.2, which starts at
     the LR of a single worker instead.
@@ -43,6 +49,45 @@ def warmup_cosine(
     return base_lr - 0.5 * (base_lr - eta_min) * (1.0 - math.cos(math.pi * share))
 
 
+def warmup_cosine_factor(
+    warmup: float, total: float, eta_min_share: float = 0.0,
+) -> Callable[[float], float]:
+    """`warmup_cosine` as a share of the base LR, for `torch.optim.lr_scheduler.LambdaLR`.
+
+    The scheduler's ``step()`` belongs after every update, not after every epoch. The first update
+    of a warm-up has the LR 0.
+
+    Args:
+        warmup: Length of the warm-up in updates; 0 for none.
+        total: Length of the run in updates, the warm-up included.
+        eta_min_share: What is left of the base LR at the end, in [0, 1].
+
+    Returns:
+        ``step -> factor``; it can be pickled.
+
+    Raises:
+        ValueError: If ``warmup`` is negative or not below ``total``, or ``eta_min_share`` outside
+            of [0, 1].
+
+    Example:
+        >>> optimizer = torch.optim.SGD(torch.nn.Linear(2, 2).parameters(), lr=0.4)
+        >>> factor = warmup_cosine_factor(warmup=2, total=6)
+        >>> scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        >>> rates = []
+        >>> for _ in range(6):
+        ...     rates.append(round(optimizer.param_groups[0]['lr'], 4))
+        ...     optimizer.step()
+        ...     scheduler.step()
+        >>> rates
+        [0.0, 0.2, 0.4, 0.3414, 0.2, 0.0586]
+    """
+    check_schedule(warmup, total)
+    if not 0 <= eta_min_share <= 1:
+        raise ValueError(f'eta_min_share must be in [0, 1], got {eta_min_share!r}')
+    return functools.partial(warmup_cosine, base_lr=1.0, warmup=warmup, total=total,
+                             eta_min=eta_min_share)
+
+
 def fitted_warmup(warmup: float, total: float) -> float:
     """A warm-up's length, made to fit a run that it was not written for.
 
@@ -52,6 +97,10 @@ def fitted_warmup(warmup: float, total: float) -> float:
     Args:
         warmup: Length of the warm-up.
         total: Length of the run, in the same unit.
+
+    Example:
+        >>> fitted_warmup(500, total=90000), fitted_warmup(500, total=600)
+        (500, 60.0)
     """
     return total / 10 if 2 * warmup > total else warmup
 

@@ -15,6 +15,10 @@ def effective_batch_size(batch_size: int, world_size: int = 1, accumulation: int
 
     Raises:
         ValueError: If any of them is below 1.
+
+    Example:
+        >>> effective_batch_size(16, world_size=8, accumulation=2)
+        256
     """
     sizes = {'batch_size': batch_size, 'world_size': world_size, 'accumulation': accumulation}
     for name, value in sizes.items():
@@ -33,6 +37,10 @@ def linear_scaled_lr(lr: float, effective_batch: int, base_batch: int) -> float:
 
     Raises:
         ValueError: If a batch is below 1, or ``lr`` negative.
+
+    Example:
+        >>> linear_scaled_lr(0.1, effective_batch=1024, base_batch=256)
+        0.4
 
     Source: Goyal et al. (arXiv 1706.02677) section 2.1; BoT (arXiv 1812.01187) section 3.1. Both
     derive it for SGD.

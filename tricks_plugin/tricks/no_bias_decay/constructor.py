@@ -16,7 +16,7 @@ __all__ = ['NoBiasDecayOptimWrapperConstructor']
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
 class NoBiasDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
-    """mmengine's constructor, with no weight decay on biases and norm parameters, ever.
+    """mmengine's constructor, with no weight decay on biases, norms and scales, ever.
 
     In mmengine a parameter that matches an entry of ``custom_keys`` takes its multipliers from
     there alone, and the rules for norms and biases are passed over (mmengine issue 846). Here
@@ -51,5 +51,5 @@ class NoBiasDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
                   if any(id(parameter) in exempt for parameter in group['params'])]
         for group in groups:
             group['weight_decay'] = 0.0
-        print_log(f'{len(groups)} bias and norm parameters have no weight decay', logger='current',
-                  level=logging.INFO)
+        print_log(f'{len(groups)} biases, norm parameters and scales have no weight decay',
+                  logger='current', level=logging.INFO)

@@ -33,6 +33,10 @@ def match_resnet_keys(
     Returns:
         The weights, all of them, under the model's names as far as these two rules tell.
 
+    Example:
+        >>> list(match_resnet_keys({'stem.1.conv.weight': torch.zeros(1)}, ['stem.3.weight']))
+        ['stem.3.weight']
+
     Source: mmdet/models/backbones/resnet.py and mmdet/models/layers/res_layer.py beside
     mmpretrain/models/backbones/resnet.py.
     """
@@ -74,6 +78,10 @@ def unmatched_keys(
     Args:
         state: The checkpoint's tensors.
         wanted: The model's.
+
+    Example:
+        >>> unmatched_keys({'a': torch.zeros(2)}, {'a': torch.zeros(3), 'b': torch.zeros(1)})
+        ['a', 'b']
     """
     return [name for name, value in wanted.items()
             if not name.endswith('num_batches_tracked')
@@ -91,6 +99,10 @@ def resnet_multiply_adds(depth: int, variant: str, size: int = 224) -> int:
 
     Raises:
         ValueError: If there is no such depth or variant.
+
+    Example:
+        >>> [round(resnet_multiply_adds(50, variant) / 1e9, 1) for variant in 'bd']
+        [4.1, 4.3]
 
     Source: arXiv 1812.01187 section 4.1 and figure 2.
     """

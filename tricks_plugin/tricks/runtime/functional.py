@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ['fixed_size', 'needs_plain_layout']
+__all__ = ['fixed_pipeline_size', 'needs_plain_layout']
 
 _MOSAICS = ('Mosaic', 'CachedMosaic')
 # Compiled operations that see boxes, points or matrices, never feature maps.
@@ -26,7 +26,7 @@ _KEEPING = {
 }
 
 
-def fixed_size(
+def fixed_pipeline_size(
     steps: Iterable[Any], size: tuple[int, int] | None = None,
 ) -> tuple[int, int] | None:
     """The one size that every image has when it leaves a pipeline.
@@ -37,6 +37,11 @@ def fixed_size(
 
     Returns:
         (width, height); None if images may differ, or a transform is not known.
+
+    Example:
+        >>> fixed_pipeline_size([dict(type='Resize', scale=(640, 480), keep_ratio=False)])
+        (640, 480)
+        >>> fixed_pipeline_size([dict(type='Resize', scale=(640, 480), keep_ratio=True)])
     """
     limit = max(size) if size else None  # no edge is longer
     for step in steps:
@@ -69,6 +74,9 @@ def fixed_size(
     return size
 
 
+fixed_size = fixed_pipeline_size  # short, as the modules of this room say it
+
+
 def _pair(value: Any) -> tuple[int, int] | None:
     """Two whole numbers, an int for both, or None."""
     if isinstance(value, int) and not isinstance(value, bool):
@@ -92,6 +100,10 @@ def needs_plain_layout(kind: Any) -> str:
 
     Returns:
         The name of the operation, or an empty string.
+
+    Example:
+        >>> needs_plain_layout(torch.nn.Conv2d)
+        ''
     """
     for base in inspect.getmro(kind):
         if base.__module__.startswith('mmcv.ops'):

@@ -20,7 +20,9 @@ class Flags(TimmFlags):
         self, args: dict[str, Any], given: Collection[str] = frozenset(),
     ) -> dict[str, Any] | str | None:
         """Sets those that help."""
-        if str(args.get('device') or 'cuda').split(':')[0] != 'cuda' or not machine.capability():
+        gpu = args.get('gpu')  # of the machine that is planned for, if not this one
+        if str(args.get('device') or 'cuda').split(':')[0] != 'cuda' or not (
+                machine.capability() if gpu is None else gpu):
             return 'its flags in timm (--pin-mem, --channels-last) help on a GPU only'
         wanted = {'pin_mem': self.params.pin_memory,
                   'channels_last': self.params.channels_last and bool(args.get('amp'))}

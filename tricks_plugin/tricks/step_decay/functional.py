@@ -22,6 +22,10 @@ def decay_points(total: int, fractions: Sequence[float]) -> list[int]:
         ValueError: If a share is out of its range, or the run too short to tell the points (and
             the start) apart.
 
+    Example:
+        >>> decay_points(120, fractions=[0.25, 0.5, 0.75])
+        [30, 60, 90]
+
     Source: arXiv 1812.01187 section 5.1: a tenth every 30 epochs.
     """
     if not all(0 < one < 1 for one in fractions) or list(fractions) != sorted(set(fractions)):
@@ -40,5 +44,9 @@ def step_decay(step: int, base_lr: float, points: Sequence[int], gamma: float = 
         base_lr: At step 0.
         points: From these steps on the rate is multiplied by ``gamma`` once more.
         gamma: 1 keeps the rate, 0 would stop.
+
+    Example:
+        >>> [round(step_decay(epoch, 0.1, points=[30, 60]), 6) for epoch in (0, 29, 30, 60)]
+        [0.1, 0.1, 0.01, 0.001]
     """
     return base_lr * gamma ** sum(step >= point for point in points)

@@ -242,4 +242,3 @@ def test_gradients_agree_with_finite_differences(name):
                       for index in largest]
             # Upstream computes the binary cross entropies in float32 whatever the model's type.
             finite_differences(loss, parameters[key], gradient, places, step=1e-3, rel=5e-3)
-

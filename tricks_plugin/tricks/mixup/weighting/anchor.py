@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import functools
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
-from mmdet.models.losses import GHMC, GHMR, EQLV2Loss
+from mmdet.models.losses import GHMC, GHMR
 from mmdet.models.task_modules.assigners import UniformAssigner
 
 from ..functional import element_weights
 from .anchor_ghm import weighted_ghm
-from .base import HeadAdapter, times
+from .base import HeadAdapter
+from .losses import ignores_weight
+from .tensors import spread, times
 
 __all__ = ['AnchorAdapter', 'CascadeRPNAdapter', 'SABLAdapter', 'StageCascadeRPNAdapter',
-           'YOLOFAdapter', 'spread']
+           'YOLOFAdapter']
 
 # The least weight: a box that weighs 0 stays a positive where upstream asks for weight > 0.
 _LEAST = torch.finfo(torch.float32).tiny
@@ -30,7 +32,7 @@ class AnchorAdapter(HeadAdapter):
     negatives are ranked among themselves) and YOLACTHead; the denominators come from the sampler.
 
     GHMC and GHMR, which only ask whether an element's weight is above 0, are called so that the
-    weights count (`anchor_ghm`). EQLV2Loss ignores them: a head with it is left alone.
+    weights count (`anchor_ghm`). A head with another loss that ignores them is left alone.
 
     Attributes:
         weighted: Places of the element weights in the result of ``_get_targets_single``.
@@ -38,26 +40,22 @@ class AnchorAdapter(HeadAdapter):
         ghm: Names of the losses that may be GHMC or GHMR.
     """
 
+    needs: ClassVar[tuple[str, ...]] = ('sampler',)
     weighted: tuple[int, ...] = (1, 3)
     sampling = 6
     ghm: tuple[str, ...] = ('loss_cls', 'loss_bbox')
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._sampled: tuple[Any, torch.Tensor] | None = None
-
     @classmethod
     def supports(cls, head: Any) -> bool:
         """Whether the head trains, with losses that know weights of elements."""
-        if getattr(head, 'sampler', None) is None:
-            return False
-        for name, loss in head.named_children():
-            if isinstance(loss, EQLV2Loss):
-                return False
-            if isinstance(loss, (GHMC, GHMR)) and (
-                    name not in cls.ghm or head.train_cfg.get('pos_weight', -1) > 0):
-                return False
-        return True
+        return super().supports(head) and all(
+            name in cls.ghm and isinstance(loss, (GHMC, GHMR))
+            and head.train_cfg.get('pos_weight', -1) <= 0
+            for name, loss in head.named_children() if ignores_weight(loss))
+
+    def reset(self) -> None:
+        """Forgets the present image's sampling."""
+        self._sampled: tuple[Any, torch.Tensor] | None = None
 
     def attach(self, head: Any) -> None:
         """Wraps the sampler and the targets, and GHM losses."""
@@ -120,7 +118,10 @@ class AnchorAdapter(HeadAdapter):
     def _targets(self, head: Any, call: Any, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         """Makes one image's targets and multiplies their weights."""
         result, sampled, weights = self.noted(call, args, kwargs, self.sampling)
-        elements = self.elements(head, result, self.factors(sampled, weights))
+        return self.multiplied(result, self.elements(head, result, self.factors(sampled, weights)))
+
+    def multiplied(self, result: tuple[Any, ...], elements: torch.Tensor) -> tuple[Any, ...]:
+        """An image's targets with its element weights times ``(num_anchors,)`` factors."""
         return tuple(times(item, elements) if place in self.weighted else item
                      for place, item in enumerate(result))
 
@@ -178,8 +179,7 @@ class StageCascadeRPNAdapter(AnchorAdapter):
         self.factors(sampled, weights)
         elements = element_weights(len(result[0]), [sampled.pos_inds],
                                    [sampled.pos_assigned_gt_inds], [weights])[0]
-        return tuple(times(item, elements) if place in self.weighted else item
-                     for place, item in enumerate(result))
+        return self.multiplied(result, elements)
 
 
 class CascadeRPNAdapter(StageCascadeRPNAdapter):
@@ -195,19 +195,3 @@ class CascadeRPNAdapter(StageCascadeRPNAdapter):
         self.parts = list(head.stages)
         for stage in head.stages:
             super().attach(stage)
-
-
-def spread(positive: torch.Tensor, factors: torch.Tensor) -> torch.Tensor:
-    """Puts the positives' factors at their places, 1 elsewhere; synchronises no device.
-
-    Args:
-        positive: Bool ``(n,)``.
-        factors: ``(p,)``, one for each True in ``positive``, in order.
-
-    Returns:
-        ``(n,)``, of the factors' dtype.
-    """
-    if not len(factors):
-        return factors.new_ones(len(positive))
-    rank = positive.long().cumsum(0) - 1
-    return torch.where(positive, factors[rank.clamp(min=0)], torch.ones_like(factors[:1]))

@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from mmdet.models.losses.utils import weight_reduce_loss
 
+from .tensors import shaped
+
 __all__ = ['weighted_ghm']
 
 
@@ -44,8 +46,7 @@ def weighted_ghm(loss: Any, call: Any, pred: torch.Tensor, target: torch.Tensor,
     finally:
         loss.loss_weight = scale
     factor = torch.where(valid, label_weight, torch.ones_like(label_weight))
-    if factor.dim() < elements.dim():
-        valid, factor = valid.unsqueeze(-1), factor.unsqueeze(-1)
+    valid, factor = shaped(valid, elements), shaped(factor, elements)
     total = max(valid.expand_as(elements).float().sum().item(), 1.0)
     return weight_reduce_loss(elements, factor, reduction_override or loss.reduction,
                               total) * scale

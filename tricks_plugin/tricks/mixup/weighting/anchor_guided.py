@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from mmdet.models.task_modules.prior_generators import calc_region
 
-from .anchor import AnchorAdapter, spread
-from .base import times
+from .anchor import AnchorAdapter
+from .tensors import spread, times
 
 __all__ = ['GuidedAnchorAdapter']
 
@@ -26,10 +26,7 @@ class GuidedAnchorAdapter(AnchorAdapter):
     ``GuidedAnchorHead.ga_loc_targets``.
     """
 
-    @classmethod
-    def supports(cls, head: torch.nn.Module) -> bool:
-        """Whether the head trains, with losses that know weights of elements."""
-        return super().supports(head) and getattr(head, 'ga_sampler', None) is not None
+    needs = ('sampler', 'ga_sampler')
 
     def attach_targets(self, head: Any) -> None:
         """Wraps both samplers and the targets of boxes, shapes and locations."""

@@ -11,7 +11,8 @@ import torch
 from mmdet.models.losses import SmoothL1Loss, carl_loss
 
 from .anchor import AnchorAdapter
-from .base import HeadAdapter, times
+from .base import HeadAdapter
+from .tensors import times
 
 __all__ = ['FSAFAdapter', 'FreeAnchorAdapter', 'PISARetinaAdapter', 'PISASSDAdapter']
 
@@ -39,27 +40,21 @@ class FSAFAdapter(AnchorAdapter):
     stays so.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._weights: list[torch.Tensor] = []
-
     @classmethod
-    def supports(cls, head: torch.nn.Module) -> bool:
-        """Whether the head trains."""
-        return getattr(head, 'sampler', None) is not None
+    def supports(cls, head: Any) -> bool:
+        """Whether the head trains; its losses are multiplied themselves, not their weights."""
+        return super(AnchorAdapter, cls).supports(head)
 
     def attach(self, head: Any) -> None:
         """Wraps the batch's loss, the sampler and what reduces a level's losses."""
-        self.wrap(head, 'loss_by_feat', self._batch)
+        self.begin(head)
         self.wrap(head.sampler, 'sample', self._sample)
         self.wrap(head, 'reweight_loss_single', self._reweight)
 
-    def _batch(self, call: Any, *args: Any, **kwargs: Any) -> Any:
-        self._weights = []
-        try:
-            return call(*args, **kwargs)
-        finally:
-            self._weights, self._sampled = [], None
+    def reset(self) -> None:
+        """Forgets the batch's weights too."""
+        super().reset()
+        self._weights: list[torch.Tensor] = []
 
     def _sample(self, call: Any, *args: Any, **kwargs: Any) -> Any:
         """Notes one image's weights; mmdet numbers the boxes through the batch."""
@@ -86,26 +81,16 @@ class _PISAAdapter(AnchorAdapter):
 
     ghm = ()
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._reset()
-
     def attach(self, head: Any) -> None:
         """Wraps the batch's loss, the sampler and the targets."""
-        self.wrap(head, 'loss_by_feat', self._batch)
+        self.begin(head)
         self.attach_targets(head)
 
-    def _reset(self) -> None:
+    def reset(self) -> None:
+        """Forgets the batch's factors too."""
+        super().reset()
         self._elements: list[torch.Tensor] = []
         self._positives: list[torch.Tensor] = []
-        self._sampled = None
-
-    def _batch(self, call: Any, *args: Any, **kwargs: Any) -> Any:
-        self._reset()
-        try:
-            return call(*args, **kwargs)
-        finally:
-            self._reset()
 
     def _targets(self, head: Any, call: Any, *args: Any, **kwargs: Any) -> tuple[Any, ...]:
         """Notes one image's factors; its targets stay as they are."""
@@ -157,8 +142,9 @@ class PISASSDAdapter(_PISAAdapter):
         super().attach(head)
         self.wrap(head, 'loss_by_feat_single', self._single)
 
-    def _reset(self) -> None:
-        super()._reset()
+    def reset(self) -> None:
+        """Forgets the batch's rows too."""
+        super().reset()
         self._rows: list[tuple[Any, ...]] = []
         self._avg_factor: Any = None
 
@@ -172,8 +158,9 @@ class PISASSDAdapter(_PISAAdapter):
         return call(cls_score, bbox_pred, anchor, labels, times(label_weights, elements),
                     bbox_targets, times(bbox_weights, elements), avg_factor=avg_factor)
 
-    def _batch(self, call: Any, *args: Any, **kwargs: Any) -> Any:
-        return super()._batch(self._with_carl, call, *args, **kwargs)
+    def batch(self, call: Any, *args: Any, **kwargs: Any) -> Any:
+        """One batch, whose CARL is made once more."""
+        return super().batch(self._with_carl, call, *args, **kwargs)
 
     def _with_carl(self, call: Any, *args: Any, **kwargs: Any) -> Any:
         losses = call(*args, **kwargs)

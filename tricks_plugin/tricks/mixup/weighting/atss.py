@@ -7,17 +7,16 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import torch
+from mmdet.models.losses import VarifocalLoss
 
-from .base import times
-from .per_batch import PerBatchAdapter
+from .base import HeadAdapter
+from .losses import LossCall, accept_weight
+from .tensors import select, spread
 
-__all__ = ['ATSSAdapter', 'DDODAdapter', 'GFLAdapter', 'TOODAdapter', 'VFNetAdapter', 'select']
-
-# They compute without the weight they are given, or take only its sign.
-_WITHOUT_WEIGHT = {'EQLV2Loss', 'GHMC', 'GHMR'}
+__all__ = ['ATSSAdapter', 'DDODAdapter', 'GFLAdapter', 'TOODAdapter', 'VFNetAdapter']
 
 
-class ATSSAdapter(PerBatchAdapter):
+class ATSSAdapter(HeadAdapter):
     """Multiplies the element weights of a head that assigns first and then loops over levels.
 
     The head's sampler is asked once per image which prediction belongs to which box; the labels
@@ -25,8 +24,8 @@ class ATSSAdapter(PerBatchAdapter):
     (anchors outside of the image are no part of the sampler's numbering). Then the head makes the
     losses of one level after the other: some losses get all predictions of the level, with the
     labels' weight, others the positives alone. The wrapped methods learn the former and follow
-    the latter; a pre-hook on each loss module multiplies its ``weight``. Denominators, that some
-    heads sum up from the same weights, are not touched.
+    the latter; each loss module's ``weight`` is multiplied. Denominators, that some heads sum up
+    from the same weights, are not touched.
 
     Attributes:
         targets: Name of each method that makes the targets, with the place of the labels (one
@@ -37,32 +36,33 @@ class ATSSAdapter(PerBatchAdapter):
     Source: mmdet ``models/dense_heads/atss_head.py`` (loss_by_feat).
     """
 
+    needs: ClassVar[tuple[str, ...]] = ('sampler',)
     targets: ClassVar[dict[str, int]] = {'get_targets': 1}
     steps: ClassVar[tuple[str, ...]] = ('loss_by_feat_single',)
     rows: ClassVar[dict[str, int]] = {'loss_cls': 0, 'loss_bbox': 1, 'loss_centerness': 1}
 
     @classmethod
-    def supports(cls, head: torch.nn.Module) -> bool:
+    def supports(cls, head: Any) -> bool:
         """Whether the head trains, with losses of its own, each of which minds its weight."""
-        losses = [getattr(head, name, None) for name in cls.rows]
-        modules = [loss for loss in losses if isinstance(loss, torch.nn.Module)]
-        return (getattr(head, 'sampler', None) is not None
-                and all(hasattr(head, name) for name in (*cls.targets, *cls.steps))
-                and all(loss is None for loss in losses if loss not in modules)
-                and len({id(loss) for loss in modules}) == len(modules)
-                and not any(_class_names(loss) & _WITHOUT_WEIGHT for loss in modules))
+        return (super().supports(head) and accept_weight(head, cls._losses_of(head))
+                and all(hasattr(head, name) for name in (*cls.targets, *cls.steps)))
+
+    @classmethod
+    def _losses_of(cls, head: Any) -> list[str]:
+        return [name for name in cls.rows if getattr(head, name, None) is not None]
 
     def attach(self, head: Any) -> None:
-        """Wraps the batch's loss, sampler, targets and levels, and hooks the losses."""
+        """Wraps the batch's loss, sampler, targets and levels, and weighs the losses."""
         self.begin(head)
         self.wrap(head.sampler, 'sample', self._sample)
         for name, place in self.targets.items():
             self.wrap(head, name, functools.partial(self._targets, place))
         for name in self.steps:
             self.wrap(head, name, self._step)
-        for name in self.rows:
-            if getattr(head, name, None) is not None:
-                self.before_loss(getattr(head, name), functools.partial(self._weigh, name))
+        for name in self._losses_of(head):
+            # Without a weight, losses have the shape of the predictions, or an IoU's per row.
+            self.weigh(getattr(head, name), functools.partial(self._factors, name),
+                       elementwise=True)
 
     def reset(self) -> None:
         """Forgets the batch's assignment."""
@@ -103,9 +103,7 @@ class ATSSAdapter(PerBatchAdapter):
                              'MixUpWeightingHook to weight its losses; it asked for none')
         sampled = torch.cat(self._sampled)
         masks = [self.foreground(level).reshape(len(self._sampled), -1) for level in labels]
-        mask = torch.cat(masks, 1)
-        # Filling through a mask, unlike indexing with one, does not wait for the device.
-        factors = sampled.new_ones(mask.shape).masked_scatter_(mask, sampled)
+        factors = spread(torch.cat(masks, 1), sampled)
         sizes = [level.shape[1] for level in masks]
         self._levels = [level.reshape(-1) for level in factors.split(sizes, dim=1)]
         self._positives = select(torch.cat(self._levels),
@@ -133,33 +131,23 @@ class ATSSAdapter(PerBatchAdapter):
             self._level = None
             self._begin = self._end
 
-    def _weigh(self, name: str, module: torch.nn.Module, args: tuple[Any, ...],
-               kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        """Multiplies a loss's ``weight`` by the factors of its rows.
+    def _factors(self, name: str, loss: LossCall) -> torch.Tensor | None:
+        """The factors of a loss's rows.
 
         Raises:
             ValueError: If the loss does not have the rows that were assigned.
         """
         if self._level is None:
             return None
-        pred = args[0] if args else kwargs['pred']
-        per_positive = self.rows[name]
-        factors = self._level
+        given, per_positive, factors = len(loss.pred), self.rows[name], self._level
         if per_positive:
-            self._end = self._begin + len(pred) // per_positive
+            self._end = self._begin + given // per_positive
             factors = self._positives[self._begin:self._end].repeat_interleave(per_positive)
-        if len(factors) != len(pred):
+        if len(factors) != given:
             rows = f'{per_positive} per positive' if per_positive else 'one per prediction'
             raise ValueError(f'{name} of {type(self.head).__name__} must get {rows} for '
-                             f'MixUpWeightingHook to weight it: {len(factors)}, got {len(pred)}')
-        weight = args[2] if len(args) > 2 else kwargs.get('weight')
-        if weight is None:  # without one, losses have the shape of pred, or an IoU's per row
-            weight = factors.reshape(-1, *[1] * (pred.dim() - 1)).expand(pred.shape)
-        else:
-            weight = times(weight, factors)
-        if len(args) > 2:
-            return (*args[:2], weight, *args[3:]), kwargs
-        return args, {**kwargs, 'weight': weight}
+                             f'MixUpWeightingHook to weight it: {len(factors)}, got {given}')
+        return factors
 
 
 class GFLAdapter(ATSSAdapter):
@@ -197,7 +185,7 @@ class VFNetAdapter(ATSSAdapter):
     rows: ClassVar[dict[str, int]] = {'loss_cls': 0, 'loss_bbox': 1, 'loss_bbox_refine': 1}
 
     @classmethod
-    def supports(cls, head: torch.nn.Module) -> bool:
+    def supports(cls, head: Any) -> bool:
         """Whether it trains with ATSS, and a class loss whose weight is understood.
 
         With ``use_atss=False`` points are assigned without a sampler. With ``use_vfl`` the class
@@ -205,27 +193,8 @@ class VFNetAdapter(ATSSAdapter):
         """
         if not getattr(head, 'use_atss', False) or not super().supports(head):
             return False
-        return not head.use_vfl or 'VarifocalLoss' in _class_names(head.loss_cls)
+        return not head.use_vfl or isinstance(head.loss_cls, VarifocalLoss)
 
     def _spread(self, labels: Sequence[torch.Tensor]) -> None:
         super()._spread(labels)
         self._level = torch.cat(self._levels)
-
-
-def select(values: torch.Tensor, mask: torch.Tensor, count: int) -> torch.Tensor:
-    """What a mask selects of a vector, without waiting for the device.
-
-    Args:
-        values: ``(n,)``.
-        mask: bool ``(n,)``.
-        count: How many elements of the mask are true.
-
-    Returns:
-        ``(count,)``, in order.
-    """
-    ranks = torch.arange(1, count + 1, device=mask.device)
-    return values[torch.searchsorted(mask.cumsum(0), ranks)]
-
-
-def _class_names(module: Any) -> set[str]:
-    return {kind.__name__ for kind in type(module).__mro__}

@@ -7,14 +7,15 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from .per_batch import During, PerBatchAdapter, as_upstream
+from ....common.wrapped import During
+from .base import HeadAdapter
 
 __all__ = ['AutoAssignAdapter']
 
 _EPS = 1e-12  # upstream's, below which a sum of priors counts as zero
 
 
-class AutoAssignAdapter(PerBatchAdapter):
+class AutoAssignAdapter(HeadAdapter):
     """Weights a box's term of the positive loss and its share of the center prior's loss.
 
     The positive loss is one binary cross entropy per box, over all of its points together; that
@@ -22,10 +23,7 @@ class AutoAssignAdapter(PerBatchAdapter):
     of their priors: a box counts with its weight. The negative loss and the denominators stay.
     """
 
-    @classmethod
-    def supports(cls, head: torch.nn.Module) -> bool:
-        """Whether the positive loss is mmdet's."""
-        return as_upstream(head, 'get_pos_loss_single', 'loss_by_feat')
+    upstream = ('get_pos_loss_single', 'loss_by_feat')
 
     def attach(self, head: Any) -> None:
         """Wraps the batch's loss, an image's positive loss and the center prior."""
@@ -50,9 +48,8 @@ class AutoAssignAdapter(PerBatchAdapter):
     def _prior(self, call: Any, points: Any, gt_instances: Any, *args: Any, **kwargs: Any) -> Any:
         weights = self.weights_of(gt_instances)
         prior, inside = call(points, gt_instances, *args, **kwargs)
-        if self._in_batch:
-            more = (weights.sum() - len(weights)) / prior.sum().clamp(min=_EPS)
-            self._centers.append(more.where(inside.any(), more.new_zeros(())))
+        more = (weights.sum() - len(weights)) / prior.sum().clamp(min=_EPS)
+        self._centers.append(more.where(inside.any(), more.new_zeros(())))
         return prior, inside
 
     def _positive(self, call: Any, cls_score: Any, objectness: Any, reg_loss: Any,

@@ -1,36 +1,47 @@
-"""What every head family's weighting is made of: wrapped methods, loss hooks, box weights."""
+"""What every head family's weighting is made of: wrapped methods, weighed losses, box weights."""
 
 from __future__ import annotations
 
 import abc
+import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
-__all__ = ['HeadAdapter', 'Wrapped', 'times']
+from ....common.wrapped import Wrapped
+from .losses import LossCall, accept_weight
 
-Around = Callable[..., Any]
-LossHook = Callable[[torch.nn.Module, tuple[Any, ...], dict[str, Any]], Any]
+__all__ = ['HeadAdapter']
+
+Factor = Callable[[LossCall], torch.Tensor | None]
 
 
 class HeadAdapter(abc.ABC):
     """Weights the losses of one head (or RoI head) of one family; one instance per head.
 
-    A family overrides `attach`, and there calls `wrap` for methods and `before_loss` for loss
-    modules. Both act on this one head's instances, and `remove` undoes them. All state lives in
-    the adapter and the wraps, so a deep copy of the model has an adapter of its own.
+    A family overrides `attach`, and there calls `wrap` for methods and `weigh` for loss modules.
+    Both act on this one head's instances, and `remove` undoes them. What it notes on the way it
+    forgets in `reset`; with `begin`, before and after each batch. All state lives in the adapter
+    and the wraps, so a deep copy of the model has an adapter of its own.
 
     Semantics: the positive terms of a ground-truth box (its positives' whole classification
     rows, regression, objectness, centerness, mask) are multiplied by its weight. Assignment,
     targets, background terms and denominators (``avg_factor``) stay upstream's.
 
     Attributes:
+        needs: What a head that trains has, as ``sampler``.
+        losses: Its loss modules that must obey an element weight.
+        upstream: Its methods that must be mmdet's own code, since the family knows their inside.
         head: The module it acts on.
         parts: The modules whose losses it weights; the head alone unless `attach` says otherwise.
 
     Source: arXiv 1902.04103 section 3.1; gluon-cv ``gluoncv/loss.py`` (YOLOV3Loss).
     """
+
+    needs: ClassVar[tuple[str, ...]] = ()
+    losses: ClassVar[tuple[str, ...]] = ()
+    upstream: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self) -> None:
         self.head: Any = None
@@ -38,15 +49,22 @@ class HeadAdapter(abc.ABC):
         self._transforms: list[Any] = []
         self._undo: list[Any] = []
         self._counted: torch.Tensor | int = 0
+        self.reset()
 
     @classmethod
-    def supports(cls, head: torch.nn.Module) -> bool:
-        """Whether a head of the family can be weighted as it is built; most can."""
-        return True
+    def supports(cls, head: Any) -> bool:
+        """Whether a head of the family trains, and can be weighted as it is built."""
+        return (all(getattr(head, name, None) is not None for name in cls.needs)
+                and accept_weight(head, cls.losses)
+                and all(getattr(type(head), name).__module__.startswith('mmdet.')
+                        for name in cls.upstream))
 
     @abc.abstractmethod
     def attach(self, head: Any) -> None:
         """Wraps what makes this head's losses."""
+
+    def reset(self) -> None:  # noqa: B027
+        """Forgets what was noted; a family that notes nothing has nothing to forget."""
 
     def install(self, head: torch.nn.Module, transforms: list[Any]) -> None:
         """Attaches to a head that `supports` accepts.
@@ -73,7 +91,7 @@ class HeadAdapter(abc.ABC):
         """Positives whose loss was multiplied by a weight other than 1; synchronises the device."""
         return int(self._counted)
 
-    def wrap(self, owner: Any, name: str, around: Around) -> None:
+    def wrap(self, owner: Any, name: str, around: Callable[..., Any]) -> None:
         """Puts ``around(call, *args, **kwargs)`` in the place of a method of one object.
 
         Args:
@@ -83,15 +101,29 @@ class HeadAdapter(abc.ABC):
         """
         self._undo.append(Wrapped(owner, name, around))
 
-    def before_loss(self, loss: torch.nn.Module, hook: LossHook) -> None:
-        """Registers a forward pre-hook ``hook(module, args, kwargs)`` on a loss module.
+    def weigh(self, loss: torch.nn.Module, factor: Factor, elementwise: bool = False) -> None:
+        """Multiplies a loss module's element weight at each of its calls.
 
         Args:
             loss: The module.
-            hook: A bound method of this adapter, or a `functools.partial` of one, that returns
-                ``(args, kwargs)``, or None to change nothing.
+            factor: A bound method of this adapter, or a `functools.partial` of one: of a call
+                the factor per row, ``(n,)``; None leaves the call alone.
+            elementwise: See `LossCall.times`.
         """
-        self._undo.append(loss.register_forward_pre_hook(hook, with_kwargs=True))
+        self._undo.append(loss.register_forward_pre_hook(
+            functools.partial(_weigh, factor, elementwise), with_kwargs=True))
+
+    def begin(self, head: Any, name: str = 'loss_by_feat') -> None:
+        """Wraps the method that makes one batch's losses."""
+        self.wrap(head, name, self.batch)
+
+    def batch(self, call: Any, *args: Any, **kwargs: Any) -> Any:
+        """One batch, between two resets, the second one after an error too."""
+        self.reset()
+        try:
+            return call(*args, **kwargs)
+        finally:
+            self.reset()
 
     def weights_of(self, gt_instances: Any) -> torch.Tensor:
         """The boxes' weights of one image, ``(num_boxes,)``; 1 where mixup is off.
@@ -114,58 +146,9 @@ class HeadAdapter(abc.ABC):
         self._counted = self._counted + (factors != 1).sum()
 
 
-class Wrapped:
-    """One object's method with something around it, as an attribute of that object.
-
-    Copying or pickling the object copies it along, bound to the copy.
-    """
-
-    def __init__(self, owner: Any, name: str, around: Around) -> None:
-        self.call = getattr(owner, name)
-        self.around = around
-        self._owner = owner
-        self._name = name
-        self._before = owner.__dict__.get(name)
-        owner.__dict__[name] = self
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Calls what is around, with the method first."""
-        return self.around(self.call, *args, **kwargs)
-
-    def remove(self) -> None:
-        """Gives the object its method back."""
-        if self._before is None:
-            del self._owner.__dict__[self._name]
-        else:
-            self._owner.__dict__[self._name] = self._before
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Without a method of the owner's class: pickle would look it up on the owner, as self."""
-        return {name: value for name, value in self.__dict__.items()
-                if name != 'call' or self._before is not None}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        if 'call' not in state:
-            kind = type(self._owner)
-            method = next(vars(base)[self._name] for base in kind.__mro__
-                          if self._name in vars(base))
-            self.call = method.__get__(self._owner, kind)
-
-
-def times(weight: torch.Tensor | None, factor: torch.Tensor,
-          like: torch.Tensor | None = None) -> torch.Tensor:
-    """A loss's element weight times a factor per element.
-
-    Args:
-        weight: ``(n,)`` or ``(n, ...)``, or None for 1.
-        factor: ``(n,)``, of any floating dtype.
-        like: Gives the dtype where ``weight`` is None; float32 otherwise.
-
-    Returns:
-        Of the weight's shape and dtype, ``(n,)`` where it is None.
-    """
-    if weight is None:
-        return factor if like is None else factor.to(like.dtype)
-    shaped = factor.reshape(factor.shape + (1,) * (weight.dim() - factor.dim()))
-    return weight * shaped.to(weight.dtype)
+def _weigh(factor: Factor, elementwise: bool, module: torch.nn.Module, args: tuple[Any, ...],
+           kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+    """A loss's forward pre-hook."""
+    call = LossCall(args, kwargs)
+    factors = factor(call)
+    return None if factors is None else call.times(factors, elementwise)

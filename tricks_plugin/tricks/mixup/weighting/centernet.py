@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any, ClassVar
 
 import torch
 
-from .base import times
-from .per_batch import PerBatchAdapter, accepts_weight, as_upstream, with_weight
+from .base import HeadAdapter
+from .losses import LossCall
 
 __all__ = ['CenterNetAdapter', 'CentripetalAdapter', 'CornerAdapter', 'paint']
 
@@ -30,7 +31,7 @@ def paint(size: int, places: torch.Tensor, weights: torch.Tensor) -> torch.Tenso
     return weights.new_ones(size).index_put((places,), weights)
 
 
-class _KeyPointAdapter(PerBatchAdapter):
+class _KeyPointAdapter(HeadAdapter):
     """Heads whose targets are maps with a 1 at the pixel of a box's key point.
 
     That pixel, in the channel of the box's class, is the box's positive; the gaussian around it
@@ -38,12 +39,7 @@ class _KeyPointAdapter(PerBatchAdapter):
     targets do not tell which box owns a pixel, so the pixels are computed as upstream does.
     """
 
-    @classmethod
-    def supports(cls, head: torch.nn.Module) -> bool:
-        """Whether the losses take weights and the targets are mmdet's."""
-        return accepts_weight(head, cls.losses) and as_upstream(head, 'get_targets')
-
-    losses: ClassVar[tuple[str, ...]] = ()
+    upstream: ClassVar[tuple[str, ...]] = ('get_targets',)
 
     def batch(self, call: Any, *args: Any, **kwargs: Any) -> Any:
         """One batch; keeps the boxes' weights, which the targets are not given."""
@@ -61,6 +57,11 @@ class _KeyPointAdapter(PerBatchAdapter):
         self._weights = [self.weights_of(item) for item in instances]
         self.count(torch.cat(self._weights))
         return call(*args, **kwargs)
+
+    def _of_map(self, which: int, loss: LossCall) -> torch.Tensor | None:
+        """The factors of the heatmap (0) or class-agnostic map (1) that a loss has as target."""
+        maps = self._maps.get(id(loss.target))
+        return None if maps is None else maps[which]
 
     def _paint(self, points: list[tuple[torch.Tensor, torch.Tensor]],
                labels: list[torch.Tensor], shape: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -90,10 +91,10 @@ class CenterNetAdapter(_KeyPointAdapter):
     losses = ('loss_center_heatmap', 'loss_wh', 'loss_offset')
 
     def attach(self, head: Any) -> None:
-        """Wraps the batch's loss and targets, and hooks the losses."""
+        """Wraps the batch's loss and targets, and weighs the losses."""
         self.begin(head)
         self.wrap(head, 'get_targets', self._targets)
-        self.before_loss(head.loss_center_heatmap, self._weigh_heatmap)
+        self.weigh(head.loss_center_heatmap, functools.partial(self._of_map, 0))
 
     def _targets(self, call: Any, gt_bboxes: list[torch.Tensor], gt_labels: list[torch.Tensor],
                  feat_shape: Any, img_shape: Any) -> Any:
@@ -108,12 +109,6 @@ class CenterNetAdapter(_KeyPointAdapter):
         self._maps = {id(targets['center_heatmap_target']): (heat, plain)}
         return targets, avg_factor
 
-    def _weigh_heatmap(self, module: torch.nn.Module, args: tuple[Any, ...],
-                       kwargs: dict[str, Any]) -> Any:
-        maps = self._maps.get(id(args[1]))
-        return None if maps is None else (
-            args, {**kwargs, 'weight': times(kwargs.get('weight'), maps[0])})
-
 
 class CornerAdapter(_KeyPointAdapter):
     """CornerNet: heatmaps and offsets at a box's two corners, and the pull of its embeddings.
@@ -122,19 +117,15 @@ class CornerAdapter(_KeyPointAdapter):
     """
 
     losses: ClassVar[tuple[str, ...]] = ('loss_heatmap', 'loss_offset')
-
-    @classmethod
-    def supports(cls, head: torch.nn.Module) -> bool:
-        """Whether the losses take weights and the targets are mmdet's."""
-        return super().supports(head) and as_upstream(head, 'loss_by_feat_single')
+    upstream = ('get_targets', 'loss_by_feat_single')
 
     def attach(self, head: Any) -> None:
-        """Wraps the batch's loss, targets and embedding loss, and hooks the losses."""
+        """Wraps the batch's loss, targets and embedding loss, and weighs the losses."""
         self.begin(head)
         self.wrap(head, 'get_targets', self._targets)
-        self.before_loss(head.loss_heatmap, self._weigh_heatmap)
-        for name in self.losses[1:]:
-            self.before_loss(getattr(head, name), self._weigh_pixels)
+        for name in self.losses:
+            which = 0 if name == 'loss_heatmap' else 1
+            self.weigh(getattr(head, name), functools.partial(self._of_map, which))
         if head.with_corner_emb and head.loss_embedding is not None:
             self.wrap(head.loss_embedding, 'forward', self._embed)
 
@@ -152,17 +143,6 @@ class CornerAdapter(_KeyPointAdapter):
                 if name.startswith(corner):
                     self._maps[id(target)] = maps
         return targets
-
-    def _weigh_heatmap(self, module: torch.nn.Module, args: tuple[Any, ...],
-                       kwargs: dict[str, Any]) -> Any:
-        maps = self._maps.get(id(args[1]))
-        return None if maps is None else (
-            args, {**kwargs, 'weight': times(kwargs.get('weight'), maps[0])})
-
-    def _weigh_pixels(self, module: torch.nn.Module, args: tuple[Any, ...],
-                      kwargs: dict[str, Any]) -> Any:
-        maps = self._maps.get(id(args[1]))
-        return None if maps is None else with_weight(args, kwargs, maps[1])
 
     def _embed(self, call: Any, tl_emb: torch.Tensor, br_emb: torch.Tensor,
                match: list[Any]) -> Any:

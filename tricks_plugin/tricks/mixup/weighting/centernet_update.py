@@ -6,12 +6,15 @@ from typing import Any
 
 import torch
 
-from .per_batch import During, PerBatchAdapter, accepts_weight, as_upstream, in_order, with_weight
+from ....common.wrapped import During
+from .base import HeadAdapter
+from .losses import LossCall
+from .tensors import select
 
 __all__ = ['CenterNetUpdateAdapter']
 
 
-class CenterNetUpdateAdapter(PerBatchAdapter):
+class CenterNetUpdateAdapter(HeadAdapter):
     """Weights the positives of the heatmap's focal loss and of the box loss.
 
     A box's positives of the class are the points that `add_cls_pos_inds` lists for it; all other
@@ -20,20 +23,17 @@ class CenterNetUpdateAdapter(PerBatchAdapter):
     the heatmap's targets.
     """
 
-    @classmethod
-    def supports(cls, head: torch.nn.Module) -> bool:
-        """Whether the losses are made as mmdet's head does."""
-        return accepts_weight(head, ('loss_cls', 'loss_bbox')) and as_upstream(
-            head, 'loss_by_feat', 'add_cls_pos_inds', 'get_targets', '_get_targets_single')
+    losses = ('loss_cls', 'loss_bbox')
+    upstream = ('loss_by_feat', 'add_cls_pos_inds', 'get_targets', '_get_targets_single')
 
     def attach(self, head: Any) -> None:
-        """Wraps the batch's loss, targets and class loss, and hooks the box loss."""
+        """Wraps the batch's loss, targets and class loss, and weighs the box loss."""
         self.begin(head)
         self.wrap(head, 'get_targets', self._levels)
         self.wrap(head, '_get_targets_single', self._targets)
         self.wrap(head, 'add_cls_pos_inds', self._listed)
         self.wrap(head.loss_cls, 'forward', self._classify)
-        self.before_loss(head.loss_bbox, self._weigh_boxes)
+        self.weigh(head.loss_bbox, self._of_boxes)
 
     def reset(self) -> None:
         """Forgets the batch's points."""
@@ -98,12 +98,11 @@ class CenterNetUpdateAdapter(PerBatchAdapter):
         more = (terms * (factors - 1)).sum()
         return loss + more / (kwargs['avg_factor'] + torch.finfo(torch.float32).eps)
 
-    def _weigh_boxes(self, module: torch.nn.Module, args: tuple[Any, ...],
-                     kwargs: dict[str, Any]) -> Any:
-        if not self._images or kwargs.get('weight') is None:
+    def _of_boxes(self, loss: LossCall) -> torch.Tensor | None:
+        if not self._images or loss.weight is None:
             return None
         levels = zip(*[zip(*(part.split(self._sizes) for part in image), strict=True)
                        for image in self._images], strict=True)
         factors, inside = (torch.cat(parts) for parts in zip(
             *[image for level in levels for image in level], strict=True))
-        return with_weight(args, kwargs, in_order(factors, inside, len(args[0])))
+        return select(factors, inside, len(loss.pred))

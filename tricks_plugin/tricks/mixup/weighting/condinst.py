@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
+from mmdet.models.losses import DiceLoss
 
-from .per_batch import PerBatchAdapter, accepts_weight, as_upstream, with_weight
+from .base import HeadAdapter
+from .losses import LossCall
+from .tensors import times
 
 __all__ = ['BoxInstMaskAdapter', 'CondInstMaskAdapter']
 
 
-class CondInstMaskAdapter(PerBatchAdapter):
+class CondInstMaskAdapter(HeadAdapter):
     """Gives the mask loss, called per image with one row per positive, the boxes' weights.
 
     The head may train on a part of an image's positives only, drawn or the best ones. To learn
@@ -19,17 +22,15 @@ class CondInstMaskAdapter(PerBatchAdapter):
     from, and gets the selected masks back.
     """
 
-    @classmethod
-    def supports(cls, head: torch.nn.Module) -> bool:
-        """Whether the loss takes weights and the targets are mmdet's."""
-        return accepts_weight(head, ('loss_mask',)) and as_upstream(
-            head, '_get_targets_single', 'loss_by_feat')
+    losses = ('loss_mask',)
+    upstream: ClassVar[tuple[str, ...]] = ('_get_targets_single', 'loss_by_feat')
 
     def attach(self, head: Any) -> None:
-        """Wraps the batch's loss and an image's targets, and hooks the loss."""
+        """Wraps the batch's loss and an image's targets, and weighs the loss."""
         self.begin(head)
         self.wrap(head, '_get_targets_single', self._targets)
-        self.before_loss(head.loss_mask, self._weigh)
+        self.weigh(head.loss_mask, self._of_masks,
+                   elementwise=not isinstance(head.loss_mask, DiceLoss))
 
     def reset(self) -> None:
         """Forgets the present image's positives."""
@@ -48,22 +49,14 @@ class CondInstMaskAdapter(PerBatchAdapter):
         self.count(self._factors)
         return (mask_preds if chosen is numbers else mask_preds[chosen], targets, *others)
 
-    def _weigh(self, module: torch.nn.Module, args: tuple[Any, ...],
-               kwargs: dict[str, Any]) -> Any:
-        if self._factors is None:
-            return None
-        per_mask = any(kind.__name__ == 'DiceLoss' for kind in type(module).__mro__)
-        return with_weight(args, kwargs, self._factors if per_mask else
-                           _rows(self._factors, args[0]))
+    def _of_masks(self, loss: LossCall) -> torch.Tensor | None:
+        return self._factors
 
 
 class BoxInstMaskAdapter(CondInstMaskAdapter):
     """BoxInst: both projections of a positive's mask, and its pairwise terms."""
 
-    @classmethod
-    def supports(cls, head: torch.nn.Module) -> bool:
-        """Whether the loss takes weights and the targets are mmdet's."""
-        return super().supports(head) and as_upstream(head, 'get_pairwise_affinity')
+    upstream = (*CondInstMaskAdapter.upstream, 'get_pairwise_affinity')
 
     def attach(self, head: Any) -> None:
         """Wraps the affinities of neighbouring pixels, too."""
@@ -72,9 +65,4 @@ class BoxInstMaskAdapter(CondInstMaskAdapter):
 
     def _affinity(self, call: Any, *args: Any, **kwargs: Any) -> Any:
         affinity = call(*args, **kwargs)
-        return affinity if self._factors is None else affinity * _rows(self._factors, affinity)
-
-
-def _rows(factors: torch.Tensor, like: torch.Tensor) -> torch.Tensor:
-    """``(n,)`` as ``(n, 1, ...)`` with the dimensions of a tensor."""
-    return factors.reshape(-1, *[1] * (like.dim() - 1))
+        return affinity if self._factors is None else times(affinity, self._factors)

@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 
-from .base import HeadAdapter, times
+from .base import HeadAdapter
+from .losses import LossCall
+from .tensors import times
 
 __all__ = ['DDQAdapter', 'DETRAdapter']
 
@@ -20,14 +22,12 @@ class DETRAdapter(HeadAdapter):
     groups, each with the boxes in order. Matching and ``avg_factor`` see no weight.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._gt_inds: torch.Tensor | None = None
+    needs = ('assigner',)
+    losses = ('loss_cls', 'loss_bbox', 'loss_iou')
 
-    @classmethod
-    def supports(cls, head: torch.nn.Module) -> bool:
-        """Whether the head trains."""
-        return getattr(head, 'assigner', None) is not None
+    def reset(self) -> None:
+        """Forgets the present image's matching."""
+        self._gt_inds: torch.Tensor | None = None
 
     def attach(self, head: Any) -> None:
         """Wraps the assigner and the targets of an image."""
@@ -75,8 +75,9 @@ class DDQAdapter(DETRAdapter):
     whose sum is the denominator; the factor enters after that sum.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def reset(self) -> None:
+        """Forgets the batch's weights too."""
+        super().reset()
         self._images: list[torch.Tensor] = []
         self._image = 0
         self._sampled: Any = None
@@ -92,7 +93,7 @@ class DDQAdapter(DETRAdapter):
         self.wrap(aux, '_get_target_single', self._aux_target)
         self.wrap(aux.sampler, 'sample', self._sample)
         self.wrap(aux, 'loss_single', self._aux_single)
-        self.before_loss(aux.loss_bbox, self._weigh_box)
+        self.weigh(aux.loss_bbox, self._of_boxes)
 
     def _batch(self, call: Any, *args: Any, **kwargs: Any) -> Any:
         instances = kwargs['batch_gt_instances'] if 'batch_gt_instances' in kwargs else args[4]
@@ -128,8 +129,5 @@ class DDQAdapter(DETRAdapter):
         self._current = self._factors.pop(0)
         return call(*args, **kwargs)
 
-    def _weigh_box(self, module: torch.nn.Module, args: tuple[Any, ...],
-                   kwargs: dict[str, Any]) -> Any:
-        if self._current is None:
-            return None
-        return args, {**kwargs, 'weight': times(kwargs['weight'], self._current)}
+    def _of_boxes(self, loss: LossCall) -> torch.Tensor | None:
+        return self._current

@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 
-from .base import HeadAdapter, times
+from .base import HeadAdapter
+from .losses import LossCall
+from .tensors import times
 
 __all__ = ['MaskFormerAdapter']
 
@@ -20,25 +22,20 @@ class MaskFormerAdapter(HeadAdapter):
     for the other.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._images: list[torch.Tensor] = []
-
-    @classmethod
-    def supports(cls, head: torch.nn.Module) -> bool:
-        """Whether the head trains, with two mask losses of its own."""
-        if getattr(head, 'assigner', None) is None:
-            return False
-        return head.loss_mask is not head.loss_dice
+    needs = ('assigner',)
+    losses = ('loss_cls', 'loss_mask', 'loss_dice')
 
     def attach(self, head: Any) -> None:
-        """Wraps the preparation of the ground truth and the targets, hooks the mask losses."""
+        """Wraps the ground truth's preparation and a layer's targets, weighs the mask losses."""
+        self.begin(head, '_loss_by_feat_single')
         self.wrap(head, 'preprocess_gt', self._prepare)
-        self.wrap(head, 'get_targets', self._batch)
         self.wrap(head, '_get_targets_single', self._targets)
-        self.wrap(head, '_loss_by_feat_single', self._layer)
-        self.before_loss(head.loss_mask, self._weigh)
-        self.before_loss(head.loss_dice, self._weigh)
+        self.weigh(head.loss_mask, self._of_masks)
+        self.weigh(head.loss_dice, self._of_masks)
+
+    def reset(self) -> None:
+        """Forgets a decoder layer's matched masks."""
+        self._images: list[torch.Tensor] = []
 
     def _prepare(self, call: Any, batch_gt_instances: Any, *args: Any, **kwargs: Any) -> Any:
         weights = [self.weights_of(item) for item in batch_gt_instances]
@@ -47,17 +44,6 @@ class MaskFormerAdapter(HeadAdapter):
             stuff = weight.new_ones(len(item.labels) - len(weight))
             item.mixup_weights = torch.cat([weight, stuff])
         return prepared
-
-    def _layer(self, call: Any, *args: Any, **kwargs: Any) -> Any:
-        """One decoder layer: its targets, then its losses."""
-        try:
-            return call(*args, **kwargs)
-        finally:
-            self._images = []
-
-    def _batch(self, call: Any, *args: Any, **kwargs: Any) -> Any:
-        self._images = []
-        return call(*args, **kwargs)
 
     def _targets(self, call: Any, cls_score: torch.Tensor, mask_pred: torch.Tensor,
                  gt_instances: Any, img_meta: Any) -> Any:
@@ -71,13 +57,12 @@ class MaskFormerAdapter(HeadAdapter):
         label_weights[pos_inds] = times(label_weights[pos_inds], factor)
         return labels, label_weights, masks, mask_weights, pos_inds, neg_inds, sampled, *rest
 
-    def _weigh(self, module: torch.nn.Module, args: tuple[Any, ...],
-               kwargs: dict[str, Any]) -> Any:
-        """Gives a mask loss the weight of each matched mask, or of each of its pixels."""
+    def _of_masks(self, loss: LossCall) -> torch.Tensor | None:
+        """The factor of each matched mask, or of each of its pixels."""
         if not self._images:
             return None
         factor = torch.cat(self._images)
-        elements = len(args[0])
+        elements = len(loss.pred)
         if elements != len(factor):
             factor = factor.repeat_interleave(elements // len(factor))
-        return args, {**kwargs, 'weight': times(kwargs.get('weight'), factor)}
+        return factor

@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import torch
 from mmdet.structures.bbox import get_box_tensor
 
-from .atss import ATSSAdapter, select
+from .atss import ATSSAdapter
+from .tensors import select
 
 __all__ = ['LADAdapter', 'PAAAdapter']
 
@@ -20,13 +21,9 @@ class PAAAdapter(ATSSAdapter):
     by image.
     """
 
+    needs = ('sampler', 'paa_reassign')
     targets: ClassVar[dict[str, int]] = {'get_targets': 0}
     steps: ClassVar[tuple[str, ...]] = ()
-
-    @classmethod
-    def supports(cls, head: torch.nn.Module) -> bool:
-        """Whether the head trains, and selects its positives in the method that is known."""
-        return super().supports(head) and hasattr(head, 'paa_reassign')
 
     def attach(self, head: Any) -> None:
         """Wraps the selection too."""
@@ -69,7 +66,7 @@ class LADAdapter(ATSSAdapter):
     steps: ClassVar[tuple[str, ...]] = ()
 
     @classmethod
-    def supports(cls, head: torch.nn.Module) -> bool:
+    def supports(cls, head: Any) -> bool:
         """Whether the head trains, with boxes and not their encodings as targets."""
         return super().supports(head) and bool(head.reg_decoded_bbox)
 

@@ -6,42 +6,32 @@ from typing import Any, ClassVar
 
 import torch
 
-from .per_batch import (
-    PerBatchAdapter,
-    accepts_weight,
-    as_upstream,
-    factors_of,
-    in_order,
-    name_boxes,
-    with_weight,
-)
+from .base import HeadAdapter
+from .losses import LossCall
+from .named_boxes import factors_of, name_boxes
+from .tensors import select
 
 __all__ = ['CondInstBboxAdapter', 'FCOSAdapter', 'FoveaAdapter', 'PointsAdapter']
 
 
-class PointsAdapter(PerBatchAdapter):
+class PointsAdapter(HeadAdapter):
     """Heads that give each point of their feature maps to one box or to the background.
 
     The head asks `_get_targets_single` once per image, in order. The class loss is called once
     with all points, ordered by level, then by image; the other losses once with the positives
-    alone, in the same order, if there are any. A family notes each image's points; pre-hooks on
-    the losses multiply their weights. Denominators come from targets and counts.
+    alone, in the same order, if there are any. A family notes each image's points. Denominators
+    come from targets and counts.
     """
 
-    positive_losses: ClassVar[tuple[str, ...]] = ('loss_bbox',)
-
-    @classmethod
-    def supports(cls, head: torch.nn.Module) -> bool:
-        """Whether the losses take weights."""
-        return accepts_weight(head, ('loss_cls', *cls.positive_losses))
+    losses: ClassVar[tuple[str, ...]] = ('loss_cls', 'loss_bbox', 'loss_centerness')
 
     def attach(self, head: Any) -> None:
-        """Wraps the batch's loss and an image's targets, and hooks the losses."""
+        """Wraps the batch's loss and an image's targets, and weighs the losses."""
         self.begin(head)
         self.wrap(head, '_get_targets_single', self._targets)
-        self.before_loss(head.loss_cls, self._weigh_all)
-        for name in self.positive_losses:
-            self.before_loss(getattr(head, name), self._weigh_positives)
+        for name in self.losses:
+            self.weigh(getattr(head, name),
+                       self._of_all if name == 'loss_cls' else self._of_positives)
 
     def reset(self) -> None:
         """Forgets the batch's points."""
@@ -70,34 +60,27 @@ class PointsAdapter(PerBatchAdapter):
             self._joined = factors, positives
         return self._joined
 
-    def _weigh_all(self, module: torch.nn.Module, args: tuple[Any, ...],
-                   kwargs: dict[str, Any]) -> Any:
+    def _of_all(self, loss: LossCall) -> torch.Tensor | None:
         if not self._images:
             return None
         factors, _ = self._points()
-        if len(factors) != len(args[0]):
+        if len(factors) != len(loss.pred):
             raise ValueError(
                 f'MixUpWeightingHook: loss_cls of {type(self.head).__name__} must get the '
-                f'{len(factors)} points that _get_targets_single gave, got {len(args[0])}')
-        return with_weight(args, kwargs, factors)
+                f'{len(factors)} points that _get_targets_single gave, got {len(loss.pred)}')
+        return factors
 
-    def _weigh_positives(self, module: torch.nn.Module, args: tuple[Any, ...],
-                         kwargs: dict[str, Any]) -> Any:
+    def _of_positives(self, loss: LossCall) -> torch.Tensor | None:
         if not self._images:
             return None
         factors, positives = self._points()
-        return with_weight(args, kwargs, in_order(factors, positives, len(args[0])))
+        return select(factors, positives, len(loss.pred))
 
 
 class FCOSAdapter(PointsAdapter):
     """FCOS and NAS-FCOS: class, box (weighted by centerness) and centerness of each positive."""
 
-    positive_losses = ('loss_bbox', 'loss_centerness')
-
-    @classmethod
-    def supports(cls, head: torch.nn.Module) -> bool:
-        """Whether the losses take weights and the assignment is mmdet's."""
-        return super().supports(head) and as_upstream(head, '_get_targets_single')
+    upstream = ('_get_targets_single',)
 
     def _targets(self, call: Any, gt_instances: Any, *args: Any, **kwargs: Any) -> Any:
         weights = self.weights_of(gt_instances)
@@ -111,10 +94,8 @@ class FCOSAdapter(PointsAdapter):
 class FoveaAdapter(PointsAdapter):
     """FoveaBox: class and box of each positive; labels are painted level by level."""
 
-    @classmethod
-    def supports(cls, head: torch.nn.Module) -> bool:
-        """Whether the losses take weights and the assignment is mmdet's."""
-        return super().supports(head) and as_upstream(head, '_get_targets_single')
+    losses = ('loss_cls', 'loss_bbox')
+    upstream = ('_get_targets_single',)
 
     def _targets(self, call: Any, gt_instances: Any, *args: Any, **kwargs: Any) -> Any:
         weights = self.weights_of(gt_instances)
@@ -127,8 +108,6 @@ class FoveaAdapter(PointsAdapter):
 
 class CondInstBboxAdapter(PointsAdapter):
     """CondInst and BoxInst: as FCOS; the targets tell the box of each positive."""
-
-    positive_losses = ('loss_bbox', 'loss_centerness')
 
     def _targets(self, call: Any, gt_instances: Any, *args: Any, **kwargs: Any) -> Any:
         weights = self.weights_of(gt_instances)

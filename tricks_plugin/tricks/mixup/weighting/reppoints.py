@@ -6,8 +6,8 @@ from typing import Any
 
 import torch
 
-from .base import HeadAdapter, times
-from .per_batch import accepts_weight
+from .base import HeadAdapter
+from .tensors import select, times
 
 __all__ = ['RepPointsAdapter']
 
@@ -19,11 +19,8 @@ class RepPointsAdapter(HeadAdapter):
     and of the second one; both are asked for once per image. ``avg_factor`` is a count.
     """
 
-    @classmethod
-    def supports(cls, head: torch.nn.Module) -> bool:
-        """Whether the head trains, with losses that take weights."""
-        return getattr(head, 'sampler', None) is not None and accepts_weight(
-            head, ('loss_cls', 'loss_bbox_init', 'loss_bbox_refine'))
+    needs = ('sampler',)
+    losses = ('loss_cls', 'loss_bbox_init', 'loss_bbox_refine')
 
     def attach(self, head: Any) -> None:
         """Wraps the targets of an image."""
@@ -38,8 +35,8 @@ class RepPointsAdapter(HeadAdapter):
         factor = weights[sampled.pos_assigned_gt_inds]
         self.count(factor)
         if len(label_weights) == len(valid_flags):
-            valid = torch.argsort((~valid_flags.bool()).to(torch.uint8), stable=True)
-            positives = valid[positives]
+            places = torch.arange(len(valid_flags), device=positives.device)
+            positives = select(places, valid_flags.bool())[positives]
         elements = factor.new_ones(len(label_weights)).index_put((positives,), factor)
         targets[1], targets[4] = times(label_weights, elements), times(box_weights, elements)
         return tuple(targets)

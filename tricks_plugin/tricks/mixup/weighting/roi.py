@@ -7,17 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from mmdet.models.losses import GHMC, GHMR, EQLV2Loss
 from mmdet.models.roi_heads import BBoxHead
 
-from .base import HeadAdapter, times
+from .base import HeadAdapter
+from .losses import LossCall, ignores_weight
 from .roi_mask import attach_terms, has_terms
-from .roi_rows import RoIRows, each, element_weight, positive_weights, sampled, with_weight
+from .roi_rows import RoIRows, each, positive_weights, sampled
 
 __all__ = ['QueryRoIAdapter', 'RoIAdapter']
-
-# They take element weights and use no more than which of them are above 0, if at all.
-_WEIGHTLESS = (EQLV2Loss, GHMC, GHMR)
 
 
 class RoIAdapter(HeadAdapter):
@@ -25,8 +22,8 @@ class RoIAdapter(HeadAdapter):
 
     The RoI head's samplers are asked once per image; each sampling result then carries its
     positives' weights, as ``mixup_weights``, to wherever it is used. A box head's `get_targets`
-    turns them into the factors of its rows, and a pre-hook on each of its losses multiplies the
-    element weight just before the loss. What reads the targets or weights in between (PISA's
+    turns them into the factors of its rows, and the element weight of each of its losses is
+    multiplied just before the loss. What reads the targets or weights in between (PISA's
     ISR-P, the ``beta`` of Dynamic R-CNN, ``avg_factor``) sees upstream's. While a sampler works
     (OHEM, score-HLR) nothing is weighted.
 
@@ -34,19 +31,15 @@ class RoIAdapter(HeadAdapter):
     heads with other losses than `roi_mask` knows, stay unweighted; the RoI head's others do not.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._rows: RoIRows | None = None
-
     @classmethod
-    def supports(cls, head: torch.nn.Module) -> bool:
+    def supports(cls, head: Any) -> bool:
         """Whether the head trains, and holds a box, mask or grid head that can be weighted."""
         return bool(_samplers(head)) and bool(
             _box_heads(head) or any(has_terms(part) for part in head.modules()))
 
     def attach(self, head: Any) -> None:
-        """Wraps the batch's loss, the samplers and the inner heads, and hooks their losses."""
-        self.wrap(head, 'loss', self._batch)
+        """Wraps the batch's loss, the samplers and the inner heads, and weighs their losses."""
+        self.begin(head, 'loss')
         for sampler in _samplers(head):
             self.wrap(sampler, 'sample', self._sample)
         boxes = _box_heads(head)
@@ -57,19 +50,17 @@ class RoIAdapter(HeadAdapter):
             attach_terms(self, mask)
         losses = {id(loss): (name, loss) for box in boxes for name, loss in _losses(box).items()}
         for name, loss in losses.values():
-            self.before_loss(loss, functools.partial(self.weigh, name))
+            self.weigh(loss, functools.partial(self.factors_of, name),
+                       elementwise=name != 'loss_cls')  # as CARL's, without a weight
         self.parts = boxes + masks
 
     def attach_box(self, box: Any) -> None:
         """Wraps what a box head makes of the sampling results."""
         self.wrap(box, 'get_targets', self._targets)
 
-    def _batch(self, call: Any, *args: Any, **kwargs: Any) -> Any:
-        self._rows = None
-        try:
-            return call(*args, **kwargs)
-        finally:
-            self._rows = None
+    def reset(self) -> None:
+        """Forgets the rows of the present losses."""
+        self._rows: RoIRows | None = None
 
     def _sample(self, call: Any, assign_result: Any, pred_instances: Any, gt_instances: Any,
                 *args: Any, **kwargs: Any) -> Any:
@@ -104,19 +95,12 @@ class RoIAdapter(HeadAdapter):
             rows += [weights, weights.new_ones(len(result.neg_inds))]
         return RoIRows(torch.cat(rows), positive_weights(results))
 
-    def weigh(self, name: str, module: torch.nn.Module, args: tuple[Any, ...],
-              kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        """Multiplies a loss's element weight by its rows' factors."""
-        if self._rows is None:
+    def factors_of(self, name: str, loss: LossCall) -> torch.Tensor | None:
+        """The factors of the rows of one call of a loss."""
+        if self._rows is None or (loss.weight is None and name == 'loss_cls' and loss.kwargs.get(
+                'reduction_override') == 'none'):  # ISR-P measures losses for its normalisation
             return None
-        weight = element_weight(args, kwargs)
-        pred = args[0]
-        if weight is None and name == 'loss_cls' and kwargs.get('reduction_override') == 'none':
-            return None  # ISR-P measures losses for its normalisation
-        factors = self._rows.fit(name, len(pred if weight is None else weight))
-        if weight is None and name != 'loss_cls':  # CARL
-            factors = factors.reshape(-1, *[1] * (pred.dim() - 1)).expand(pred.shape)
-        return with_weight(args, kwargs, times(weight, factors))
+        return self._rows.fit(name, len(loss.pred if loss.weight is None else loss.weight))
 
 
 class QueryRoIAdapter(RoIAdapter):
@@ -145,4 +129,4 @@ def _box_heads(head: Any) -> list[Any]:
 def _losses(box: torch.nn.Module) -> dict[str, torch.nn.Module]:
     """A box head's losses by name; none if one of them ignores weights."""
     losses = {name: child for name, child in box.named_children() if name.startswith('loss')}
-    return {} if any(isinstance(loss, _WEIGHTLESS) for loss in losses.values()) else losses
+    return {} if any(map(ignores_weight, losses.values())) else losses

@@ -8,8 +8,10 @@ from typing import Any
 import torch
 from mmdet.models.roi_heads.bbox_heads.multi_instance_bbox_head import MultiInstanceBBoxHead
 
+from .losses import LossCall
 from .roi import RoIAdapter
-from .roi_rows import RoIRows, positive_weights, with_weight
+from .roi_rows import RoIRows, positive_weights
+from .tensors import select
 
 __all__ = ['MultiInstanceRoIAdapter']
 
@@ -24,13 +26,14 @@ class MultiInstanceRoIAdapter(RoIAdapter):
     label is 1.
     """
 
-    def __init__(self) -> None:
-        super().__init__()
+    def reset(self) -> None:
+        """Forgets the pairings too."""
+        super().reset()
         self._weighing = False
         self._pairings: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     @classmethod
-    def supports(cls, head: torch.nn.Module) -> bool:
+    def supports(cls, head: Any) -> bool:
         """Whether the head trains, with the box head that pairs."""
         box = getattr(head, 'bbox_head', None)
         return isinstance(box, MultiInstanceBBoxHead) and super().supports(head)
@@ -55,8 +58,7 @@ class MultiInstanceRoIAdapter(RoIAdapter):
         """The factors of all rows, and the same with the foreground's first."""
         factors = positive_weights(results)
         foreground = torch.cat([result.mixup_foreground for result in results])
-        # A stable sort instead of a mask, which would wait for the device.
-        return RoIRows(factors, factors[torch.argsort((~foreground).byte(), stable=True)])
+        return RoIRows(factors, select(factors, foreground))
 
     def _loss(self, call: Any, *args: Any, **kwargs: Any) -> Any:
         """Adds what the weights change in the pairings that upstream chooses."""
@@ -83,13 +85,8 @@ class MultiInstanceRoIAdapter(RoIAdapter):
             self._weighing = False
         return plain
 
-    def weigh(self, name: str, module: torch.nn.Module, args: tuple[Any, ...],
-              kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        """Multiplies a loss's rows in the second of the two computations."""
+    def factors_of(self, name: str, loss: LossCall) -> torch.Tensor | None:
+        """The factors of a loss's rows in the second of the two computations."""
         if self._rows is None or not self._weighing:
             return None
-        pred = args[0]
-        if name == 'loss_cls':
-            return with_weight(args, kwargs, self._rows.all)
-        factors = self._rows.positives[:len(pred), None].expand(pred.shape)
-        return with_weight(args, kwargs, factors)
+        return self._rows.all if name == 'loss_cls' else self._rows.positives[:len(loss.pred)]

@@ -9,8 +9,10 @@ import torch
 from mmdet.models.losses import CrossEntropyLoss, DiceLoss, L1Loss, MSELoss, SmoothL1Loss
 from mmdet.models.roi_heads import FCNMaskHead, GridHead, MaskIoUHead, MaskPointHead
 
-from .base import HeadAdapter, times
-from .roi_rows import element_weight, positive_weights, sampled, with_weight
+from .base import HeadAdapter
+from .losses import LossCall
+from .roi_rows import positive_weights, sampled
+from .tensors import select, shaped
 
 __all__ = ['GridTerms', 'MaskIoUTerms', 'PositiveTerms', 'attach_terms', 'has_terms']
 
@@ -18,7 +20,7 @@ __all__ = ['GridTerms', 'MaskIoUTerms', 'PositiveTerms', 'attach_terms', 'has_te
 class PositiveTerms:
     """Multiplies the terms of a head's one loss, which has one row per positive RoI.
 
-    Upstream calls these losses without element weights. A pre-hook hands them some, except to
+    Upstream calls these losses without element weights. They are handed some, except for
     the mask cross entropy, which has no argument for it: there the factors go where its
     ``class_weight`` goes, which is nothing but the element weight of torch's binary cross entropy
     on the masks of the positives' classes. Both leave the mean's denominator alone.
@@ -34,7 +36,7 @@ class PositiveTerms:
         if getattr(loss, 'use_mask', False):
             adapter.wrap(loss, 'cls_criterion', self._criterion)
         else:
-            adapter.before_loss(loss, self._weigh)
+            adapter.weigh(loss, self._of_rows, elementwise=not isinstance(loss, DiceLoss))
 
     def attach(self, head: Any) -> None:
         """Wraps the method that gets the sampling results and calls the loss."""
@@ -63,20 +65,14 @@ class PositiveTerms:
     def _loss_and_target(self, call: Any, *args: Any, **kwargs: Any) -> Any:
         return self.within(positive_weights(sampled(args, kwargs)), call, *args, **kwargs)
 
-    def _weigh(self, module: torch.nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any],
-               ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        if self.factors is None:
-            return None
-        factors = self.rows(self.factors, args[0])
-        weight = element_weight(args, kwargs)
-        if weight is None and not isinstance(module, DiceLoss):
-            factors = factors.reshape(-1, *[1] * (args[0].dim() - 1)).expand(args[0].shape)
-        return with_weight(args, kwargs, times(weight, factors))
+    def _of_rows(self, loss: LossCall) -> torch.Tensor | None:
+        return None if self.factors is None else self.rows(self.factors, loss.pred)
 
     def _criterion(self, call: Any, pred: torch.Tensor, *args: Any, class_weight: Any = None,
                    **kwargs: Any) -> Any:
         if self.factors is not None:
-            factors = self.rows(self.factors, pred).reshape(-1, *[1] * (pred.dim() - 2))
+            # Of the predictions, the criterion takes the channel of the positive's class.
+            factors = shaped(self.rows(self.factors, pred), pred[:, 0])
             class_weight = factors if class_weight is None else class_weight * factors
         return call(pred, *args, class_weight=class_weight, **kwargs)
 
@@ -92,8 +88,7 @@ class MaskIoUTerms(PositiveTerms):
     def _targets(self, call: Any, *args: Any, **kwargs: Any) -> Any:
         targets = call(*args, **kwargs)
         if self.factors is not None:
-            # A stable sort instead of a mask, which would wait for the device.
-            self.factors = self.factors[torch.argsort((~(targets > 0)).byte(), stable=True)]
+            self.factors = select(self.factors, targets > 0)
         return targets
 
     def rows(self, factors: torch.Tensor, pred: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-__all__ = ['RoIRows', 'each', 'element_weight', 'positive_weights', 'sampled', 'with_weight']
+__all__ = ['RoIRows', 'each', 'positive_weights', 'sampled']
 
 
 class RoIRows(NamedTuple):
@@ -71,20 +71,3 @@ def sampled(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Sequence[Any]:
 def positive_weights(results: Sequence[Any]) -> torch.Tensor:
     """The weights of the boxes that the positives of all images belong to, ``(num_pos,)``."""
     return torch.cat([result.mixup_weights for result in results])
-
-
-def element_weight(args: tuple[Any, ...], kwargs: dict[str, Any]) -> torch.Tensor | None:
-    """The element weight among the arguments of a loss ``(pred, target, weight=None, ...)``."""
-    return args[2] if len(args) > 2 else kwargs.get(_key(kwargs))
-
-
-def with_weight(args: tuple[Any, ...], kwargs: dict[str, Any],
-                weight: torch.Tensor) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The same arguments with another element weight."""
-    if len(args) > 2:
-        return (*args[:2], weight, *args[3:]), kwargs
-    return args, {**kwargs, _key(kwargs): weight}
-
-
-def _key(kwargs: dict[str, Any]) -> str:
-    return 'label_weights' if 'label_weights' in kwargs else 'weight'

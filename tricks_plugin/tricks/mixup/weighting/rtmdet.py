@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from mmdet.models.losses import DiceLoss
 
 from .atss import ATSSAdapter
+from .losses import LossCall
 
 __all__ = ['RTMDetInsAdapter']
 
@@ -15,16 +17,15 @@ class RTMDetInsAdapter(ATSSAdapter):
     """Multiplies each positive's mask loss too, to which the head gives no weight."""
 
     @classmethod
-    def supports(cls, head: torch.nn.Module) -> bool:
+    def supports(cls, head: Any) -> bool:
         """Whether the head trains, with a mask loss of one element per mask."""
-        names = {kind.__name__ for kind in type(getattr(head, 'loss_mask', None)).__mro__}
-        return super().supports(head) and 'DiceLoss' in names
+        return super().supports(head) and isinstance(getattr(head, 'loss_mask', None), DiceLoss)
 
     def attach(self, head: Any) -> None:
-        """Wraps and hooks the masks' loss too."""
+        """Wraps and weighs the masks' loss too."""
         super().attach(head)
         self.wrap(head, 'loss_mask_by_feat', self._masks)
-        self.before_loss(head.loss_mask, self._weigh_masks)
+        self.weigh(head.loss_mask, self._of_masks)
 
     def reset(self) -> None:
         """Forgets the batch's masks too."""
@@ -39,8 +40,5 @@ class RTMDetInsAdapter(ATSSAdapter):
             for sampled, item in zip(sampling_results_list, batch_gt_instances, strict=True)])
         return call(mask_feats, flatten_kernels, sampling_results_list, batch_gt_instances)
 
-    def _weigh_masks(self, module: torch.nn.Module, args: tuple[Any, ...],
-                     kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        if self._mask_factors is None:
-            return None
-        return args[:2], {**kwargs, 'weight': self._mask_factors}
+    def _of_masks(self, loss: LossCall) -> torch.Tensor | None:
+        return self._mask_factors

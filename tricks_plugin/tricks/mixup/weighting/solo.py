@@ -6,21 +6,16 @@ from typing import Any
 
 import torch
 
-from .per_batch import (
-    During,
-    PerBatchAdapter,
-    accepts_weight,
-    as_upstream,
-    factors_of,
-    in_order,
-    name_boxes,
-    with_weight,
-)
+from ....common.wrapped import During
+from .base import HeadAdapter
+from .losses import LossCall
+from .named_boxes import factors_of, name_boxes
+from .tensors import select
 
 __all__ = ['SOLOAdapter', 'SOLOV2Adapter']
 
 
-class SOLOAdapter(PerBatchAdapter):
+class SOLOAdapter(HeadAdapter):
     """Weights the class of each grid cell that a box owns, and the dice loss of its masks.
 
     The head asks `_get_targets_single` once per image for labels painted on one grid per level,
@@ -28,18 +23,15 @@ class SOLOAdapter(PerBatchAdapter):
     level with positives, the class loss once with all cells, by level, then by image.
     """
 
-    @classmethod
-    def supports(cls, head: torch.nn.Module) -> bool:
-        """Whether the losses take weights and the targets are mmdet's."""
-        return accepts_weight(head, ('loss_cls', 'loss_mask')) and as_upstream(
-            head, '_get_targets_single', 'loss_by_feat')
+    losses = ('loss_cls', 'loss_mask')
+    upstream = ('_get_targets_single', 'loss_by_feat')
 
     def attach(self, head: Any) -> None:
-        """Wraps the batch's loss and an image's targets, and hooks the losses."""
+        """Wraps the batch's loss and an image's targets, and weighs the losses."""
         self.begin(head)
         self.wrap(head, '_get_targets_single', self._targets)
-        self.before_loss(head.loss_cls, self._weigh_cells)
-        self.before_loss(head.loss_mask, self._weigh_masks)
+        self.weigh(head.loss_cls, self._of_cells)
+        self.weigh(head.loss_mask, self._of_masks)
 
     def reset(self) -> None:
         """Forgets the batch's cells and masks."""
@@ -52,7 +44,7 @@ class SOLOAdapter(PerBatchAdapter):
         masks, names, *others = call(name_boxes(gt_instances), *args, **kwargs)
         factors = self._paint(names, gt_instances, weights)
         self._masks.append([
-            in_order(factor.flatten(), (level < 0).flatten(), len(mask))
+            select(factor.flatten(), (level < 0).flatten(), len(mask))
             for factor, level, mask in zip(factors, names, masks, strict=True)])
         return (masks, self._painted, *others)
 
@@ -65,22 +57,20 @@ class SOLOAdapter(PerBatchAdapter):
         self._cells.append([factor.flatten() for factor in factors])
         return list(factors)
 
-    def _weigh_cells(self, module: torch.nn.Module, args: tuple[Any, ...],
-                     kwargs: dict[str, Any]) -> Any:
+    def _of_cells(self, loss: LossCall) -> torch.Tensor | None:
         if not self._cells:
             return None
         factors = torch.cat([image for level in zip(*self._cells, strict=True) for image in level])
         self.count(factors)
-        return with_weight(args, kwargs, factors)
+        return factors
 
-    def _weigh_masks(self, module: torch.nn.Module, args: tuple[Any, ...],
-                     kwargs: dict[str, Any]) -> Any:
+    def _of_masks(self, loss: LossCall) -> torch.Tensor | None:
         if not self._masks:
             return None
         if self._levels is None:
             levels = [torch.cat(level) for level in zip(*self._masks, strict=True)]
             self._levels = [level for level in levels if len(level)]
-        return with_weight(args, kwargs, self._levels.pop(0))
+        return self._levels.pop(0)
 
 
 class SOLOV2Adapter(SOLOAdapter):

@@ -8,46 +8,40 @@ from typing import Any
 import torch
 
 from ..functional import element_weights
-from .base import times
-from .per_batch import PerBatchAdapter
+from .base import HeadAdapter
+from .losses import LossCall
 
 __all__ = ['YOLOV3Adapter']
 
-_LOSSES = ('loss_cls', 'loss_conf', 'loss_xy', 'loss_wh')
 
-
-class YOLOV3Adapter(PerBatchAdapter):
+class YOLOV3Adapter(HeadAdapter):
     """Multiplies the element weights that YOLOV3Head passes to its four losses.
 
     The head's sampler is asked once per image, in order, which prediction belongs to which box;
     then the head calls each loss once per level, in order, with its mask of elements as
     ``weight``: positives for class, centre and size, positives and negatives for objectness.
-    The wrapped sampler learns the former, a pre-hook on each loss multiplies the latter.
+    The wrapped sampler learns the former, each loss's call multiplies the latter.
 
     Source: gluon-cv ``gluoncv/loss.py`` (YOLOV3Loss): objectness target 1, and objectness,
     centre, scale and class losses of a positive times the box's ratio.
     """
 
-    @classmethod
-    def supports(cls, head: torch.nn.Module) -> bool:
-        """Whether the head trains, with four losses of its own."""
-        if getattr(head, 'sampler', None) is None:
-            return False
-        return len({id(getattr(head, name)) for name in _LOSSES}) == len(_LOSSES)
+    needs = ('sampler',)
+    losses = ('loss_cls', 'loss_conf', 'loss_xy', 'loss_wh')
 
     def attach(self, head: Any) -> None:
-        """Wraps the batch's loss and the sampler, and hooks the four losses."""
+        """Wraps the batch's loss and the sampler, and weighs the four losses."""
         self.begin(head)
         self.wrap(head.sampler, 'sample', self._sample)
-        for name in _LOSSES:
-            self.before_loss(getattr(head, name), functools.partial(self._weigh, name))
+        for name in self.losses:
+            self.weigh(getattr(head, name), functools.partial(self._next_level, name))
 
     def reset(self) -> None:
         """Forgets the batch's assignments."""
         self._assigned: list[tuple[torch.Tensor, torch.Tensor, torch.Tensor]] = []
         self._num_elements = 0
         self._elements: torch.Tensor | None = None
-        self._used = dict.fromkeys(_LOSSES, 0)
+        self._used = dict.fromkeys(self.losses, 0)
 
     def _sample(self, call: Any, assign_result: Any, pred_instances: Any, gt_instances: Any,
                 *args: Any, **kwargs: Any) -> Any:
@@ -58,9 +52,8 @@ class YOLOV3Adapter(PerBatchAdapter):
         self._num_elements = len(pred_instances.priors)
         return sampled
 
-    def _weigh(self, name: str, module: torch.nn.Module, args: tuple[Any, ...],
-               kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
-        """Multiplies a loss's ``weight`` by the next level's element weights.
+    def _next_level(self, name: str, loss: LossCall) -> torch.Tensor | None:
+        """The element weights of the next level, ``(images, elements)``.
 
         Raises:
             ValueError: If the loss's weight does not have the shape that was assigned.
@@ -71,7 +64,7 @@ class YOLOV3Adapter(PerBatchAdapter):
             positives, boxes, weights = zip(*self._assigned, strict=True)
             self._elements = element_weights(self._num_elements, positives, boxes, weights)
             self.count(self._elements)
-        weight = kwargs.get('weight')
+        weight = loss.weight
         begin = self._used[name]
         end = begin + weight.shape[1] if weight is not None else -1
         if weight is None or len(weight) != len(self._elements) or end > self._num_elements:
@@ -81,4 +74,4 @@ class YOLOV3Adapter(PerBatchAdapter):
                 f'(images, elements, ...), {tuple(self._elements.shape)} over all levels; got '
                 f'{got} at element {begin}')
         self._used[name] = end
-        return args, {**kwargs, 'weight': times(weight, self._elements[:, begin:end])}
+        return self._elements[:, begin:end]

@@ -6,14 +6,13 @@ from typing import Any
 
 import torch
 
-from .per_batch import PerBatchAdapter, accepts_weight, with_weight
+from .base import HeadAdapter
+from .losses import LossCall
 
 __all__ = ['YOLOXAdapter']
 
-_ROWS = ('loss_cls', 'loss_l1')
 
-
-class YOLOXAdapter(PerBatchAdapter):
+class YOLOXAdapter(HeadAdapter):
     """Gives the losses of SimOTA's positives, which have no weights upstream, the boxes' weights.
 
     The head asks `_get_targets_single` once per image, and there its sampler if the image has
@@ -21,21 +20,18 @@ class YOLOXAdapter(PerBatchAdapter):
     positives, in order (class, box, L1). Denominators are the number of positives.
     """
 
-    @classmethod
-    def supports(cls, head: torch.nn.Module) -> bool:
-        """Whether the head trains, with losses that take weights."""
-        return getattr(head, 'sampler', None) is not None and accepts_weight(
-            head, ('loss_obj', 'loss_bbox', *_ROWS))
+    needs = ('sampler',)
+    losses = ('loss_obj', 'loss_bbox', 'loss_cls', 'loss_l1')
 
     def attach(self, head: Any) -> None:
-        """Wraps the batch's loss, an image's targets and the sampler, and hooks the losses."""
+        """Wraps the batch's loss, an image's targets and the sampler, and weighs the losses."""
         self.begin(head)
         self.wrap(head, '_get_targets_single', self._targets)
         self.wrap(head.sampler, 'sample', self._sample)
-        self.before_loss(head.loss_obj, self._weigh_all)
+        self.weigh(head.loss_obj, self._of_all, elementwise=True)
         self.wrap(head.loss_bbox, 'forward', self._boxes)
-        for name in _ROWS:
-            self.before_loss(getattr(head, name), self._weigh_rows)
+        for loss in (head.loss_cls, head.loss_l1):
+            self.weigh(loss, self._of_positives, elementwise=True)
 
     def reset(self) -> None:
         """Forgets the batch's positives."""
@@ -62,13 +58,11 @@ class YOLOXAdapter(PerBatchAdapter):
         self._all.append(elements)
         return targets
 
-    def _weigh_all(self, module: torch.nn.Module, args: tuple[Any, ...],
-                   kwargs: dict[str, Any]) -> Any:
-        return _columns(args, kwargs, self._all) if self._all else None
+    def _of_all(self, loss: LossCall) -> torch.Tensor | None:
+        return torch.cat(self._all) if self._all else None
 
-    def _weigh_rows(self, module: torch.nn.Module, args: tuple[Any, ...],
-                    kwargs: dict[str, Any]) -> Any:
-        return _columns(args, kwargs, self._positive) if self._positive else None
+    def _of_positives(self, loss: LossCall) -> torch.Tensor | None:
+        return torch.cat(self._positive) if self._positive else None
 
     def _boxes(self, call: Any, pred: torch.Tensor, target: torch.Tensor, *args: Any,
                **kwargs: Any) -> torch.Tensor:
@@ -81,9 +75,3 @@ class YOLOXAdapter(PerBatchAdapter):
             return loss
         terms = call(pred, target, reduction_override='none') * (torch.cat(self._positive) - 1)
         return loss + (terms.mean() if self.head.loss_bbox.reduction == 'mean' else terms.sum())
-
-
-def _columns(args: tuple[Any, ...], kwargs: dict[str, Any], factors: list[torch.Tensor],
-             ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The loss's arguments with a weight of the prediction's ``(n, columns)``."""
-    return with_weight(args, kwargs, torch.cat(factors)[:, None].expand(args[0].shape))

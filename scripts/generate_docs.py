@@ -1,0 +1,152 @@
+"""Writes the parts of the documentation that follow from the code.
+
+    python scripts/generate_docs.py            # README.md and two pages of docs/
+    python scripts/generate_docs.py --check    # status 1, and what is stale, if one is not so
+
+Generated parts stand between ``<!-- NAME: generated ... -->`` and ``<!-- end of NAME -->``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGE = ROOT / 'tricks_plugin'
+sys.path.insert(0, str(ROOT))
+
+
+def _yes(value: bool) -> str:
+    return 'yes' if value else ''
+
+
+def tricks_table() -> str:
+    """The table of tricks for the README."""
+    from tricks_plugin.cli.listing import trick_rows
+    lines = ['| trick | what it does | mmdet | timm | functions | source |',
+             '| --- | --- | --- | --- | --- | --- |']
+    for row in trick_rows():
+        name = row['name']
+        functions = ', '.join(f'`{function}`' for function in row['functions'])
+        lines.append(f"| [`{name}`](tricks_plugin/tricks/{name}/README.md) | {row['title']} | "
+                     f"{_yes(row['mmdet'])} | {_yes(row['timm'])} | {functions} | "
+                     f"{row['source']} |")
+    return '\n'.join(lines)
+
+
+def recipes_table() -> str:
+    """The table of recipes for the README."""
+    from tricks_plugin.plan.recipes import load_recipe, recipe_names
+    lines = ['| recipe | tricks |', '| --- | --- |']
+    lines += [f'| `{name}` | {", ".join(load_recipe(name))} |' for name in recipe_names()]
+    return '\n'.join(lines)
+
+
+def distributed_table() -> str:
+    """What changes with the number of processes."""
+    from tricks_plugin.cli.listing import trick_rows
+    rows = trick_rows()
+    lines = ['| trick | with n processes |', '| --- | --- |']
+    lines += [f"| `{row['name']}` | {row['distributed']} |" for row in rows
+              if row['distributed'] != 'nothing']
+    same = ', '.join(f"`{row['name']}`" for row in rows if row['distributed'] == 'nothing')
+    return '\n'.join([*lines, f'| {same} | nothing |'])
+
+
+def _floor(module: str) -> str:
+    """The part of the house that a module of the package stands in."""
+    parts = module.split('.')[1:]
+    if not parts:
+        return 'tricks_plugin'
+    if parts[0] == 'tricks' and len(parts) > 1:
+        return 'rooms'
+    return parts[0] if (PACKAGE / parts[0]).is_dir() else 'tricks_plugin'
+
+
+def imports() -> list[tuple[str, str]]:
+    """Which part imports which, at the tops of modules or later; a part's own left out."""
+    found: set[tuple[str, str]] = set()
+    for path in sorted(PACKAGE.rglob('*.py')):
+        if '.mim' in path.parts:
+            continue
+        module = '.'.join(path.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__')
+        package = module if path.stem == '__init__' else module.rpartition('.')[0]
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+            found |= {(_floor(module), _floor(target)) for target in _targets(node, package)}
+    return sorted(edge for edge in found if edge[0] != edge[1])
+
+
+def _targets(node: ast.AST, package: str) -> list[str]:
+    """The modules of this package that a statement imports."""
+    names: list[str] = []
+    if isinstance(node, ast.Import):
+        names = [alias.name for alias in node.names]
+    elif isinstance(node, ast.ImportFrom):
+        base = node.module or ''
+        if node.level:
+            above = package.split('.')[:len(package.split('.')) - node.level + 1]
+            base = '.'.join([*above, base] if base else above)
+        names = [base] if base != 'tricks_plugin' else [
+            f'{base}.{alias.name}' for alias in node.names]
+    return [name for name in names if name.split('.')[0] == 'tricks_plugin']
+
+
+def drawing() -> str:
+    """The imports between the parts of the house as a Mermaid drawing."""
+    lines = ['```mermaid', 'graph TD']
+    lines += [f'    {source} --> {target}' for source, target in imports()]
+    return '\n'.join([*lines, '```'])
+
+
+PARTS: dict[str, dict[str, Callable[[], str]]] = {
+    'README.md': {'tricks': tricks_table, 'recipes': recipes_table},
+    'docs/distributed.md': {'distributed': distributed_table},
+    'docs/architecture.md': {'imports': drawing},
+}
+
+
+def filled(text: str, parts: dict[str, Callable[[], str]]) -> str:
+    """A document with its generated parts written anew.
+
+    Args:
+        text: The document.
+        parts: What writes each part, by its name.
+
+    Raises:
+        ValueError: If the document lacks the marks of a part.
+    """
+    for name, write in parts.items():
+        pattern = re.compile(
+            rf'(<!-- {name}: generated[^\n]*-->\n).*?(<!-- end of {name} -->)', re.S)
+        found = pattern.findall(text)
+        if len(found) != 1:
+            raise ValueError(f'the part {name!r} is marked {len(found)} times, not once')
+        first, last = found[0]
+        text = pattern.sub(f'{first}{write()}\n{last}'.replace('\\', r'\\'), text)
+    return text
+
+
+def main() -> int:
+    """Writes or compares; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument('--check', action='store_true', help='compare only')
+    check = parser.parse_args().check
+    stale = []
+    for name, parts in PARTS.items():
+        path = ROOT / name
+        before = path.read_text(encoding='utf-8')
+        after = filled(before, parts)
+        if after != before:
+            stale.append(name)
+            if not check:
+                path.write_text(after, encoding='utf-8')
+    print(f'{"stale" if check else "written"}: {", ".join(stale) or "nothing"}')
+    return int(check and bool(stale))
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,240 @@
+"""The config edit that replaces the learning-rate schedule by a warm-up and a cosine."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from ...common.processes import world_size
+from ...mm.config_edit import (
+    RunLength,
+    default_scope,
+    get,
+    is_a,
+    optim_wrappers,
+    run_length,
+    type_name,
+)
+from ...mm.schedules import driver, is_lr, is_warmup, scheduler_lists, slow_groups
+from ...plan import ConfigEdit, Verdict
+from ...plan.errors import TrickError
+from . import MAX_DEFAULT_EPOCHS, TWENTIETH
+from .functional import fitted_warmup
+
+__all__ = ['Edit']
+
+_TYPE = 'tricks_plugin.WarmupCosineLR'
+_ONE_CYCLE = ('OneCycleLR', 'OneCycleParamScheduler')
+_COSINE = ('CosineAnnealingLR', 'CosineAnnealingParamScheduler')
+
+
+@dataclasses.dataclass(frozen=True)
+class _Warmup:
+    """A warm-up's length in its own unit, and where it comes from ('given', 'own', 'default')."""
+
+    length: float
+    by_epoch: bool
+    origin: str
+
+    def __str__(self) -> str:
+        unit = 'epoch' if self.by_epoch else 'iteration'
+        return f'{self.length:.12g} {unit}{"" if self.length == 1 else "s"}'
+
+
+@dataclasses.dataclass(frozen=True)
+class _Floor:
+    """The LR at the end: setting and value, and a clause where that needs one."""
+
+    key: str = 'eta_min'
+    value: float = 0.0
+    note: str = ''
+
+    def __str__(self) -> str:
+        share = ' of the base LR' if self.key == 'eta_min_ratio' else ''
+        return f'{self.value:g}{share}'
+
+
+class Edit(ConfigEdit):
+    """Replaces the LR schedulers in ``param_scheduler``; others, as of momentum, stay."""
+
+    def apply(self, cfg: dict[str, Any]) -> Verdict:
+        """Replaces each optimizer's schedule that lacks warm-up or cosine."""
+        wrappers = optim_wrappers(cfg)
+        if not wrappers:
+            return Verdict.not_applicable('the config has no optimizer whose LR could be scheduled')
+        run = run_length(cfg)
+        if run is None:
+            return Verdict.not_applicable('the config does not say how long it trains')
+        lists = scheduler_lists(cfg.get('param_scheduler'))
+        if lists is None:
+            return Verdict.not_applicable('param_scheduler has a form that is not known')
+        if who := driver(cfg):
+            return Verdict.not_applicable(who)
+        scope = default_scope(cfg)
+        found = {name: _found(items, scope) for name, items in lists.items()}
+        todo = [name for name in lists if self.params.replace or not found[name]]
+        own = next((w for name in todo if (w := _own_warmup(lists[name], scope))), None)
+        warmup, note = self._warmup(own, run)
+        floors = {name: self._floor(lists[name], cfg, _of(name, wrappers), scope)
+                  for name in todo}
+        new = {name: [self._scheduler(warmup, run, floors[name]),
+                      *(item for item in items if not is_lr(item, scope))]
+               if name in todo else items for name, items in lists.items()}
+        if new == lists:
+            return Verdict.present(next(iter(found.values()), '') or 'nothing is scheduled',
+                                   evidence={} if any(found.values()) else None)
+        cfg['param_scheduler'] = new.get('', new)
+        ends = ' and '.join(dict.fromkeys(f'{floor}{floor.note}' for floor in floors.values()))
+        reason = f'{note}, then cosine to {ends} over {_run_words(run)}'
+        if any(is_a(item, *_ONE_CYCLE, scope=scope) for name in todo for item in lists[name]):
+            reason += "; the peak is the optimizer's lr, no longer OneCycleLR's eta_max"
+        return Verdict.applied(reason, **({} if '' in new else {'optimizers': todo}))
+
+    def _floor(self, items: list[dict[str, Any]], cfg: dict[str, Any],
+               wrappers: list[tuple[str, dict[str, Any]]], scope: str) -> _Floor:
+        """The parameter's LR at the end, the config's own, or 0.
+
+        Raises:
+            TrickError: If the parameter is above the LR of a parameter group.
+        """
+        own = _own_floor(items, scope)
+        slow = _above(own.value if self.params.eta_min is None else self.params.eta_min,
+                      cfg, wrappers)
+        if self.params.eta_min is None:
+            if own.key == 'eta_min' and slow:
+                path, lr = slow
+                return _Floor(note=f" (the config's own {own} is above the LR {lr:g} of "
+                                   f'{path.removeprefix("the LR of ")})')
+            return own
+        if slow:
+            path, lr = slow
+            raise TrickError(f'tricks.cosine_warmup.eta_min must be <= {path} ({lr!r}), got '
+                             f'{self.params.eta_min!r}')
+        dropped = f" (the config's own {own.key} {own.value:g} gives way)" \
+            if own.value and own.value != self.params.eta_min else ''
+        return _Floor(value=self.params.eta_min, note=dropped)
+
+    def _warmup(self, own: _Warmup | None, run: RunLength) -> tuple[_Warmup, str]:
+        """The warm-up to use, and how its length came about."""
+        params = self.params
+        if params.warmup_epochs is not None or params.warmup_iters is not None:
+            by_epoch = params.warmup_epochs is not None
+            given = _Warmup(params.warmup_epochs if by_epoch else params.warmup_iters, by_epoch,
+                            'given')
+            if by_epoch == run.by_epoch and given.length >= run.value:
+                unit = 'epochs' if by_epoch else 'iters'
+                raise TrickError(
+                    f'tricks.cosine_warmup.warmup_{unit} must be less than the run of '
+                    f'{_run_words(run)}, got {given.length!r}'
+                )
+            return given, f'warm-up of {given} from 0'
+        if own is None:
+            length = run.value / TWENTIETH
+            length = min(MAX_DEFAULT_EPOCHS, length) if run.by_epoch else round(length)
+            default = _Warmup(length, run.by_epoch, 'default')
+            return default, f'warm-up of {default} from 0 (the config has none of its own)'
+        if own.by_epoch != run.by_epoch:
+            return own, f"warm-up of {own} from 0 (the config's own length)"
+        fitted = fitted_warmup(own.length, run.value)
+        if fitted != own.length:
+            cut = _Warmup(fitted if run.by_epoch else round(fitted), run.by_epoch, 'own')
+            return cut, (f"warm-up of {cut} from 0, a tenth of the run (the config's own {own} "
+                         'would fill more than half of it)')
+        return own, f"warm-up of {own} from 0 (the config's own length)"
+
+    def _scheduler(self, warmup: _Warmup, run: RunLength, floor: _Floor) -> dict[str, Any]:
+        """The scheduler's config. mmengine fills in the run's length where it can."""
+        unit = 'epochs' if warmup.by_epoch else 'iters'
+        node: dict[str, Any] = {'type': _TYPE, f'warmup_{unit}': warmup.length}
+        if warmup.by_epoch or run.by_epoch:
+            node.update(by_epoch=True, convert_to_iter_based=True)
+            if not run.by_epoch:
+                node['total_iters'] = run.value
+        else:
+            node['by_epoch'] = False
+        if warmup.origin == 'own' and warmup.by_epoch != run.by_epoch:
+            node['fit_warmup'] = True
+        node[floor.key] = floor.value
+        return node
+
+
+def _of(name: str, wrappers: list[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
+    """The optimizers that a list of schedulers is for."""
+    return [(path, wrapper) for path, wrapper in wrappers
+            if not name or path == f'optim_wrapper.{name}']
+
+
+def _above(eta_min: float, cfg: dict[str, Any], wrappers: list[tuple[str, dict[str, Any]]],
+           ) -> tuple[str, float] | None:
+    """The setting whose LR is the smallest below ``eta_min``, and that LR."""
+    factor = _own_scaling(cfg)
+    rates = {}
+    for path, wrapper in wrappers:
+        lr = wrapper['optimizer'].get('lr')
+        if isinstance(lr, (int, float)):
+            rates[f'{path}.optimizer.lr'] = lr * factor
+            rates |= {f'the LR of {path}.{key}': rate * factor
+                      for key, rate in slow_groups(wrapper, cfg).items()}
+    below = {path: rate for path, rate in rates.items() if eta_min > rate}
+    return min(below.items(), key=lambda item: item[1]) if below else None
+
+
+def _own_scaling(cfg: dict[str, Any]) -> float:
+    """What mmengine multiplies the LR by, where it is to scale by itself."""
+    images, base = (get(cfg, key) for key in ('train_dataloader.batch_size',
+                                              'auto_scale_lr.base_batch_size'))
+    enabled = get(cfg, 'auto_scale_lr.enable')
+    if not enabled or not isinstance(images, int) or not base:
+        return 1.0
+    return images * world_size(cfg.get('launcher')) / base
+
+
+def _own_floor(items: list[dict[str, Any]], scope: str) -> _Floor:
+    """The LR at which the config's own schedule ends, if it says one."""
+    for item in reversed([item for item in items if is_lr(item, scope)]):
+        for key in ('eta_min_ratio', 'eta_min', 'min_value', 'min_lr'):
+            value = item.get(key)
+            if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
+                key = key if key == 'eta_min_ratio' else 'eta_min'
+                return _Floor(key, value, f" (the config's own {key})")
+    return _Floor()
+
+
+def _is_constant_warmup(node: dict[str, Any], scope: str) -> bool:
+    """Whether an LR scheduler holds a smaller LR from the first step on."""
+    factor = node.get('factor', 1 / 3)
+    return (is_a(node, 'ConstantLR', scope=scope) and not node.get('begin', 0)
+            and isinstance(factor, (int, float)) and factor < 1)
+
+
+def _found(items: list[dict[str, Any]], scope: str) -> str:
+    """What an optimizer's schedule has already, in a sentence; empty if it lacks something."""
+    lr = [item for item in items if is_lr(item, scope)]
+    if any(is_a(item, 'WarmupCosineLR', scope=scope) for item in lr):
+        return 'the config has WarmupCosineLR already'
+    if any(is_a(item, *_ONE_CYCLE, scope=scope) for item in lr):
+        return 'the config has warm-up and cosine already (OneCycleLR)'
+    ramp = next((item for item in lr if is_warmup(item, scope)), None)
+    cosine = next((item for item in lr if is_a(item, *_COSINE, scope=scope)), None)
+    if ramp is None or cosine is None:
+        return ''
+    return f'the config has warm-up ({type_name(ramp)}) and cosine ({type_name(cosine)}) already'
+
+
+def _own_warmup(items: list[dict[str, Any]], scope: str) -> _Warmup | None:
+    """The length of the warm-up that a schedule has, if it says one."""
+    for item in items:
+        if is_a(item, 'WarmupCosineLR', scope=scope):
+            for unit in ('epochs', 'iters'):
+                if isinstance(item.get(f'warmup_{unit}'), (int, float)):
+                    return _Warmup(item[f'warmup_{unit}'], unit == 'epochs', 'own')
+        end = item.get('end')
+        if not isinstance(end, (int, float)) or isinstance(end, bool) or end <= 0:
+            continue
+        if is_warmup(item, scope) or _is_constant_warmup(item, scope):
+            return _Warmup(end, bool(item.get('by_epoch', True)), 'own')
+    return None
+
+
+def _run_words(run: RunLength) -> str:
+    return str(_Warmup(run.value, run.by_epoch, 'run'))
