@@ -51,7 +51,7 @@ def test_a_dead_trick_is_an_error_in_the_log_as_soon_as_an_epoch_shows_it(tmp_pa
 def test_a_dead_trick_stops_a_strict_run_and_leaves_its_report(tmp_path):
     run = build(smoothing=0.1, output_dir=tmp_path)
     run.task.criterion = torch.nn.CrossEntropyLoss()
-    with pytest.raises(TrickError, match=r'without effect under tricks.strict=True: label_smoothing'):
+    with pytest.raises(TrickError, match='under tricks.strict=True: label_smoothing'):
         train(run, 'label_smoothing', strict=True)
     assert json.loads((tmp_path / 'tricks_evidence.json').read_text())['epoch'] == 0
 
