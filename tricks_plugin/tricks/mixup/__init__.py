@@ -46,4 +46,6 @@ class MixUp(Trick):
     order = 50
     Params = MixUpParams
     evidence = 'tricks_plugin.tricks.mixup.evidence:MixUpEvidence'
+    distributed = ('each worker process has a cache of its own; '
+                   'the switch is per rank, at the same epoch')
     functions = ('mixup_batch', 'draw_lam', 'blend', 'concat_annotations')

@@ -79,4 +79,5 @@ class RandomShapes(Trick):
     order = 70
     Params = RandomShapesParams
     evidence = 'tricks_plugin.tricks.random_shapes.evidence:RandomShapesEvidence'
+    distributed = 'every rank draws the same size from seed and iteration'
     functions = ('training_sizes', 'draw_size', 'target_shape', 'resize_images', 'rescale_boxes')
