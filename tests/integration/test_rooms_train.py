@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
-from timm_train_kit import TINY, write_images
+from support.timm_train import TINY, write_images
 
 import tricks_plugin
 from tricks_plugin.plan import TRICKS, Trick
