@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+import functools
 
 import torch
 from mmengine.structures import InstanceData, PixelData
 
-from support.weighting.kit import BOXES, SHAPE
+from support.weighting.kit import BOXES, SHAPE, samples
 
 C = 8  # channels everywhere
 STRIDES = [4, 8]
@@ -235,3 +236,10 @@ def _rpn(channels, strides):
     return dict(type='RPNHead', in_channels=channels, feat_channels=C, anchor_generator=dict(
         type='AnchorGenerator', scales=[4], ratios=[0.5, 1.0, 2.0], strides=strides),
         loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True), loss_bbox=dict(type='L1Loss'))
+
+
+def compute(head, name, weights, dtype=torch.float32, **kwargs):
+    """A RoI head's losses on the same features, proposals and draws at every call."""
+    torch.manual_seed(29)
+    return head.loss(features(dtype), proposals(name, dtype), samples(
+        weights, masks=True, extras=functools.partial(extras, name), **kwargs))

@@ -5,19 +5,11 @@ from __future__ import annotations
 import functools
 
 import pytest
-import torch
-from support.weighting.kit import build, prove, samples, training_step
-from support.weighting.roi_cases import CASES, detector, extras, features, head_config, proposals
+from support.weighting.kit import build, prove, training_step
+from support.weighting.roi_cases import CASES, compute, detector, extras, head_config
 
 # Losses that no box has a part in.
 UNWEIGHTED = ('loss_semantic_seg', 'loss_glbctx')
-
-
-def compute(head, name, weights, dtype=torch.float32, **kwargs):
-    """A RoI head's losses on the same features, proposals and draws at every call."""
-    torch.manual_seed(29)
-    return head.loss(features(dtype), proposals(name, dtype), samples(
-        weights, masks=True, extras=functools.partial(extras, name), **kwargs))
 
 
 @pytest.mark.parametrize('name', [name for name in CASES if name != 'trident'])

@@ -11,8 +11,7 @@ import functools
 
 import numpy as np
 from support.weighting.kit import WEIGHTS, build, float32_sum, prove
-from support.weighting.roi_cases import head_config
-from test_mixup_weighting_roi import compute
+from support.weighting.roi_cases import compute, head_config
 
 
 def f64(tensor):

@@ -25,6 +25,7 @@ from support.weighting.kit import (
 from support.weighting.roi_cases import (
     TRAIN,
     box_head,
+    compute,
     extras,
     features,
     head_config,
@@ -32,7 +33,6 @@ from support.weighting.roi_cases import (
     proposals,
     roi_head,
 )
-from test_mixup_weighting_roi import compute
 
 from tricks_plugin import GeometryPreservingMixUp
 
