@@ -15,7 +15,7 @@ import pytest
 
 pytest.importorskip('mmdet')
 
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope='module')
