@@ -46,6 +46,8 @@ COMMANDS = (
             'tricks_plugin.cli.timm:train'),
     Command('recipe', "write a recipe for timm's own train.py",
             'tricks_plugin.cli.timm:recipe'),
+    Command('profile', "show what a sample's reading, decoding and transforms take",
+            'tricks_plugin.cli.profile:main'),
     Command('list', 'list the tricks and the recipes', 'tricks_plugin.cli.listing:main'),
 )
 
