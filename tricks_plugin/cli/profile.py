@@ -208,7 +208,7 @@ def _show(found: dict[str, Any]) -> None:
     console = Console()
     console.print(table)
     for line in _sentences(found):
-        console.print(line, highlight=False, markup=False)
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
 def _sentences(found: dict[str, Any]) -> list[str]:
@@ -236,6 +236,7 @@ def chart(found: dict[str, Any], path: Path) -> None:
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
+    from matplotlib.patches import Patch
     parts = found['sample']['parts']
     figure = Figure(figsize=(8, 1.2 + 0.35 * len(parts)), layout='constrained')
     FigureCanvasAgg(figure)
@@ -247,8 +248,7 @@ def chart(found: dict[str, Any], path: Path) -> None:
     rate = found['images_per_second_per_worker']
     axes.set_title(f'{found["what"]}: {found["sample"]["ms"]:.1f} ms, {rate:.0f} images/s in one '
                    'worker', fontsize=9)
-    for name in dict.fromkeys(part['kind'] for part in parts):
-        axes.barh([], [], color=_COLORS[name], label=name)
-    axes.legend(fontsize=8)
+    axes.legend(handles=[Patch(color=_COLORS[kind], label=kind)
+                         for kind in dict.fromkeys(part['kind'] for part in parts)], fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)

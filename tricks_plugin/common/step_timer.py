@@ -30,6 +30,7 @@ class Part:
 
 def name_of(step: Any) -> str:
     """A step's class, or a function's name."""
+    step = getattr(step, 'func', step)  # of a functools.partial
     return getattr(step, '__name__', None) or type(step).__name__
 
 

@@ -134,9 +134,10 @@ def test_remedies_say_what_they_would_leave():
 def test_workers_are_no_remedy_where_there_are_no_processors_for_them():
     at = Situation(workers=2, batch_size=8, processors=4, persistent=True, iterations=10)
     slow = times_of(resize=0.057)
+    # Four workers make 8 images in 120 ms, for steps of 100 ms.
     assert remedies(slow, 0.100, at)[0] == (
         'more workers alone do not suffice: the images of a step keep 4.8 processors busy, and '
-        'there are 4')
+        'there are 4, whose workers would leave 17% waiting')
     # A storage that makes them wait keeps no processor busy.
     waiting = times_of(read=0.057, resize=0.0, cpu=0.003)
     assert remedies(waiting, 0.100, at)[0].startswith('5 workers in place of 2')
@@ -152,8 +153,9 @@ def test_the_explanation_in_words():
     seen = Stretch(iterations=100, seconds=20.0, waiting=8.0, starting=0.5)
     at = Situation(workers=2, batch_size=8, processors=8, persistent=True, iterations=36000)
     lines = explain(seen, times_of(resize=0.047), at).splitlines()
-    assert lines[0] == ('Waiting for data takes 40% of the time: 80 of 200 ms an iteration, by the '
-                        'last 100; over the 36000 iterations of this training 0:48:00 of 2:00:00')
+    assert lines[0] == ('Waiting for data takes 40% of the time: 80.0 of 200.0 ms in the mean '
+                        'of the last 100 iterations; over the 36000 of this training, 0:48:00 of '
+                        '2:00:00')
     assert lines[1] == ('A worker makes an image in 50.0 ms (8 measured beside the run): '
                         'Resize 47.0, Load 2.0, Load: reading 1.0, Data 0.0')
     assert lines[2] == 'To blame: the transform Resize, 94% of it'
@@ -239,8 +241,8 @@ def test_it_speaks_once_of_what_it_saw_when_it_asked(tmp_path, told):
     # The first look holds waits 1, 1 and one piece of work: 2 of 5; the others 2 of 8, then none.
     assert shares == [0.4] + [0.25] * 9 + [0.0] * 10
     assert FakeProbe.made == 1 and len(told()) == 1
-    assert told()[0].startswith('Waiting for data takes 25% of the time: 1000 of 4000 ms an '
-                                'iteration, by the last 4; over the 1000 iterations')
+    assert told()[0].startswith('Waiting for data takes 25% of the time: 1000.0 of 4000.0 ms '
+                                'in the mean of the last 4 iterations; over the 1000 of')
     assert 'To blame: the transform Resize' in told()[0]
     saved = json.loads((tmp_path / FILE).read_text())
     # From the second look on: 18 waits of 1 s in 38 iterations of 3 s.

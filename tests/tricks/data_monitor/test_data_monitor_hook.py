@@ -109,10 +109,11 @@ def build(images, work, steps, step=0.0, workers=0, hook=None, **loader):
     return Runner(
         model=Mean(step), work_dir=str(work), default_scope='mmengine', log_level='WARNING',
         train_dataloader=dict(
-            batch_size=2, num_workers=workers, sampler=dict(type='DefaultSampler', shuffle=True),
-            collate_fn=dict(type='pseudo_collate'), dataset=dict(
-                type='ImageFiles', data_root=str(images), pipeline=[*steps, dict(type='PackPixels')]),
-            **loader),
+            batch_size=2, num_workers=workers, sampler=dict(
+                type='DefaultSampler', shuffle=True, seed=3),
+            collate_fn=dict(type='pseudo_collate'), **loader, dataset=dict(
+                type='ImageFiles', data_root=str(images),
+                pipeline=[*steps, dict(type='PackPixels')])),
         train_cfg=dict(by_epoch=True, max_epochs=2),
         optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01)),
         custom_hooks=[hook or DataBottleneckHook(0.5, interval=2, window=4, samples=3)],
@@ -127,7 +128,8 @@ def messages(runner):
 @pytest.mark.parametrize('steps, cause', [
     ([dict(type='LoadImageFromFile', backend_args=dict(backend='sleeping'))], 'reading the files'),
     ([dict(type='LoadHugeImage')], 'decoding the images'),
-    ([LOAD, dict(type='Fidget')], 'the transform Fidget')], ids=['storage', 'decoding', 'transform'])
+    ([LOAD, dict(type='Fidget')], 'the transform Fidget')],
+    ids=['storage', 'decoding', 'transform'])
 @pytest.mark.parametrize('workers', [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_a_bottleneck_is_named(images, tmp_path, steps, cause, workers):
     runner = build(images, tmp_path, steps, workers=workers)

@@ -68,8 +68,10 @@ def remedies(times: SampleTimes, step: float, at: Situation) -> list[str]:
             found.append(f'{needed} workers in place of {at.workers} (num_workers): that many make '
                          f'{at.batch_size} images every {1e3 * step:.0f} ms')
         else:
+            left = waiting_share(times.seconds, at.batch_size, step, at.processors)
             found.append(f'more workers alone do not suffice: the images of a step keep {busy:.1f} '
-                         f'processors busy, and there are {at.processors}')
+                         f'processors busy, and there are {at.processors}, whose workers would '
+                         f'leave {left:.0%} waiting')
     reading, decoding = times.of_kind('reading'), times.of_kind('decoding')
 
     def without(seconds: float) -> str:
@@ -134,9 +136,9 @@ def _lost(seen: Stretch, at: Situation) -> str:
     lost = iteration * seen.share
     whole = [datetime.timedelta(seconds=round(at.iterations * value))
              for value in (lost, iteration)]
-    return (f'Waiting for data takes {seen.share:.0%} of the time: {1e3 * lost:.0f} of '
-            f'{1e3 * iteration:.0f} ms an iteration, by the last {seen.iterations}; over the '
-            f'{at.iterations} iterations of this training {whole[0]} of {whole[1]}')
+    return (f'Waiting for data takes {seen.share:.0%} of the time: {1e3 * lost:.1f} of '
+            f'{1e3 * iteration:.1f} ms in the mean of the last {seen.iterations} iterations; over '
+            f'the {at.iterations} of this training, {whole[0]} of {whole[1]}')
 
 
 def brought(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
