@@ -14,8 +14,8 @@ from support.sums import tolerance
 from torch import nn
 from tricks_plugin.process_group import end_process_group
 
+from tricks_plugin.common.sync_bn import CrossRankBatchNorm, synchronize_batch_norms
 from tricks_plugin.tricks.runtime.evidence import RuntimeEvidence
-from tricks_plugin.tricks.sync_bn import CrossRankBatchNorm, synchronize_batch_norms
 
 DEVICES = ['cpu', pytest.param('cuda', marks=pytest.mark.cuda)]
 HALF = {'cpu': 'bfloat16', 'cuda': 'float16'}

@@ -71,9 +71,9 @@ def test_the_learning_rate_starts_at_0_and_follows_the_closed_form(run):
     work, _ = run
     rows = {row['name']: row['values'] for row in
             json.loads((work / 'tricks_evidence.json').read_text())['tricks']}
-    assert rows['cosine_warmup']['lr_at_0'] == 0
+    assert rows['cosine_warmup']['lr_first'] == 0
     # the config's own 100 iterations are too long for a run of 48: a tenth of it, 5
-    assert rows['cosine_warmup']['warmup_iters'] == 5
+    assert rows['cosine_warmup']['warmup_end_at'] == 5
     assert rows['cosine_warmup']['max_relative_deviation'] < 1e-9
     cfg = Config.fromfile(work / 'yolov3_digits.py')
     plain = Config.fromfile(CONFIG)

@@ -10,7 +10,6 @@ import pytest
 import torch
 from timm.loss import BinaryCrossEntropy, JsdCrossEntropy, LabelSmoothingCrossEntropy
 from timm_evidence_kit import build, found, plan_of, train
-from tricks_plugin.timm.evidence.schedule import Curve
 from tricks_plugin.timm.evidence.smoothing import effective_targets
 
 from tricks_plugin.plan.errors import TrickError
@@ -152,63 +151,6 @@ def test_a_criterion_that_smooths_otherwise_is_a_dead_smoothing(actual):
 def test_a_threshold_that_undoes_the_smoothing_shows():
     run = build(smoothing=0.125, loss=dict(loss_type='bce', bce_target_thresh=0.2))
     assert found(train(run, epochs=1), 'label_smoothing').live is False
-
-
-CURVES = [
-    dict(warmup_epochs=1, warmup_lr=0.0, warmup_prefix=True, epochs=3),
-    dict(warmup_epochs=1, warmup_lr=1e-3, min_lr=1e-3),
-    dict(warmup_epochs=2, warmup_lr=0.0, warmup_prefix=True, sched_on_updates=False),
-    dict(sched='multistep', decay_milestones=[2, 3], sched_on_updates=False),
-    dict(sched='multistep', decay_milestones=[2, 3], warmup_epochs=1, warmup_prefix=True),
-    dict(sched='step', decay_epochs=1.5, decay_rate=0.3),
-    dict(sched='constant', warmup_epochs=2, sched_on_updates=False),
-    dict(layer_decay=0.5, warmup_epochs=1, warmup_lr=0.01),
-]
-
-
-@pytest.mark.parametrize('flags', CURVES)
-def test_timms_schedules_follow_their_closed_form_and_a_shifted_one_does_not(flags):
-    finding = found(train(build(**flags)), 'sched')
-    assert finding.live is True, finding.measured
-    assert finding.values['max_relative_deviation'] < 1e-12
-    finding = found(train(build(**flags), late=1), 'sched')
-    assert finding.live is False
-    assert 'off the curve' in finding.measured
-
-
-def test_the_telling_rates_are_named():
-    run = build(lr=0.8, warmup_epochs=1, warmup_lr=0.0, warmup_prefix=True, epochs=3)
-    finding = found(train(run, 'cosine_warmup'), 'cosine_warmup')
-    assert finding.planned == ('from 0 to the base LR in 4 updates, then cosine to 0 at update 16')
-    values = finding.values
-    assert (values['lr_first'], values['lr_warmup_end'], values['warmup_end_at']) == (0.0, 0.8, 4)
-    # 11/12 of the half turn: 0.4 (1 + cos 165 deg), and cos 165 deg is -0.9659258263.
-    assert values['lr_last'] == pytest.approx(0.01362966948, rel=1e-9)
-
-
-def test_a_rate_after_a_resume_follows_the_curve():
-    assert found(train(build(start_epoch=2, warmup_epochs=1)), 'sched').live is True
-
-
-def test_the_multi_step_curve_falls_one_epoch_before_its_milestone_as_timms_does():
-    run = build(sched='multistep', decay_milestones=[3, 5], sched_on_updates=False, lr=0.8)
-    curve = Curve.from_args(run.args, 4)
-    assert [curve.at(epoch, 0.8) for epoch in range(6)] == pytest.approx(
-        [0.8, 0.8, 0.08, 0.08, 0.008, 0.008])
-
-
-def test_a_schedule_without_closed_form_is_live_once_the_rate_changes():
-    run = build(sched='poly', epochs=2)
-    evidence = train(run, epochs=2)
-    assert found(evidence, 'sched').live is True
-    assert 'not compared' in found(evidence, 'sched').measured
-    assert found(train(build(sched='cosine', lr_k_decay=2.0), epochs=1), 'sched').live is True
-    assert 'sched' not in TimmEvidence(build(sched='none')).measurements
-
-
-def test_a_promised_cosine_that_is_another_schedule_is_dead():
-    finding = found(train(build(sched='step'), 'cosine_warmup', epochs=1), 'cosine_warmup')
-    assert finding.live is False and finding.planned == 'schedule cosine'
 
 
 def test_reports_come_after_the_first_epoch_at_the_switch_and_at_the_end(tmp_path, caplog):

@@ -14,7 +14,9 @@ from typing import Any
 
 __all__ = [
     'Pipeline', 'RunLength', 'append_hook', 'copy_plain', 'default_scope', 'find', 'get', 'is_a',
-    'lookup_class', 'optim_wrappers', 'plain', 'run_length', 'train_pipelines', 'type_name', 'walk',
+    'lookup_class', 'not_seen', 'old_form', 'optim_wrappers', 'plain', 'run_length',
+    'train_pipelines',
+    'type_name', 'walk',
 ]
 
 _REGISTRIES = ('MODELS', 'TRANSFORMS', 'DATASETS', 'HOOKS', 'PARAM_SCHEDULERS', 'OPTIMIZERS',
@@ -84,6 +86,16 @@ def get(cfg: Any, path: str, default: Any = None) -> Any:
     return node
 
 
+def old_form(cfg: dict[str, Any]) -> str:
+    """A clause that says so where a config is written for mmdet 2.x; empty for others."""
+    if any(key in cfg for key in ('optim_wrapper', 'train_dataloader', 'param_scheduler')):
+        return ''
+    keys = [key for key in ('optimizer', 'lr_config', 'runner', 'data') if key in cfg]
+    return '' if len(keys) < 2 else (
+        f'this is a config of mmdet 2.x ({", ".join(keys)} at the top), whose sections mmengine '
+        'does not read; write optim_wrapper, param_scheduler, train_cfg and train_dataloader')
+
+
 def append_hook(cfg: dict[str, Any], *hooks: dict[str, Any]) -> None:
     """Appends custom hooks to a config, in place; a section that is no list becomes one."""
     own = cfg.get('custom_hooks') or []
@@ -121,6 +133,19 @@ def is_a(node: Any, *names: str, scope: str = 'mmdet') -> bool:
     found = lookup_class(kind, scope) if isinstance(kind, str) else kind
     return any(base.__name__ in names for base in inspect.getmro(found)) \
         if inspect.isclass(found) else False
+
+
+def not_seen(node: Any, scope: str = 'mmdet') -> str:
+    """A clause for a verdict on a class that could not be looked into; empty if it could.
+
+    Args:
+        node: A dict with a ``type``, or a type.
+        scope: The registry scope of an unscoped type.
+    """
+    kind = node.get('type') if isinstance(node, dict) else node
+    if not isinstance(kind, str) or lookup_class(kind, scope) is not None:
+        return ''
+    return f' ({type_name(kind)} is not registered or importable here, and was not looked into)'
 
 
 _found: dict[tuple[str, str], Any] = {}

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
 from torch import nn
 from typing_extensions import override
 
-from ..evidence import Average, Training
+from ..evidence import Average, Curve, Training
 from .run import Run
+from .schedule import curve
 
 __all__ = ['TimmTraining']
 
@@ -24,7 +26,7 @@ class TimmTraining(Training):
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.updates = 0
+        self.updates = self.attempts = 0
         self.outputs: Any = None
         self._batch: tuple[Any, Any] | None = None
         self._epoch = run.start_epoch
@@ -61,6 +63,7 @@ class TimmTraining(Training):
         """Takes what the iteration returned, and whether its update was made."""
         self.outputs = outputs
         self.updates += self._stepped
+        self.attempts += self._stepped or self._due()
 
     def release(self) -> None:
         """Takes the counter off the optimizer, and lets the batch go."""
@@ -90,8 +93,37 @@ class TimmTraining(Training):
         if average is None:
             return None
         average = getattr(average, '_orig_mod', average)
-        made = self.run.start_epoch * self.run.updates_per_epoch + self.updates
-        return Average(average.module, self.run.model, None, 1.0 - average.get_decay(made))
+        index = self._iteration - self._epoch * self.epoch_length
+        made = self._epoch * self.run.updates_per_epoch + index // self._accumulated + 1
+        return Average(
+            average.module, self.run.model, 1.0 - average.get_decay(made), self._due(),
+            self.max_epochs * self.run.updates_per_epoch,
+            not getattr(average, 'exclude_buffers', False))
+
+    @property
+    def _accumulated(self) -> int:
+        return max(1, int(self.run.args.grad_accum_steps))
+
+    def _due(self) -> bool:
+        """Whether the iteration at hand completes an accumulation; the last of an epoch does."""
+        done = self._iteration - self._epoch * self.epoch_length + 1
+        return done % self._accumulated == 0 or done == self.epoch_length
+
+    @property
+    @override
+    def compiled(self) -> bool:
+        return bool(self.run.args.torchcompile or self.run.args.torchscript)
+
+    @property
+    @override
+    def loaded(self) -> str:
+        flags = ('resume', 'initial_checkpoint', 'pretrained_path', 'pretrained')
+        found = next((flag for flag in flags if getattr(self.run.args, flag, None)), '')
+        return found or ('resume' if self.run.start_epoch else '')
+
+    @override
+    def forward_context(self) -> AbstractContextManager[Any]:
+        return self.run.autocast()
 
     @property
     @override
@@ -115,6 +147,21 @@ class TimmTraining(Training):
     def component(self, kind: type) -> Any:
         return next((part for part in (self.run.mixup, self.run.scheduler, self.run.task)
                      if isinstance(part, kind)), None)
+
+    @property
+    @override
+    def schedule(self) -> Mapping[str, Curve]:
+        return {'': curve(self.run.args, self.run.updates_per_epoch)}
+
+    @property
+    @override
+    def asked_lr(self) -> Mapping[str, float]:
+        return {'': float(self.run.args.lr_base)}
+
+    @property
+    @override
+    def lr_batch_size(self) -> int | None:
+        return int(self.run.args.lr_base_size)
 
     @property
     @override

@@ -10,14 +10,13 @@ import pytest
 import torch
 from torch import nn
 
-from tricks_plugin.tricks.sync_bn import (
+from tricks_plugin.common.sync_bn import (
     CrossRankBatchNorm,
     CrossRankBatchNormAct,
-    merge_moments,
     survey,
-    sync_bn_traffic,
     synchronize_batch_norms,
 )
+from tricks_plugin.tricks.sync_bn.functional import merge_moments, sync_bn_traffic
 
 
 class WithActivation(nn.BatchNorm2d):

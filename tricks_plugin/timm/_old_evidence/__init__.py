@@ -1,5 +1,1 @@
-"""What the tricks really do in a timm training, measured from what arrives."""
-
-from .driver import TimmEvidence
-
-__all__ = ['TimmEvidence']
+"""The old measurements that have not moved to their rooms yet."""
