@@ -125,27 +125,24 @@ def _of_config(args: argparse.Namespace) -> dict[str, Any]:
 
 def _of_timm(words: Sequence[str], args: argparse.Namespace) -> dict[str, Any]:
     """The figures of timm's flags; the model is built, as its settings decide over the images."""
-    from timm import utils
-
     from ..timm import checks, flags
     from ..timm.build import build_run
     from ..timm.plan import plan_tricks
     from ..timm.sample_times import instrument, pipeline_of
+    from ..timm.settings import changed, prepare
     settings = flags.parse(words)
     wish = flags.trick_wish(settings)
     final = argparse.Namespace(**vars(settings.args))
     if wish is not None:
         final, _, _ = plan_tricks(final, settings.given, wish, settings.config)
     checks.check(final, settings.given)
-    final.grad_accum_steps = max(1, final.grad_accum_steps)
-    final.prefetcher = not final.no_prefetcher
-    final.data_dir = final.data_dir or final.data
-    final.device, final.torchcompile = 'cpu', None
-    final.pretrained, final.resume, final.initial_checkpoint = False, '', ''
-    run = build_run(final, utils.init_distributed_device(final))
+    # Nothing is trained: no weights, no device.
+    final = changed(final, device='cpu', torchcompile=None, pretrained=False, resume='',
+                    initial_checkpoint='', pretrained_path=None)
+    run = build_run(*prepare(final))
     loader = getattr(run.loader_train, 'loader', run.loader_train)
-    return report(f'timm {final.model} {final.data_dir}', loader, pipeline_of(loader.dataset),
-                  instrument, args.samples, args.step_time)
+    return report(f'timm {final.model} {final.data_dir or final.data}', loader,
+                  pipeline_of(loader.dataset), instrument, args.samples, args.step_time)
 
 
 def report(

@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from torch.utils.data import DataLoader, Dataset
+import torch
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from .step_timer import Part, StepTimer, name_of
 
@@ -161,10 +162,10 @@ class Probe:
         """Starts the worker; what keeps it from measuring goes to ``error``."""
         loader = self._loader
         try:
-            if getattr(loader, 'batch_sampler', None) is None:
+            if isinstance(loader.dataset, IterableDataset) \
+                    or getattr(loader, 'batch_sampler', None) is None:
                 raise TypeError(f'{type(loader.dataset).__name__} gives no samples by index')
             # A generator of its own: the training's draws stay what they were.
-            import torch
             worker = iter(DataLoader(
                 _Measured(loader, *self._task), batch_size=None, num_workers=1,
                 collate_fn=_as_it_is, worker_init_fn=loader.worker_init_fn,

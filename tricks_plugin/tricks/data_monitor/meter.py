@@ -87,6 +87,9 @@ class DeviceGaps:
 class WaitMeter:
     """Measures a loop: `ask`, then `arrive` and `finish` for each batch.
 
+    Attributes:
+        total: All iterations that `take` has told of.
+
     Args:
         clock: Gives seconds.
         gaps: What the device says; None counts the processor's waiting.
@@ -99,6 +102,7 @@ class WaitMeter:
         self._asked = self._arrived = clock()
         self._first = True
         self._now = Stretch()
+        self.total = Stretch()
         self.iterations = 0
 
     def ask(self, first: bool = False) -> None:
@@ -138,4 +142,5 @@ class WaitMeter:
             for seconds, first in self._gaps.take():
                 self._lose(seconds, first)
         now, self._now = self._now, Stretch()
+        self.total.add(now)
         return now

@@ -18,7 +18,7 @@ from .meter import Stretch, WaitMeter
 __all__ = ['FILE', 'DataMonitor', 'Limits', 'describe', 'read_record']
 
 FILE = 'data_monitor.json'
-_FEWEST = 3  # looks that a training must have had to be judged at its end
+_FEWEST = 3  # intervals that a training must have had to be judged at its end
 _PATIENCE = 10.0  # seconds that the end of a training waits for a measurement under way
 
 
@@ -114,8 +114,7 @@ class DataMonitor:
         self._publish = publish
         self._arrived = 0
         self._looks = 0
-        self._recent: collections.deque[Stretch] = collections.deque(
-            maxlen=-(-limits.window // limits.interval))
+        self._recent: collections.deque[Stretch] = collections.deque()
         self._total = Stretch()
         self._probe: Probe | None = None
         self._seen = Stretch()
@@ -127,28 +126,35 @@ class DataMonitor:
         self.meter.arrive()
         self._arrived += 1
         if self._arrived % self.limits.interval == 0:
-            self._look()
+            self.look()
 
     def finished(self) -> None:
         """An iteration is done."""
         self.meter.finish()
 
-    def _look(self) -> None:
+    def look(self) -> None:
+        """Takes the figures since the last look, publishes the share and judges the window."""
         stretch = self.meter.take()
         self.share = stretch.share
         self._publish(stretch.share)
         self._looks += 1
         if self._looks == 1 or self._folder is None:
             return
-        self._recent.append(stretch)
         self._total.add(stretch)
-        if len(self._recent) == self._recent.maxlen:
-            self._judge(self._sum(), patience=0.0)
+        self._recent.append(stretch)
+        seen = self._window()
+        if seen.iterations >= self.limits.window:
+            self._judge(seen, patience=0.0)
 
-    def _sum(self) -> Stretch:
+    def _window(self) -> Stretch:
+        """The latest looks that hold a window; all, where they do not."""
         found = Stretch()
-        for stretch in self._recent:
+        for kept, stretch in enumerate(reversed(self._recent), 1):
             found.add(stretch)
+            if found.iterations >= self.limits.window:
+                while len(self._recent) > kept:
+                    self._recent.popleft()
+                break
         return found
 
     def _judge(self, seen: Stretch, patience: float) -> None:
@@ -189,8 +195,7 @@ class DataMonitor:
 
     def close(self) -> None:
         """Judges a run too short for a window by all of it, and writes the record."""
-        if self._folder is None or self._looks <= _FEWEST:
+        if self._folder is None or self._total.iterations < _FEWEST * self.limits.interval:
             return
-        full = len(self._recent) == self._recent.maxlen
-        self._judge(self._sum() if full else self._total, _PATIENCE)
+        self._judge(self._window(), _PATIENCE)
         self._write()
