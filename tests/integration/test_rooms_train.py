@@ -30,6 +30,7 @@ NOTHING = {
     'sync_bn': 'a single process has the whole batch',
     'runtime': '',
     'finite_guard': 'the trainer of this package does so',
+    'data_monitor': 'the trainer of this package does so',
 }
 MM_NOTHING = {'sync_bn': ''}
 

@@ -28,8 +28,8 @@ class DataMonitorTrick(Trick):
 
     name = 'data_monitor'
     title = 'the share of the run that waits for data, what is to blame, and what would help'
-    paper = 'practice; data stalls in training: Mohan et al. (arXiv 2007.06775) sections 3 and 4'
-    order = 115
+    paper = 'practice; data stalls in training: Mohan et al. (arXiv 2007.06775) section 3'
+    order = 116
     Params = DataMonitorParams
     evidence = 'tricks_plugin.tricks.data_monitor.evidence:DataMonitorEvidence'
     distributed = 'each process counts for itself; the first one speaks'
