@@ -10,6 +10,7 @@ from tricks_plugin.common.sample_times import measure, probe_now
 from tricks_plugin.common.step_timer import StepTimer
 from tricks_plugin.timm.data import build_datasets, build_loaders
 from tricks_plugin.timm.sample_times import instrument, pipeline_of
+from tricks_plugin.tricks.data_monitor.monitor import describe
 
 
 def loader_of(folder, **flags):
@@ -57,6 +58,8 @@ def test_scheduled_sizes_and_split_augmentations_are_measured(folder):
     sizes = loader_of(folder, train_img_sizes=[[32, 32], [64, 64]], train_batch_sizes=[4, 1],
                       train_size_schedule='constant', no_aug=False)
     assert probe_now(sizes, instrument, 3).samples == 3
+    # Batches of 4 and of 1 image.
+    assert describe(sizes, [], 1, 2, 10)[1].batch_size in (2, 3)
     split = loader_of(folder, aug_splits=2, no_aug=False, aa='rand-m5')
     found = [part.name for part in probe_now(split, instrument, 2).parts]
     assert 'RandAugment' in found and 'ImageDataset: decoding' in found

@@ -142,6 +142,10 @@ def test_a_bottleneck_is_named(images, tmp_path, steps, cause, workers):
     assert saved['settings']['pipeline'][-1] == 'PackPixels'
     hub = runner.message_hub.get_scalar('train/data_wait')
     assert hub.data[0].size == 12 and 0 <= hub.data[0].min() <= hub.data[0].max() < 1
+    # LoggerHook writes at the tenth iteration of each epoch, to every backend; this is mmengine's.
+    scalars, = tmp_path.glob('*/vis_data/scalars.json')
+    logged = [json.loads(line) for line in scalars.read_text().splitlines()]
+    assert [row['data_wait'] for row in logged] == [hub.data[0][4], hub.data[0][10]]
 
 
 def test_a_run_without_a_bottleneck_is_left_in_peace(images, tmp_path):

@@ -59,7 +59,7 @@ def describe(
         processors: Those for this process and its workers.
         iterations: The length of the training.
     """
-    size = loader.batch_size or getattr(loader.batch_sampler, 'batch_size', 1)
+    size = _batch_size(loader)
     settings = dict(
         num_workers=loader.num_workers, batch_size=size, prefetch_factor=loader.prefetch_factor,
         persistent_workers=loader.persistent_workers, pin_memory=loader.pin_memory,
@@ -67,6 +67,15 @@ def describe(
     cached = any('(cached)' in name or name.startswith('LoadCached') for name in pipeline)
     return settings, Situation(loader.num_workers, size, processors, loader.persistent_workers,
                                iterations, cached)
+
+
+def _batch_size(loader: Any) -> int:
+    """Samples in a batch; in the mean, where batches differ."""
+    sampler = loader.batch_sampler
+    found = loader.batch_size or getattr(sampler, 'batch_size', None) \
+        or getattr(sampler, 'average_batch_size', 1)
+    sizes = list(found) if isinstance(found, (list, tuple)) else [found]
+    return max(1, round(sum(sizes) / len(sizes)))
 
 
 def read_record(folder: Path | None) -> dict[str, Any] | None:
