@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import sys
@@ -16,6 +17,7 @@ from torchvision import transforms
 
 from tricks_plugin.timm.data_watch import DataWatch
 from tricks_plugin.timm.train import main
+from tricks_plugin.tricks.data_monitor.meter import WaitMeter
 
 
 class Fidget:
@@ -60,12 +62,12 @@ def watch_of(folder, transform, log_wandb=False):
     return DataWatch(run, inner), loader, inner
 
 
-def epochs(watch, loader, step):
+def epochs(watch, loader, step=lambda: None):
     for epoch in range(4):
         watch.on_ask(first=True)
         for images, targets in loader:
             watch.on_batch(epoch, images, targets)
-            time.sleep(step)
+            step()
             watch.after_batch(torch.zeros(()))
             watch.on_ask(first=False)
         watch.epoch_end()
@@ -75,7 +77,7 @@ def epochs(watch, loader, step):
 def test_a_slow_transform_is_named_and_everything_is_handed_on(tmp_path, caplog):
     watch, loader, inner = watch_of(tmp_path, [Fidget()])
     with caplog.at_level(logging.INFO, 'tricks_plugin'):
-        epochs(watch, loader, 0.0)
+        epochs(watch, loader)
     texts = [record.getMessage() for record in caplog.records]
     assert len(texts) == 1 and 'To blame: the transform Fidget' in texts[0]
     assert inner.calls == (['ask'] + ['batch', 'after', 'ask'] * 12) * 4
@@ -86,10 +88,14 @@ def test_a_slow_transform_is_named_and_everything_is_handed_on(tmp_path, caplog)
 
 def test_a_run_without_a_bottleneck_is_left_in_peace(tmp_path, caplog):
     watch, loader, _ = watch_of(tmp_path, [])
+    clock = itertools.count()
+    # By this clock each waiting and each step takes one tick; another 19 make a step of 20.
+    watch.monitor.meter = WaitMeter(lambda: next(clock))
     with caplog.at_level(logging.INFO, 'tricks_plugin'):
-        epochs(watch, loader, 0.02)
+        epochs(watch, loader, lambda: [next(clock) for _ in range(19)])
     assert not caplog.records
-    assert 'sample' not in json.loads((tmp_path / 'data_monitor.json').read_text())
+    saved = json.loads((tmp_path / 'data_monitor.json').read_text())
+    assert 'sample' not in saved and 0.04 < saved['share'] < 0.1
 
 
 def test_wandb_gets_the_share_of_each_epoch(tmp_path, monkeypatch):
@@ -97,7 +103,7 @@ def test_wandb_gets_the_share_of_each_epoch(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, 'wandb', types.SimpleNamespace(
         log=lambda values, commit: logged.append((values, commit))))
     watch, loader, _ = watch_of(tmp_path, [Fidget()], log_wandb=True)
-    epochs(watch, loader, 0.0)
+    epochs(watch, loader)
     assert len(logged) == 4
     assert all(0 < values['train_data_wait'] <= 1 and not commit for values, commit in logged)
 
