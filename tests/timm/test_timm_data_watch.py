@@ -15,9 +15,9 @@ import torch
 from timm_train_kit import TINY, write_images
 from torchvision import transforms
 
+from tricks_plugin.common.waiting.meter import WaitMeter
 from tricks_plugin.timm.data_watch import DataWatch
 from tricks_plugin.timm.train import main
-from tricks_plugin.tricks.data_monitor.meter import WaitMeter
 
 
 class Fidget:

@@ -8,9 +8,9 @@ from timm_train_kit import settings_of, write_images
 
 from tricks_plugin.common.sample_times import measure, probe_now
 from tricks_plugin.common.step_timer import StepTimer
+from tricks_plugin.common.waiting.monitor import describe
 from tricks_plugin.timm.data import build_datasets, build_loaders
 from tricks_plugin.timm.sample_times import instrument, pipeline_of
-from tricks_plugin.tricks.data_monitor.monitor import describe
 
 
 def loader_of(folder, **flags):

@@ -102,9 +102,9 @@ def _of_config(args: argparse.Namespace) -> dict[str, Any]:
     from mmengine.runner import Runner
     from mmengine.utils.dl_utils import set_multi_processing
 
+    from ..common.waiting.monitor import read_record
     from ..mm.apply import apply_tricks
     from ..mm.sample_times import instrument, pipeline_of
-    from ..tricks.data_monitor.monitor import read_record
     cfg, _ = apply_tricks(load_config(args.config, args.tricks, args.cfg_options))
     if not isinstance(cfg.get('train_dataloader'), dict):
         raise TrickError(f'{args.config} has no train_dataloader')
@@ -164,8 +164,8 @@ def report(
     """
     from ..common.processes import processors, world_size
     from ..common.sample_times import probe_now
-    from ..tricks.data_monitor.functional import slowest_step, waiting_share, workers_needed
-    from ..tricks.data_monitor.monitor import describe
+    from ..common.waiting.arithmetic import slowest_step, waiting_share, workers_needed
+    from ..common.waiting.monitor import describe
     try:
         times = probe_now(loader, instrument, samples)
     except RuntimeError as error:

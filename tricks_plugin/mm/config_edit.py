@@ -14,9 +14,8 @@ from typing import Any
 
 __all__ = [
     'Pipeline', 'RunLength', 'append_hook', 'copy_plain', 'default_scope', 'find', 'get', 'is_a',
-    'lookup_class', 'not_seen', 'old_form', 'optim_wrappers', 'plain', 'run_length',
-    'train_pipelines',
-    'type_name', 'walk',
+    'lookup_class', 'no_pipeline', 'not_seen', 'old_form', 'optim_wrappers', 'plain', 'run_length',
+    'train_pipelines', 'type_name', 'walk',
 ]
 
 _REGISTRIES = ('MODELS', 'TRANSFORMS', 'DATASETS', 'HOOKS', 'PARAM_SCHEDULERS', 'OPTIMIZERS',
@@ -257,6 +256,13 @@ def train_pipelines(cfg: dict[str, Any]) -> list[Pipeline]:
         for path, node in walk(get(cfg, root), root)
         if isinstance(node.get('pipeline'), list)
     ]
+
+
+def no_pipeline(cfg: dict[str, Any]) -> str:
+    """Why `train_pipelines` finds none, in one clause."""
+    kind = type_name(get(cfg, 'train_dataloader.dataset'))
+    return f'train_dataloader.dataset is {kind}, which shows no list named pipeline' if kind else \
+        'the config has no training pipeline'
 
 
 def optim_wrappers(cfg: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

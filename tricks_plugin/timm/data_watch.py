@@ -10,8 +10,8 @@ import torch
 
 from ..common.processes import processors
 from ..common.sample_times import Probe
-from ..tricks.data_monitor.meter import DeviceGaps, Stretch, WaitMeter
-from ..tricks.data_monitor.monitor import DataMonitor, Limits, describe
+from ..common.waiting.meter import DeviceGaps, Stretch, WaitMeter
+from ..common.waiting.monitor import DataMonitor, Limits, describe
 from .loop import Observer
 from .run import Run
 from .sample_times import instrument, pipeline_of

@@ -20,9 +20,9 @@ from mmengine.registry import DATASETS, TRANSFORMS
 from mmengine.runner import Runner
 
 import tricks_plugin
+from tricks_plugin.common.waiting.monitor import FILE
 from tricks_plugin.tricks.data_monitor.evidence import DataMonitorEvidence
 from tricks_plugin.tricks.data_monitor.hook import DataBottleneckHook
-from tricks_plugin.tricks.data_monitor.monitor import FILE
 
 SLOW = 0.03
 
@@ -214,7 +214,9 @@ def test_the_edit_adds_the_hook_once():
 
 def test_timm_is_told_who_does_it():
     from tricks_plugin.plan import TRICKS
-    assert 'the trainer of this package' in TRICKS.get('data_monitor').from_dict({}).timm_args({})
+    trick = TRICKS.get('data_monitor').from_dict({})
+    assert trick.timm_args({}) == {} and trick.timm_promise({}) is None
+    assert trick.timm_note({}, {}).startswith('tools/timm_train.py does so in every run')
 
 
 @pytest.mark.parametrize('wrong', [dict(samples=0), dict(threshold=1.0), dict(interval=0)])

@@ -11,9 +11,9 @@ from mmengine.registry import HOOKS
 
 from ...common.processes import processors, world_size
 from ...common.sample_times import Probe
+from ...common.waiting.meter import DeviceGaps, WaitMeter
+from ...common.waiting.monitor import DataMonitor, Limits, describe
 from ...mm.sample_times import instrument, pipeline_of
-from .meter import DeviceGaps, WaitMeter
-from .monitor import DataMonitor, Limits, describe
 
 __all__ = ['DataBottleneckHook']
 

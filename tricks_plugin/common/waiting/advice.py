@@ -7,8 +7,8 @@ import datetime
 from collections.abc import Mapping
 from typing import Any
 
-from ...common.sample_times import SampleTimes
-from .functional import slowest_step, waiting_share, workers_needed
+from ..sample_times import SampleTimes
+from .arithmetic import slowest_step, waiting_share, workers_needed
 from .meter import Stretch
 
 __all__ = ['Situation', 'blame', 'brought', 'explain', 'remedies']

@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from ...common.files import write_json
-from ...common.sample_times import Probe
+from ..files import write_json
+from ..sample_times import Probe
 from .advice import Situation, brought, explain
 from .meter import Stretch, WaitMeter
 

@@ -9,14 +9,14 @@ import pytest
 
 from tricks_plugin.common.sample_times import SampleTimes
 from tricks_plugin.common.step_timer import Part
-from tricks_plugin.tricks.data_monitor.advice import Situation, blame, brought, explain, remedies
-from tricks_plugin.tricks.data_monitor.functional import (
+from tricks_plugin.common.waiting.advice import Situation, blame, brought, explain, remedies
+from tricks_plugin.common.waiting.arithmetic import (
     slowest_step,
     waiting_share,
     workers_needed,
 )
-from tricks_plugin.tricks.data_monitor.meter import Stretch, WaitMeter
-from tricks_plugin.tricks.data_monitor.monitor import FILE, DataMonitor, Limits, read_record
+from tricks_plugin.common.waiting.meter import Stretch, WaitMeter
+from tricks_plugin.common.waiting.monitor import FILE, DataMonitor, Limits, read_record
 
 
 class Clock:

@@ -1,1 +1,0 @@
-"""The old measurements that have not moved to their rooms yet."""
