@@ -22,7 +22,7 @@ __all__ = ['DataBottleneckHook']
 class DataBottleneckHook(Hook):
     """Says once when the training waits for its data, why, and what would help.
 
-    The share of the time spent waiting becomes the scalar ``train/data_wait``, which mmengine's
+    The share of the time spent waiting becomes the scalar ``data_wait``, which mmengine's
     LoggerHook hands to every visualizer backend. See `DataMonitor` for the rest.
 
     Args:
