@@ -74,7 +74,7 @@ def _batch_size(loader: Any) -> int:
     sampler = loader.batch_sampler
     found = loader.batch_size or getattr(sampler, 'batch_size', None) \
         or getattr(sampler, 'average_batch_size', 1)
-    sizes = list(found) if isinstance(found, (list, tuple)) else [found]
+    sizes: list[Any] = list(found) if isinstance(found, (list, tuple)) else [found]
     return max(1, round(sum(sizes) / len(sizes)))
 
 
