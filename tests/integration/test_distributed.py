@@ -16,7 +16,7 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / 'configs' / 'demo' / 'yolov3_digits.py'
 BAG = ['linear_lr', 'cosine_warmup', 'no_bias_decay', 'label_smoothing', 'mixup', 'sync_bn',
-       'random_shapes', 'finite_guard']
+       'random_shapes', 'finite_guard', 'data_monitor']
 # What each rank writes down about itself: nothing of it is gathered by the project's own code.
 WITNESS = '''
 import json

@@ -32,6 +32,7 @@ NOTHING = {
     'sync_bn': 'a single process has the whole batch',
     'runtime': 'help on a GPU only',
     'finite_guard': 'tools/timm_train.py does so in every run',
+    'data_monitor': 'tools/timm_train.py does so in every run',
 }
 
 pytestmark = pytest.mark.slow

@@ -37,6 +37,9 @@ class Record:
     def step(self, *args: object) -> None:
         self.stepped += 1
 
+    def on_ask(self, first: bool) -> None:
+        pass
+
     def on_batch(self, epoch: int, images: torch.Tensor, targets: torch.Tensor) -> None:
         self.batches.append((epoch, images.clone(), targets.clone()))
 

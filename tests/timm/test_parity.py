@@ -27,6 +27,9 @@ Settings = Callable[..., argparse.Namespace]
 class Nobody:
     """An observer that looks away."""
 
+    def on_ask(self, first: bool) -> None:
+        pass
+
     def on_batch(self, epoch: int, images: torch.Tensor, targets: torch.Tensor) -> None:
         pass
 

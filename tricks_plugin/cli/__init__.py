@@ -49,6 +49,8 @@ COMMANDS = (
             'tricks_plugin.cli.timm:train'),
     Command('recipe', "write a recipe for timm's own train.py",
             'tricks_plugin.cli.timm:recipe', prints=True),
+    Command('profile', "show what a sample's reading, decoding and transforms take",
+            'tricks_plugin.cli.profile:main', prints=True),
     Command('list', 'list the tricks and the recipes', 'tricks_plugin.cli.listing:main',
             prints=True),
 )
