@@ -108,7 +108,7 @@ def test_what_is_wrong_is_one_line(config, capfd, words, message):
 
 def test_timm_flags_are_profiled(tmp_path, capsys):
     pytest.importorskip('timm')
-    from timm_train_kit import TINY, write_images
+    from support.timm_train import TINY, write_images
     write_images(tmp_path / 'train', per_class=4)
     flags = [word for word in TINY if word != '--no-aug']
     assert main(['profile', 'timm', str(tmp_path), *flags, '--val-split', '', '--mixup', '0.2',

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from timm_train_kit import settings_of, write_images
+from support.timm_train import settings_of, write_images
 
 from tricks_plugin.common.sample_times import measure, probe_now
 from tricks_plugin.common.step_timer import StepTimer

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from timm_train_kit import TINY, write_images
+from support.timm_train import TINY, write_images
 from torchvision import transforms
 
 from tricks_plugin.common.waiting.meter import WaitMeter
