@@ -76,7 +76,8 @@ setup(
             'mmengine>=0.10,<0.11',
             'mmdet>=3.3,<3.4',
         ],
-        'timm': ['timm>=1.0.31,<2', 'torchvision', 'pyyaml'],
+        # Pillow 13 refuses to posterize to 0 bits, which timm's RandAugment asks for.
+        'timm': ['timm>=1.0.31,<2', 'torchvision', 'pyyaml', 'pillow<13'],
         'dev': ['pytest', 'hypothesis', 'ruff', 'mypy', 'types-PyYAML', 'scikit-learn',
                 'matplotlib'],
     },

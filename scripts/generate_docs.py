@@ -122,10 +122,11 @@ def filled(text: str, parts: dict[str, Callable[[], str]]) -> str:
     for name, write in parts.items():
         pattern = re.compile(
             rf'(<!-- {name}: generated[^\n]*-->\n).*?(<!-- end of {name} -->)', re.S)
-        body = write()
-        text, count = pattern.subn(lambda match, body=body: f'{match[1]}{body}\n{match[2]}', text)
-        if count != 1:
-            raise ValueError(f'the part {name!r} is marked {count} times, not once')
+        found = pattern.findall(text)
+        if len(found) != 1:
+            raise ValueError(f'the part {name!r} is marked {len(found)} times, not once')
+        first, last = found[0]
+        text = pattern.sub(f'{first}{write()}\n{last}'.replace('\\', r'\\'), text)
     return text
 
 

@@ -11,4 +11,4 @@ from tricks_plugin.cli import run_door
 from tricks_plugin.cli.plan import main
 
 if __name__ == '__main__':
-    sys.exit(run_door(main))
+    sys.exit(run_door(main, prints=True))

@@ -2,8 +2,8 @@
 #
 #     python tools/timm_train.py DATA --model resnet50 --tricks bag_of_tricks
 #
-# and for timm's own script as configs/timm/bag_of_tricks.yaml. What a command line or a config file
-# sets beside it stands. In a detection config, as a fragment for `_base_`, each trick takes its form
+# and for timm's own script as configs/timm/bag_of_tricks.yaml: the same settings, among them the
+# paper's weight decay of 1e-4. What a command line or a config file sets beside it stands. In a detection config, as a fragment for `_base_`, each trick takes its form
 # for detectors (mixup with alpha 1.5, shapes of the detector's own scale); bag_of_freebies is made
 # for those. Gains are those of the paper's ResNet-50-D on ImageNet (top-1), each on top of the
 # ones before.

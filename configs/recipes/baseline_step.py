@@ -1,7 +1,8 @@
 # The baseline that the papers compare with (arXiv 1812.01187 section 2.1): LR in proportion to the
-# batch, and a tenth of it at epochs 30, 60 and 90 of 120, or these shares of another length. For classification with timm, and as a fragment for
-# `_base_`. It adds nothing else and takes nothing off: configs/timm/baseline_step.yaml also switches
-# off what timm does by default (smoothing, no decay on norms, zero-gamma, warm-up).
+# batch, and a tenth of it at epochs 30, 60 and 90 of 120, or these shares of another length. For
+# classification with timm, and as a fragment for `_base_`. In timm it also switches off what timm
+# does by default (smoothing, no decay on norms, zero-gamma, warm-up), as configs/timm/baseline_step.yaml
+# does for timm's own script; in a config it adds nothing else and takes nothing off.
 #
 #     python tools/timm_train.py DATA --model resnet50 --tricks baseline_step
 runner_type = 'tricks_plugin.TricksRunner'

@@ -14,10 +14,11 @@ from support.sums import tolerance
 from timm.scheduler import create_scheduler_v2
 from torch import nn
 
-from tricks_plugin.timm.build import build_run, resolve_lr
+from tricks_plugin.timm.build import build_run
 from tricks_plugin.timm.loop import _Epoch, begin_epoch, mixup_is_on, train_epoch, validate
 from tricks_plugin.timm.progress import Progress
 from tricks_plugin.timm.run import Run
+from tricks_plugin.timm.settings import with_lr
 
 Settings = Callable[..., argparse.Namespace]
 QUIET = Progress(1, shown=False)
@@ -30,12 +31,18 @@ class Record:
         self.run = run
         self.batches: list[tuple[int, torch.Tensor, torch.Tensor]] = []
         self.rates: list[tuple[int, float]] = []
+        self.stepped = 0
+        run.optimizer.register_step_post_hook(self.step)
+
+    def step(self, *args: object) -> None:
+        self.stepped += 1
 
     def on_batch(self, epoch: int, images: torch.Tensor, targets: torch.Tensor) -> None:
         self.batches.append((epoch, images.clone(), targets.clone()))
 
-    def on_update(self, update: int) -> None:
-        self.rates.append((update, self.run.optimizer.param_groups[0]['lr']))
+    def after_batch(self, loss: torch.Tensor) -> None:
+        if self.stepped > len(self.rates):
+            self.rates.append((len(self.rates), self.run.optimizer.param_groups[0]['lr']))
 
 
 def build(args: argparse.Namespace) -> Run:
@@ -209,8 +216,7 @@ def resolved(**changes: Any) -> argparse.Namespace:
     args = argparse.Namespace(**{**dict(
         lr=None, lr_base=0.1, lr_base_size=256, lr_base_scale='', opt='sgd', world_size=1,
         grad_accum_steps=1, rank=1), **changes})
-    resolve_lr(args, 128.0)
-    return args
+    return with_lr(args, 128.0)
 
 
 def test_the_lr_follows_from_base_and_batch() -> None:

@@ -30,7 +30,7 @@ class Nobody:
     def on_batch(self, epoch: int, images: torch.Tensor, targets: torch.Tensor) -> None:
         pass
 
-    def on_update(self, update: int) -> None:
+    def after_batch(self, loss: torch.Tensor) -> None:
         pass
 
 
@@ -127,7 +127,8 @@ def test_a_checkpoint_loads_in_timm(settings: Settings, tmp_path: Path) -> None:
 def test_a_checkpoint_of_another_model_is_refused(settings: Settings, tmp_path: Path) -> None:
     path = tmp_path / 'other.pth.tar'
     torch.save({'state_dict': {'head.weight': torch.zeros(2)}, 'epoch': 3}, path)
-    with pytest.raises(TrickError, match=r'--resume .*other.pth.tar: .*Missing key'):
+    with pytest.raises(TrickError, match=r'--resume .*other.pth.tar does not belong to --model '
+                                         'resnet18 with 3 classes: .*Missing key'):
         build(settings('--resume', str(path)))
 
 

@@ -18,7 +18,7 @@ from tricks_plugin.timm.script import Script, find_script
 from tricks_plugin.tricks.random_shapes.functional import training_sizes
 
 NAMES = ('bag_of_tricks', 'bag_of_tricks_fast', 'baseline_step')
-SCHEDULE = ('sched', 'min_lr', 'warmup_lr', 'warmup_epochs', 'warmup_prefix', 'decay_epochs',
+SCHEDULE = ('sched', 'min_lr', 'warmup_lr', 'warmup_epochs', 'warmup_prefix', 'decay_milestones',
             'decay_rate', 'cooldown_epochs')
 
 
@@ -84,7 +84,7 @@ def test_the_bag_has_the_papers_numbers():
     values = settings('bag_of_tricks')
     expected = {
         'lr_base': 0.1, 'lr_base_size': 256, 'lr_base_scale': 'linear', 'opt': 'sgd',
-        'momentum': 0.9, 'weight_decay': 0.0001, 'opt_kwargs': {'filter_bias_and_bn': True},
+        'momentum': 0.9, 'weight_decay': 0.0001,
         'sched': 'cosine', 'sched_on_updates': True, 'warmup_epochs': 5, 'warmup_lr': 0.0,
         'mixup': 0.2, 'mixup_prob': 1.0, 'hflip': 0.5, 'scale': [0.08, 1.0], 'color_jitter': 0.4,
         'amp': True, 'amp_dtype': 'bfloat16', 'train_img_sizes': [160, 192, 224],
@@ -116,7 +116,7 @@ def test_the_baseline_falls_to_a_tenth_at_30_60_and_90_of_120_epochs():
 @pytest.mark.parametrize('classes, pos, neg', [
     (1000, 0.9, 0.1 / 999), (10, 0.9, 0.1 / 9), (2, 0.9, 0.1), (37, 0.9, 0.1 / 36)])
 def test_timm_makes_the_papers_targets_of_the_smoothing(classes, pos, neg):
-    values = yaml.safe_load(printed('bag_of_tricks', classes=classes).text)
+    values = yaml.safe_load(printed('bag_of_tricks', num_classes=classes).text)
     mixup = Mixup(mixup_alpha=1.0, label_smoothing=values['smoothing'], num_classes=classes)
     mixup.mixup_enabled = False
     _, target = mixup(torch.zeros(2, 3, 4, 4), torch.tensor([1, 0]))
@@ -127,7 +127,7 @@ def test_timm_makes_the_papers_targets_of_the_smoothing(classes, pos, neg):
 def test_the_smoothing_as_it_is_is_that_of_1000_classes_and_the_comment_says_how():
     assert settings('bag_of_tricks')['smoothing'] == pytest.approx(100 / 999, rel=1e-15)
     assert '0.1*1000/999' in paragraph(recipe_path('bag_of_tricks').read_text(), 'smoothing')
-    ten = printed('bag_of_tricks', classes=10)
+    ten = printed('bag_of_tricks', num_classes=10)
     assert yaml.safe_load(ten.text)['smoothing'] == pytest.approx(1 / 9, rel=1e-15)
     assert yaml.safe_load(ten.text)['num_classes'] == 10
     assert '0.1*10/9 (K=10): s/K = 0.1/9, and 1-s*9/10 = 0.9' in paragraph(ten.text, 'smoothing')
@@ -135,7 +135,7 @@ def test_the_smoothing_as_it_is_is_that_of_1000_classes_and_the_comment_says_how
 
 
 def test_the_baseline_stays_without_smoothing_whatever_the_classes():
-    values = yaml.safe_load(printed('baseline_step', classes=10).text)
+    values = yaml.safe_load(printed('baseline_step', num_classes=10).text)
     assert values['smoothing'] == 0 and values['num_classes'] == 10
 
 
@@ -145,7 +145,7 @@ def test_decay_and_zero_gamma_are_as_the_recipe_says(name, decayed, last_scale):
     values = settings(name)
     model = create_model('test_resnet', **values.get('model_kwargs', {}))
     optimizer = create_optimizer_v2(model, opt=values['opt'], weight_decay=values['weight_decay'],
-                                    lr=0.1, **values['opt_kwargs'])
+                                    lr=0.1, **values.get('opt_kwargs', {}))
     assert isinstance(optimizer, torch.optim.SGD) and optimizer.defaults['nesterov']
     exempt = {id(p) for group in optimizer.param_groups if not group['weight_decay']
               for p in group['params']}
@@ -179,9 +179,9 @@ def test_a_size_without_room_for_two_trains_at_one_and_says_so(size):
     recipe = printed('bag_of_tricks', img_size=size)
     assert 'train_img_sizes' not in yaml.safe_load(recipe.text)
     assert recipe.notes == (
-        'train_img_sizes: left out, as there are no two multiples of 32 of 64 px or more from '
-        f'5/7 x {size} to {size} px; every batch has {size} px',)
-    assert '# - train_img_sizes: left out' in recipe.text
+        f'random_shapes: the model takes {size} px, which leaves fewer than two sizes of 64 px or '
+        'more that are multiples of 32',)
+    assert f'# - random_shapes: the model takes {size} px' in recipe.text
 
 
 def test_the_batch_size_shows_the_learning_rate_it_gives():
@@ -190,20 +190,24 @@ def test_the_batch_size_shows_the_learning_rate_it_gives():
     assert '0.1 x 64 / 256 = 0.025 for each' in paragraph(recipe.text, 'batch_size')
 
 
-def test_epochs_are_those_of_the_whole_run():
-    values = yaml.safe_load(printed('bag_of_tricks', epochs=30).text)
-    assert values['epochs'] == 25 and values['warmup_epochs'] == 5
-    assert learning_rates(values, 4, 0.1)[1] == 30
+def test_epochs_are_those_of_the_whole_run_and_a_twentieth_of_them_warms_up():
+    for epochs, warmup in ((1, 0), (2, 1), (4, 1), (7, 1), (30, 1), (60, 3), (120, 5), (300, 5)):
+        values = yaml.safe_load(printed('bag_of_tricks', epochs=epochs).text)
+        assert (values['epochs'], values['warmup_epochs']) == (epochs - warmup, warmup)
+        assert learning_rates(values, 4, 0.1)[1] == epochs
     values = yaml.safe_load(printed('baseline_step', epochs=30).text)
-    assert values['epochs'] == 30 and values['decay_epochs'] == 7.5
+    assert (values['epochs'], values['decay_milestones']) == (30, [8, 16, 23])
     rates, _ = learning_rates(values, 1, 0.1)
-    assert [index for index in range(1, 30) if rates[index] != rates[index - 1]] == [8, 15, 23]
+    assert [index for index in range(1, 30) if rates[index] != rates[index - 1]] == [7, 15, 22]
 
 
-def test_a_cpu_gets_no_pinned_memory():
-    values = yaml.safe_load(printed('bag_of_tricks_fast', device='cpu').text)
-    assert values['device'] == 'cpu' and 'pin_mem' not in values and values['channels_last']
-    assert yaml.safe_load(printed('bag_of_tricks_fast', device='cuda').text)['pin_mem']
+def test_what_helps_on_a_gpu_only_is_not_written_for_a_cpu():
+    cpu = printed('bag_of_tricks_fast', device='cpu')
+    values = yaml.safe_load(cpu.text)
+    assert values['device'] == 'cpu' and not {'pin_mem', 'channels_last'} & set(values)
+    assert cpu.notes == ('runtime: its flags in timm (--pin-mem, --channels-last) help on a GPU '
+                         'only',)
+    assert yaml.safe_load(printed('bag_of_tricks_fast').text)['pin_mem']
 
 
 def test_releases_before_1_0_12_get_the_epochs_that_they_do_not_count():
@@ -213,6 +217,8 @@ def test_releases_before_1_0_12_get_the_epochs_that_they_do_not_count():
     assert any('would stop 5 epochs before the schedule ends' in note for note in recipe.notes)
     assert 'cooldown_epochs' not in yaml.safe_load(printed('bag_of_tricks', version='1.0.12').text)
     assert 'cooldown_epochs' not in yaml.safe_load(printed('baseline_step', version='1.0.3').text)
+    alone = printed('bag_of_tricks', version='1.0.11', epochs=1)
+    assert 'cooldown_epochs' not in yaml.safe_load(alone.text)
 
 
 def test_settings_unknown_to_the_script_are_left_out_with_what_to_do():
@@ -224,27 +230,18 @@ def test_settings_unknown_to_the_script_are_left_out_with_what_to_do():
     assert printed('bag_of_tricks', version='1.0.29').notes == ()
 
 
-def test_only_the_head_changes_where_nothing_is_asked_for():
-    text = recipe_path('bag_of_tricks').read_text()
-    assert printed('bag_of_tricks').text.split('\n\n')[1:] == text.split('\n\n')[1:]
-
-
-@pytest.mark.parametrize('options, message', [
-    ({'classes': 1}, '--classes must be 2 or more, got 1'),
-    ({'img_size': 0}, '--img-size must be 1 or more, got 0'),
-    ({'batch_size': 33}, '--batch-size must be even: timm mixes the two halves of a batch, got 33'),
-    ({'batch_size': 1}, '--batch-size must be even: timm mixes the two halves of a batch, got 1'),
-    ({'epochs': 5}, '--epochs must be more than the 5 epochs of the warm-up, got 5'),
+@pytest.mark.parametrize('name, options, message', [
+    ('bag_of_tricks', {'num_classes': 0}, '--num-classes must be 1 or more, got 0'),
+    ('bag_of_tricks', {'img_size': 'big'}, "argument --img-size: invalid int value: 'big'"),
+    ('bag_of_tricks', {'batch_size': 33}, '--batch-size must be even for --mixup and --cutmix'),
+    ('bag_of_tricks', {'epochs': -1}, '--epochs must be 1 or more, got -1'),
+    ('baseline_step', {'epochs': 3},
+     '--tricks baseline_step is nothing without step_decay: a run of 3 is too short for steps at '
+     '[0.25, 0.5, 0.75] epochs, got --epochs 3'),
 ])
-def test_what_no_recipe_can_be_written_for_is_refused(options, message):
+def test_what_no_recipe_can_be_written_for_is_refused(name, options, message):
     with pytest.raises(TrickError, match=re.escape(message)):
-        printed('bag_of_tricks', **options)
-
-
-def test_the_baseline_takes_odd_batches_but_needs_4_epochs():
-    assert yaml.safe_load(printed('baseline_step', batch_size=33).text)['batch_size'] == 33
-    with pytest.raises(TrickError, match='--epochs must be 4 or more.*got 3'):
-        printed('baseline_step', epochs=3)
+        printed(name, **options)
 
 
 def test_a_line_break_in_a_path_cannot_add_a_setting():
@@ -273,12 +270,12 @@ def test_the_command_writes_for_a_script_and_says_each_loss_once(tmp_path, capsy
         ['note', ' train_img_sizes'], ['note', ' amp_dtype']]
     text = target.read_text()
     assert set(yaml.safe_load(text)) == known - {'wandb_tags'}
-    assert f'python -m tricks_plugin.timm {" ".join(words)}' in text.split('\n\n')[0]
+    assert f'python -m tricks_plugin.timm {" ".join(words[:-2])}\n' in text.split('\n\n')[0]
 
 
 def test_the_command_prints_to_stdout(capsys):
     assert main(['recipe', 'baseline_step', '--timm-version', '1.0.31', '--epochs', '8']) == 0
-    assert yaml.safe_load(capsys.readouterr().out)['decay_epochs'] == 2
+    assert yaml.safe_load(capsys.readouterr().out)['decay_milestones'] == [3, 5, 7]
 
 
 @pytest.mark.parametrize('words, message', [

@@ -12,7 +12,7 @@ from timm.scheduler import create_scheduler_v2, scheduler_kwargs
 from timm.task import ClassificationTask
 from torch import nn
 
-from tricks_plugin.plan import Plan, TrickPlan
+from tricks_plugin.plan import TRICKS, Plan, TrickPlan
 from tricks_plugin.timm.evidence import TimmEvidence
 
 DEFAULTS = dict(
@@ -70,29 +70,41 @@ def build(updates_per_epoch=4, start_epoch=0, model=None, output_dir=None, loss=
         output_dir=output_dir)
 
 
-def plan_of(*names, status='applied'):
-    """A plan with these tricks."""
-    return Plan('', tuple(TrickPlan(name, status, '') for name in names))
+def plan_of(run, *names, status='applied'):
+    """A plan with these tricks, and the promises that the run's settings let them make."""
+    return Plan('', tuple(
+        TrickPlan(name, status, '', evidence=TRICKS.get(name).timm_promise(vars(run.args)))
+        for name in names))
+
+
+def watched(run, *names, strict=False, settings=None):
+    """The evidence of a run whose plan has these tricks; not started."""
+    return TimmEvidence(run, {**vars(run.args), **(settings or {})},
+                        plan_of(run, *names) if names else None, strict)
 
 
 def train(run, *names, epochs=None, off_works=True, late=0, step=True, side=8, strict=False,
-          average=True, classes=None):
+          average=True, classes=None, settings=None, meddle=None):
     """Trains on noise and returns the evidence before it is closed.
 
     ``late`` shifts the numbers of the updates that the scheduler is told, ``off_works`` says
-    whether mixup heeds its off epoch, ``classes`` fixes the labels.
+    whether mixup heeds its off epoch, ``classes`` fixes the labels, ``settings`` are those that
+    the trainer has resolved since, ``meddle(n)`` is called before the n-th batch, from 0.
     """
-    evidence = TimmEvidence(run, plan_of(*names) if names else None, strict)
+    evidence = watched(run, *names, strict=strict, settings=settings)
     evidence.start()
     update = run.start_epoch * run.updates_per_epoch
     noise = torch.Generator().manual_seed(1)
-    args = run.args
+    args, seen = run.args, 0
     if run.scheduler is not None and args.sched_on_updates and update:
         run.scheduler.step_update(update)
     for epoch in range(run.start_epoch, epochs or run.num_epochs):
         if run.mixup is not None and off_works and args.mixup_off_epoch:
             run.mixup.mixup_enabled = epoch < args.mixup_off_epoch
         for index in range(run.updates_per_epoch * args.grad_accum_steps):
+            if meddle is not None:
+                meddle(seen)
+            seen += 1
             images = torch.randn(args.batch_size, 3, side, side, generator=noise)
             targets = torch.randint(args.num_classes, (args.batch_size,), generator=noise)
             if classes is not None:
@@ -105,16 +117,16 @@ def train(run, *names, epochs=None, off_works=True, late=0, step=True, side=8, s
             with run.autocast():
                 loss = run.task(images, targets)['loss']
             loss.backward()
-            if (index + 1) % args.grad_accum_steps:
-                continue
-            if step:
-                run.optimizer.step()
-            run.optimizer.zero_grad()
-            evidence.on_update(update)
-            update += 1
-            if average:
-                run.task.update_ema(step=update)
-            if run.scheduler is not None:
+            complete = (index + 1) % args.grad_accum_steps == 0
+            if complete:
+                if step:
+                    run.optimizer.step()
+                run.optimizer.zero_grad()
+                update += 1
+                if average:
+                    run.task.update_ema(step=update)
+            evidence.after_batch(loss.detach())
+            if complete and run.scheduler is not None:
                 run.scheduler.step_update(num_updates=update + late)
         evidence.epoch_end(epoch)
         if run.scheduler is not None:
@@ -124,4 +136,4 @@ def train(run, *names, epochs=None, off_works=True, late=0, step=True, side=8, s
 
 def found(evidence, name):
     """The finding of a row."""
-    return evidence.measurements[name].finding()
+    return evidence.monitor.evidence[name].finding(evidence.training)

@@ -22,22 +22,24 @@ class Command:
         name: The word after ``tricks``.
         help: One line.
         where: ``module:function``; called with the words that follow and the name to show.
+        prints: Whether it does nothing but print.
     """
 
     name: str
     help: str
     where: str
+    prints: bool = False
 
     def run(self, words: Sequence[str]) -> int:
         """Runs the command and returns its exit status."""
         module, _, function = self.where.partition(':')
         run = getattr(importlib.import_module(module), function)
-        return run_door(lambda: run(list(words), f'tricks {self.name}'))
+        return run_door(lambda: run(list(words), f'tricks {self.name}'), self.prints)
 
 
 COMMANDS = (
     Command('plan', 'show what tricks would change in a config, without training',
-            'tricks_plugin.cli.plan:main'),
+            'tricks_plugin.cli.plan:main', prints=True),
     Command('train', "train an mmdet config: every flag of mmdet's train.py, and --tricks",
             'tricks_plugin.cli.train:main'),
     Command('test', "test a checkpoint: every flag of mmdet's test.py, and --tricks",
@@ -45,8 +47,9 @@ COMMANDS = (
     Command('timm', "train a classifier with timm's flags, and --tricks",
             'tricks_plugin.cli.timm:train'),
     Command('recipe', "write a recipe for timm's own train.py",
-            'tricks_plugin.cli.timm:recipe'),
-    Command('list', 'list the tricks and the recipes', 'tricks_plugin.cli.listing:main'),
+            'tricks_plugin.cli.timm:recipe', prints=True),
+    Command('list', 'list the tricks and the recipes', 'tricks_plugin.cli.listing:main',
+            prints=True),
 )
 
 
@@ -64,7 +67,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(__version__)
         return 0
     if not words or words[0] in ('-h', '--help', 'help'):
-        return run_door(lambda: print(_usage()))
+        return run_door(lambda: print(_usage()), prints=True)
     by_name = {command.name: command for command in COMMANDS}
     if words[0] not in by_name:
         return run_door(lambda: _unknown(words[0], by_name))

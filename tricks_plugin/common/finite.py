@@ -8,12 +8,14 @@ from typing import Any
 
 import torch
 
+from ..plan.errors import FailedRunError
+
 __all__ = ['LIMIT', 'NonFinite', 'NonFiniteError', 'Streak', 'is_finite', 'json_safe']
 
 LIMIT = 10  # updates in a row after which a run has failed; float16 alone skips one or two
 
 
-class NonFiniteError(RuntimeError):
+class NonFiniteError(FailedRunError):
     """A training whose loss has been no number for too many updates in a row."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -20,14 +21,19 @@ class Average:
     Attributes:
         module: The averaged model; its parameters have the names of ``source``'s.
         source: The model that it averages.
-        updates: How often the trainer has updated it, since it exists; None if it does not count.
-        share: The share of the new weights in the latest update, in (0, 1].
+        share: The share of the new weights in the latest update, in [0, 1] (0 where the trainer's
+            interval passed it over); None if the way it averages is not known.
+        due: Whether the iteration at hand is one in which the trainer updates it.
+        total: How often it is to be updated in the whole training.
+        buffers: Whether buffers are averaged as well; else they are copied.
     """
 
     module: nn.Module
     source: nn.Module
-    updates: int | None
-    share: float
+    share: float | None
+    due: bool
+    total: int
+    buffers: bool = True
 
 
 class Training(ABC):
@@ -38,10 +44,12 @@ class Training(ABC):
 
     Attributes:
         updates: Optimizer steps seen by this process since it began.
+        attempts: Those that were due, with the ones that a loss scaler skipped.
         outputs: What the latest step returned: a dict with the losses by name; None before it.
     """
 
     updates: int
+    attempts: int
     outputs: Any
 
     # What is built.
@@ -60,6 +68,20 @@ class Training(ABC):
     @abstractmethod
     def accumulation(self) -> Mapping[str, int]:
         """Iterations that an update of each optimizer averages over, as it is set now."""
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the model's layers are compiled, so that hooks on them may not be called."""
+        return False
+
+    @property
+    def loaded(self) -> str:
+        """What brought the weights at the start (``load_from``, ``resume``); empty: nothing did."""
+        return ''
+
+    def forward_context(self) -> AbstractContextManager[Any]:
+        """The context in which the trainer computes a forward pass, autocast included."""
+        return nullcontext()
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:

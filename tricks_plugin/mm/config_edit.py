@@ -14,7 +14,8 @@ from typing import Any
 
 __all__ = [
     'Pipeline', 'RunLength', 'append_hook', 'copy_plain', 'default_scope', 'find', 'get', 'is_a',
-    'lookup_class', 'optim_wrappers', 'plain', 'run_length', 'train_pipelines', 'type_name', 'walk',
+    'lookup_class', 'not_seen', 'optim_wrappers', 'plain', 'run_length', 'train_pipelines',
+    'type_name', 'walk',
 ]
 
 _REGISTRIES = ('MODELS', 'TRANSFORMS', 'DATASETS', 'HOOKS', 'PARAM_SCHEDULERS', 'OPTIMIZERS',
@@ -121,6 +122,19 @@ def is_a(node: Any, *names: str, scope: str = 'mmdet') -> bool:
     found = lookup_class(kind, scope) if isinstance(kind, str) else kind
     return any(base.__name__ in names for base in inspect.getmro(found)) \
         if inspect.isclass(found) else False
+
+
+def not_seen(node: Any, scope: str = 'mmdet') -> str:
+    """A clause for a verdict on a class that could not be looked into; empty if it could.
+
+    Args:
+        node: A dict with a ``type``, or a type.
+        scope: The registry scope of an unscoped type.
+    """
+    kind = node.get('type') if isinstance(node, dict) else node
+    if not isinstance(kind, str) or lookup_class(kind, scope) is not None:
+        return ''
+    return f' ({type_name(kind)} is not registered or importable here, and was not looked into)'
 
 
 _found: dict[tuple[str, str], Any] = {}

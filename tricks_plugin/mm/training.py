@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -44,7 +46,7 @@ class RunnerTraining(Training):
 
     def __init__(self, runner: Any) -> None:
         self.runner = runner
-        self.updates = 0
+        self.updates = self.attempts = 0
         self.outputs: Any = None
         self._batch: Any = None
         self._begun_at = 0
@@ -72,6 +74,9 @@ class RunnerTraining(Training):
         """Takes what the iteration returned; several optimizers' steps in it are one update."""
         self.outputs = outputs
         self.updates += self._stepped if self._handles else 1
+        self.attempts += self._stepped or any(
+            one.should_update() for one in wrappers_of(self.runner.optim_wrapper).values()
+            if hasattr(one, 'should_update'))
 
     def release(self) -> None:
         """Takes the counter off the optimizers, and lets the batch go."""
@@ -100,15 +105,43 @@ class RunnerTraining(Training):
 
     @property
     @override
+    def compiled(self) -> bool:
+        return any(hasattr(part, '_orig_mod') for part in (
+            self.runner.model, getattr(self.runner.model, 'module', None)))
+
+    @property
+    @override
+    def loaded(self) -> str:
+        if self._begun_at or getattr(self.runner, '_resume', False):
+            return 'resume'
+        if getattr(self.runner, '_load_from', None):
+            return 'load_from'
+        for part in (self.model, getattr(self.model, 'backbone', None)):
+            initial = getattr(part, 'init_cfg', None)
+            initials = initial if isinstance(initial, (list, tuple)) else [initial]
+            if any(isinstance(one, Mapping) and one.get('checkpoint') for one in initials):
+                return 'init_cfg'
+        return ''
+
+    @override
+    def forward_context(self) -> AbstractContextManager[Any]:
+        wrappers = list(wrappers_of(self.runner.optim_wrapper).values())
+        return wrappers[0].optim_context(self.runner.model) if wrappers else nullcontext()
+
+    @property
+    @override
     def average(self) -> Average | None:
         hook = self.component(EMAHook)
         model = getattr(hook, 'ema_model', None)
         if model is None:
             return None
-        updates = int(model.steps)
-        # The very first update copies the weights.
-        share = 1.0 if updates <= 1 else float(model.momentum)
-        return Average(model.module, hook.src_model, updates, share)
+        epoch, begin = hook.begin_epoch, hook.begin_iter
+        due = self.epoch + 1 >= epoch if hook.enabled_by_epoch else self.iteration + 1 >= begin
+        first = max(epoch - 1, 0) * self.epoch_length if hook.enabled_by_epoch \
+            else max(begin - 1, 0)
+        total = (self.max_iterations - first) // max(int(model.interval), 1)
+        return Average(model.module, hook.src_model, _share(model), due, total,
+                       bool(model.update_buffers))
 
     @property
     @override
@@ -127,10 +160,8 @@ class RunnerTraining(Training):
     def loaders(self) -> Mapping[str, Any]:
         found = {'train': self.runner.train_dataloader}
         # Asking the runner for its validation loop would build it.
-        loader = getattr(getattr(self.runner, '_val_loop', None), 'dataloader', None)
-        if loader is not None:
-            found['val'] = loader
-        return found
+        val = getattr(getattr(self.runner, '_val_loop', None), 'dataloader', None)
+        return found if val is None else {**found, 'val': val}
 
     @override
     def component(self, kind: type) -> Any:
@@ -213,3 +244,23 @@ class RunnerTraining(Training):
         if isinstance(batch, dict):
             return batch.get('data_samples', ())
         return batch[1] if isinstance(batch, (list, tuple)) and len(batch) > 1 else ()
+
+
+def _share(model: Any) -> float | None:
+    """The share of the new weights in the latest update of mmengine's averaged model.
+
+    Asked of the model's own ``avg_func``, so that it holds for every rule that mixes linearly.
+    """
+    made = int(model.steps) - 1
+    if made <= 0:  # the very first update copies the weights
+        return 1.0
+    if made % model.interval:
+        return 0.0
+    mixed = torch.tensor([0.0, 1.0])
+    # On a copy that stands where the model stood: some read their own count of updates.
+    before = copy.copy(model)
+    before.__dict__['_buffers'] = {**dict(model.named_buffers(recurse=False)),
+                                   'steps': torch.tensor(made)}
+    before.avg_func(mixed, torch.tensor([1.0, 0.0]), made)
+    share, rest = mixed.tolist()
+    return share if math.isclose(share + rest, 1.0, abs_tol=1e-6) else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ['TrickError', 'did_you_mean', 'nearest']
+__all__ = ['FailedRunError', 'TrickError', 'did_you_mean', 'nearest']
 
 
 class TrickError(ValueError):
@@ -14,6 +14,10 @@ class TrickError(ValueError):
     The message is one line, begins with the path in the config, and says the rule and the
     value received.
     """
+
+
+class FailedRunError(RuntimeError):
+    """A training that was set up rightly and has failed; the message is one line."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -51,6 +51,7 @@ class Plan:
         before: The whole config before, plain.
         after: The whole config after, plain.
         run: What is known of the run.
+        recipes: One row per recipe that sets more than its tricks; shown before theirs.
     """
 
     config: str
@@ -58,10 +59,11 @@ class Plan:
     before: dict[str, Any] = dataclasses.field(repr=False, default_factory=dict)
     after: dict[str, Any] = dataclasses.field(repr=False, default_factory=dict)
     run: RunFacts = RunFacts()
+    recipes: tuple[TrickPlan, ...] = ()
 
     def __getitem__(self, name: str) -> TrickPlan:
         """The row of a trick; raises KeyError if it was not asked for."""
-        for row in self.tricks:
+        for row in (*self.recipes, *self.tricks):
             if row.name == name:
                 return row
         raise KeyError(name)
@@ -69,7 +71,7 @@ class Plan:
     def to_dict(self) -> dict[str, Any]:
         """As ``tricks plan --json`` prints it."""
         return {'config': self.config, 'run': self.run.to_dict(),
-                'tricks': [row.to_dict() for row in self.tricks]}
+                'tricks': [row.to_dict() for row in (*self.recipes, *self.tricks)]}
 
     def table(self, width: int = 120) -> str:
         """The plan as a text table: a row per trick, its changes below one another."""
@@ -81,7 +83,7 @@ class Plan:
         table.add_column('trick', no_wrap=True)
         table.add_column('status', no_wrap=True)
         table.add_column('reason and changes (path: before -> after)', ratio=1)
-        for row in self.tricks:
+        for row in (*self.recipes, *self.tricks):
             lines = [row.reason] if row.reason else []
             lines += [f'{c.path}: {_short(c.before)} -> {_short(c.after)}' for c in row.changes]
             table.add_row(row.name, row.status, Text('\n'.join(lines)))

@@ -55,11 +55,13 @@ class Selection:
         tricks: The tricks, built, in the order of application.
         strict: Whether a trick without effect stops the run.
         named: The tricks that the user named himself; the others a recipe brought.
+        recipes: The recipes that he named.
     """
 
     tricks: tuple[Trick, ...] = ()
     strict: bool = False
     named: frozenset[str] = frozenset()
+    recipes: tuple[str, ...] = ()
 
 
 def split_names(text: str) -> list[str]:
@@ -94,7 +96,7 @@ def select(tricks: Any, path: str = 'tricks') -> Selection:
             raise TrickError(f'tricks.{trick.name} and tricks.{clash} exclude each other: leave '
                              f'one out, for example by tricks.{clash}=False')
     return Selection(tuple(trick.from_dict(wanted[trick.name]) for trick in kinds),
-                     reader.strict, reader.named())
+                     reader.strict, reader.named(), tuple(reader.recipes))
 
 
 def _read(tricks: Any, path: str) -> _Reader:
@@ -131,6 +133,7 @@ class _Reader:
 
     def __init__(self) -> None:
         self.strict = False
+        self.recipes: list[str] = []
         self._recipes: dict[str, Any] = {}
         self._own: dict[str, Any] = {}
         self._seen: dict[tuple[str, str], str] = {}
@@ -193,6 +196,7 @@ class _Reader:
         if name not in recipe_names():
             raise TrickError(f'{path}: unknown recipe {name!r}{nearest(name, recipe_names())}')
         self._once(name, path, 'recipe')
+        self.recipes.append(name)
         for trick, values in load_recipe(name).items():
             known = self._recipes.get(trick, {})
             self._recipes[trick] = {**known, **(values if isinstance(values, dict) else {})}

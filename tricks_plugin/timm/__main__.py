@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import shlex
 import sys
 from collections.abc import Sequence
@@ -32,22 +33,26 @@ def _parser() -> argparse.ArgumentParser:
                          help='the train.py to write for; its flags are read from its text')
     version.add_argument('--timm-version', metavar='X.Y.Z',
                          help='the timm release to write for (default: the installed one)')
-    recipe.add_argument('--classes', type=int, metavar='K', help='number of classes (1000)')
-    recipe.add_argument('--img-size', type=int, metavar='PX',
-                        help='side of the images at evaluation (224)')
-    recipe.add_argument('--batch-size', type=int, metavar='N', help='images per process (128)')
-    recipe.add_argument('--epochs', type=int, metavar='N',
-                        help='length of the run, warm-up included')
-    recipe.add_argument('--device', choices=('cpu', 'cuda'), help='where to train')
+    recipe.add_argument('--num-classes', '--classes', metavar='K', help='number of classes (1000)')
+    recipe.add_argument('--img-size', metavar='PX',
+                        help="side of the images at evaluation (the model's)")
+    recipe.add_argument('-b', '--batch-size', metavar='N', help='images per process (128)')
+    recipe.add_argument('--epochs', metavar='N', help="length of the run, warm-up included (the "
+                                                      "paper's)")
+    recipe.add_argument('--device', metavar='NAME', help='where to train: cpu, or cuda for the GPU '
+                                                         'of this machine (any current GPU)')
+    recipe.add_argument('--model', metavar='NAME', help='the model to plan for (resnet50)')
     recipe.add_argument('-o', '--output', metavar='FILE', help='where to write (default: stdout)')
     return parser
 
 
-def _write(args: argparse.Namespace, words: Sequence[str]) -> None:
+def _write(words: Sequence[str]) -> None:
     """Writes one recipe, and a line on stderr for each thing the script cannot do."""
+    args = _parser().parse_args(words)
     script = find_script(args.script, args.timm_version)
-    options = Options(args.classes, args.img_size, args.batch_size, args.epochs, args.device)
-    printed = write_recipe(args.name, script, options, f'{_PROGRAM} {shlex.join(words)}')
+    options = Options(**{field.name: getattr(args, field.name) for field in
+                         dataclasses.fields(Options)})
+    printed = write_recipe(args.name, script, options, _command(words, args.output))
     for note in printed.notes:
         print(f'note: {note}', file=sys.stderr)
     if args.output is None:
@@ -60,11 +65,17 @@ def _write(args: argparse.Namespace, words: Sequence[str]) -> None:
                          f'({error.strerror})') from None
 
 
+def _command(words: Sequence[str], output: str | None) -> str:
+    """The command for the file's head, which is the same wherever it is written to."""
+    kept = [word for word in words if output is None or word not in (
+        '-o', '--output', output, f'--output={output}')]
+    return f'{_PROGRAM} {shlex.join(kept)}'
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command; returns its exit status, 2 for a wrong setting."""
     words = list(sys.argv[1:] if argv is None else argv)
-    args = _parser().parse_args(words)
-    return run_door(lambda: _write(args, words))
+    return run_door(lambda: _write(words))
 
 
 if __name__ == '__main__':

@@ -8,12 +8,15 @@ from pathlib import Path
 
 from tricks_plugin.plan.errors import TrickError, did_you_mean
 
-from .checks_effect import COOLING, idle_settings, is_mixing
-from .checks_values import check_values
+from .checks_names import check_device, check_names
+from .checks_values import check_values, idle_settings
+from .flag_row import COOLING, is_mixing
+from .flags import FLAGS
 
-__all__ = ['check', 'run_epochs']
+__all__ = ['check', 'check_settings', 'run_epochs']
 
 _WITHOUT_FOLDER = ('hfds', 'hfids', 'tfds')
+_KINDS = (*_WITHOUT_FOLDER, 'torch', 'wds')
 
 
 def check(args: argparse.Namespace, given: Collection[str]) -> list[str]:
@@ -30,16 +33,45 @@ def check(args: argparse.Namespace, given: Collection[str]) -> list[str]:
         TrickError: For a value of a wrong type or out of bounds, settings that contradict each
             other, an unknown model or optimizer, a missing device, file or folder.
     """
-    check_values(args)
+    warnings = check_settings(args, given)
+    _check_paths(args)
+    check_names(args)
+    check_device(args)
+    warnings += _check_processes(args)
+    return warnings + idle_settings(FLAGS, args, given)
+
+
+def check_settings(args: argparse.Namespace, given: Collection[str]) -> list[str]:
+    """The part of `check` that looks at nothing but the settings, and needs neither torch nor timm.
+
+    Args:
+        args: timm's settings, after the tricks; not changed.
+        given: The names that the user set.
+
+    Returns:
+        Warnings, one line each.
+
+    Raises:
+        TrickError: For a value of a wrong type or out of bounds, and settings that contradict
+            each other.
+    """
+    check_values(FLAGS, args)
+    _check_channels(args)
     _check_mixing(args)
     _check_splits(args)
     _check_precision(args)
     _check_sizes(args)
-    warnings = _check_length(args, given)
-    _check_paths(args)
-    _check_names(args)
-    warnings += _check_processes(args)
-    return warnings + idle_settings(args, given)
+    return _check_length(args, given)
+
+
+def _check_channels(args: argparse.Namespace) -> None:
+    """Means and deviations must fit the channels."""
+    channels = args.in_chans or (args.input_size[0] if args.input_size else 3)
+    for name in ('mean', 'std'):
+        value = getattr(args, name)
+        if value is not None and len(value) not in (1, channels):
+            raise TrickError(f'--{name} must be one number or one for each of {channels} channels, '
+                             f'got {value!r}')
 
 
 def _check_mixing(args: argparse.Namespace) -> None:
@@ -86,8 +118,6 @@ def _check_sizes(args: argparse.Namespace) -> None:
     sizes = args.train_img_sizes
     if sizes is None:
         return
-    if not sizes:
-        raise TrickError(f'--train-img-sizes must hold at least one size, got {sizes!r}')
     if args.use_multi_epochs_loader:
         raise TrickError('--use-multi-epochs-loader cannot be combined with --train-img-sizes, '
                          f'got {sizes!r}')
@@ -157,8 +187,17 @@ def _check_paths(args: argparse.Namespace) -> None:
                         ('--initial-checkpoint', args.initial_checkpoint)):
         if value and not Path(value).is_file():
             raise TrickError(f'{flag} must be a file that is there, got {value!r}')
+    for path in (Path(args.output), *Path(args.output).parents):
+        if path.exists():
+            if not path.is_dir():
+                raise TrickError(f'--output must be a folder, or one to be made, got '
+                                 f'{args.output!r}, where {str(path)!r} is a file')
+            break
     folder = args.data_dir or args.data
     kind = _kind(args)
+    if kind and kind not in _KINDS:
+        raise TrickError(f'--dataset must begin with {"/, ".join(_KINDS)}/, or hold no slash, '
+                         f'got {args.dataset!r}{did_you_mean(kind, _KINDS)}')
     if not folder:
         if kind in _WITHOUT_FOLDER:
             return
@@ -174,28 +213,9 @@ def _check_paths(args: argparse.Namespace) -> None:
         raise TrickError(f'--class-map must be a file that is there, got {args.class_map!r}')
 
 
-def _check_names(args: argparse.Namespace) -> None:
-    """The model and the optimizer must be known to the timm that is installed."""
-    import timm
-    from timm.optim import list_optimizers
-    name, has_source = args.model.split('.')[0], ':' in args.model
-    if not has_source and not timm.is_model(name):
-        raise TrickError(f'--model must be a model that timm knows, got {args.model!r}'
-                         f'{did_you_mean(name.lower(), timm.list_models())}')
-    optimizer = args.opt.lower().split('_')[-1]  # as timm reads lookahead_NAME
-    known = list_optimizers()
-    if optimizer not in known:
-        raise TrickError(f'--opt must be an optimizer that timm knows, got {args.opt!r}'
-                         f'{did_you_mean(optimizer, known)}')
-
-
 def _check_processes(args: argparse.Namespace) -> list[str]:
-    """What the device and the number of processes allow; returns warnings."""
-    import torch
+    """What the number of processes allows; returns warnings."""
     from timm.utils import is_distributed_env
-    if args.device.split(':')[0] == 'cuda' and not torch.cuda.is_available():
-        raise TrickError(f'--device must be one that torch finds, got {args.device!r} without '
-                         'CUDA: give --device cpu')
     if is_distributed_env():
         return []
     if args.aug_repeats:

@@ -4,91 +4,23 @@ from __future__ import annotations
 
 import argparse
 import logging
-import random
-import tarfile
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from timm.data import AugMixDataset, create_dataset, create_loader
-from torch.utils.data import Dataset, IterableDataset, get_worker_info
+from timm.data.readers.class_map import load_class_map
+from torch.utils.data import IterableDataset
 
 from ..plan.errors import TrickError
+from .boundary import naming
+from .census import check_apart, classes_of, tell
+from .samples import EpochSeeded, Images
+from .splits import check_names, find_split
 
-__all__ = ['EpochSeeded', 'build_datasets', 'build_loaders', 'seed_everything', 'set_epoch']
+__all__ = ['build_datasets', 'build_loaders']
 
-_SPLITS = (('train', 'training'), ('val', 'valid', 'validation', 'eval', 'evaluation', 'test'))
 _logger = logging.getLogger('tricks_plugin')
-
-
-def seed_everything(*parts: int) -> None:
-    """Seeds Python, NumPy and torch with a number that mixes the parts.
-
-    Args:
-        *parts: Such as seed, epoch, rank and worker; equal parts give equal draws.
-    """
-    words = [part % 2 ** 32 for part in parts]
-    number = int(np.random.SeedSequence(words).generate_state(1)[0])
-    random.seed(number)
-    np.random.seed(number)
-    torch.manual_seed(number)
-
-
-class EpochSeeded(Dataset):
-    """A dataset whose worker processes draw from (seed, epoch, rank, worker) alone.
-
-    Persistent workers otherwise go on with the numbers of the epoch before, which a resumed
-    training does not have.
-
-    Args:
-        dataset: Any dataset by index.
-        seed: The run's seed.
-        rank: The process's rank.
-    """
-
-    def __init__(self, dataset: Any, seed: int, rank: int) -> None:
-        self.dataset = dataset
-        self._seed = seed
-        self._rank = rank
-        self._epoch = torch.zeros(1, dtype=torch.int64).share_memory_()
-        self._seeded = -1
-
-    @property
-    def transform(self) -> Any:
-        """The transform of the dataset inside; timm's loader sets it."""
-        return self.dataset.transform
-
-    @transform.setter
-    def transform(self, value: Any) -> None:
-        self.dataset.transform = value
-
-    def set_epoch(self, epoch: int) -> None:
-        """Tells this process and its workers the epoch, counted from 0."""
-        self._epoch.fill_(epoch)
-
-    def __getitem__(self, index: Any) -> Any:
-        worker = get_worker_info()
-        if worker is not None:
-            epoch = int(self._epoch.item())
-            if epoch != self._seeded:
-                seed_everything(self._seed, epoch, self._rank, 1 + worker.id)
-                self._seeded = epoch
-        return self.dataset[index]
-
-    def __len__(self) -> int:
-        return len(self.dataset)
-
-    def filename(self, *args: Any, **kwargs: Any) -> Any:
-        """The file of a sample, as timm's datasets give it."""
-        return self.dataset.filename(*args, **kwargs)
-
-
-def set_epoch(loader: Any, epoch: int) -> None:
-    """Tells a loader's dataset and samplers the epoch, counted from 0."""
-    for part in (loader.dataset, loader.batch_sampler, loader.sampler):
-        if hasattr(part, 'set_epoch'):
-            part.set_epoch(epoch)
 
 
 def build_datasets(args: argparse.Namespace, image_mode: str) -> tuple[Any, Any]:
@@ -102,75 +34,97 @@ def build_datasets(args: argparse.Namespace, image_mode: str) -> tuple[Any, Any]
         ``(train, val)``; ``val`` is None without a validation split.
 
     Raises:
-        TrickError: If a path is missing, holds no images or no classes, has more classes than the
-            model, or if the same class has different numbers in training and validation.
+        TrickError: If a split is missing, holds no images or no classes, has more classes than the
+            model, if the same class has different numbers in training and validation, or if an
+            image is in both.
     """
-    train = _build_dataset(args, args.train_split, image_mode, True)
-    val = _build_dataset(args, args.val_split, image_mode, False) if args.val_split else None
-    classes, others = _classes(train), _classes(val)
-    shifted = sorted(name for name in classes.keys() & others.keys()
-                     if classes[name] != others[name])
+    check_names(args)
+    train, train_root = _build_dataset(args, image_mode, True)
+    val, val_root = _build_dataset(args, image_mode, False) if args.val_split else (None, None)
+    if args.rank == 0:
+        tell(f'split {args.train_split}', train, train_root, args.input_key)
+        if val is not None:
+            tell(f'split {args.val_split}', val, val_root, args.input_key)
+        else:
+            _logger.info('no validation split: the training loss ranks the checkpoints')
+    _check_classes(args, classes_of(train), classes_of(val))
+    if val is not None and train_root is not None and val_root is not None:
+        check_apart(train, val, (train_root, val_root))
+    if not isinstance(train, IterableDataset):
+        train = EpochSeeded(train, args.seed, args.rank)
+    if val is not None and not isinstance(val, IterableDataset):
+        val = Images(val)
+    return train, val
+
+
+def _check_classes(args: argparse.Namespace, train: dict[str, int], val: dict[str, int]) -> None:
+    """Both splits must number the classes alike, and the model must have room for them."""
+    shifted = sorted(name for name in train.keys() & val.keys() if train[name] != val[name])
     if shifted:
         raise TrickError(
-            f'--data-dir {args.data_dir}: class {shifted[0]!r} is number {classes[shifted[0]]} in '
-            f'training and number {others[shifted[0]]} in validation, as the class folders differ; '
+            f'--data-dir {args.data_dir}: class {shifted[0]!r} is number {train[shifted[0]]} in '
+            f'training and number {val[shifted[0]]} in validation, as the class folders differ; '
             'give both the same folders, or --class-map')
-    for split, found in ((args.train_split, classes), (args.val_split, others)):
+    for split, found in ((args.train_split, train), (args.val_split, val)):
         largest = max(found.values(), default=-1) + 1
         if largest > args.num_classes:
             raise TrickError(f'--num-classes {args.num_classes} is less than the {largest} classes '
                              f'of {split} in {args.data_dir}')
-    if classes and len(classes) < args.num_classes:
+    if args.rank != 0:
+        return
+    if train and len(train) < args.num_classes:
         _logger.warning('the model has %d classes, the training images only %d: give --num-classes '
-                        '%d', args.num_classes, len(classes), len(classes))
-    if not isinstance(train, IterableDataset):
-        train = EpochSeeded(train, args.seed, args.rank)
-    return train, val
+                        '%d', args.num_classes, len(train), len(train))
+    for one, other, what in ((train, val, 'not validated'), (val, train, 'never trained on')):
+        alone = sorted(one.keys() - other.keys())
+        if val and alone:
+            _logger.warning('%d classes are %s, such as %r: the splits have different class '
+                            'folders', len(alone), what, alone[0])
 
 
-def _build_dataset(args: argparse.Namespace, split: str, image_mode: str, training: bool) -> Any:
+def _build_dataset(
+    args: argparse.Namespace, image_mode: str, training: bool,
+) -> tuple[Any, Path | None]:
+    """A split's dataset, and the folder or tar it is read from."""
+    split = args.train_split if training else args.val_split
     options: dict[str, Any] = {}
     if training:
         options = dict(seed=args.seed, repeats=args.epoch_repeats)
-    root = _root(args, split)
-    try:
+    own = args.dataset.lower() in ('', 'torch/image_folder', 'torch/folder')
+    root = find_split(args, training) if own else None
+    place = args.data_dir if root is None else str(root)
+    with naming(f'cannot read split {split!r} of {args.dataset or place}'):
         dataset = create_dataset(
-            args.dataset, root=root, split=split, is_training=training, class_map=args.class_map,
+            args.dataset, root=place, split=split, is_training=training,
+            search_split=root is None, class_map=_class_map(args, root),
             download=args.dataset_download, batch_size=args.batch_size,
             input_img_mode=image_mode, input_key=args.input_key, target_key=args.target_key,
             num_samples=args.train_num_samples if training else args.val_num_samples,
             trust_remote_code=args.dataset_trust_remote_code, **options)
-    except (AssertionError, RuntimeError, OSError, ValueError, tarfile.TarError) as error:
-        text = f'{type(error).__name__}: {" ".join(str(error).split())}'
-        raise TrickError(
-            f'cannot read split {split!r} of {args.dataset or root}: {text}') from error
-    classes = _classes(dataset)
-    if not args.dataset and not set(classes) - {'', '.'}:
+    if not args.dataset and not set(classes_of(dataset)) - {'', '.'}:
         raise TrickError(f'{root}: the images lie in no class folders, so there are no classes')
-    return dataset
+    return dataset, root
 
 
-def _root(args: argparse.Namespace, split: str) -> str | None:
-    """Where a split's images lie: timm's rule, and ``SPLIT.tar`` in the data folder beside it."""
-    if args.dataset:
-        return args.data_dir
-    root = Path(args.data_dir or '')
-    if args.data_dir is None or not root.exists():
-        raise TrickError(f'--data-dir {args.data_dir} is not there')
-    name = split.split('[')[0]
-    synonyms = next((group for group in _SPLITS if name in group), (name,))
-    names = (name, *(other for other in synonyms if other not in (name, 'test')))
-    if not root.is_dir() or any((root / other).is_dir() for other in names):
-        return str(root)
-    tars = (root / f'{other}.tar' for other in names)
-    return str(next((tar for tar in tars if tar.is_file()), root))
-
-
-def _classes(dataset: Any) -> dict[str, int]:
-    """Class names to numbers, where the reader of a dataset has them."""
-    reader = getattr(dataset, 'reader', None)
-    found = getattr(reader, 'class_to_idx', None) or getattr(reader, 'class_name_to_idx', None)
-    return dict(found) if isinstance(found, dict) else {}
+def _class_map(args: argparse.Namespace, root: Path | None) -> Any:
+    """The class map's names and numbers; '' without one."""
+    if not args.class_map:
+        return ''
+    flag = f'--class-map {args.class_map}'
+    folder = Path(args.data_dir or '')
+    if root is not None and not (folder / args.class_map).is_file():
+        folder = root  # where timm looks
+    with naming(flag):
+        found = load_class_map(args.class_map, str(folder))
+    wrong = [name for name, number in found.items()
+             if not isinstance(number, int) or isinstance(number, bool) or number < 0]
+    if not found or wrong:
+        what = f'{wrong[0]!r}: {found[wrong[0]]!r}' if wrong else 'nothing'
+        raise TrickError(f'{flag} must map class names to numbers from 0 on, got {what}')
+    blank = [name for name in found if name == '']
+    if blank:
+        raise TrickError(f'{flag} must have a class name in every line, got an empty one')
+    return found
 
 
 def build_loaders(

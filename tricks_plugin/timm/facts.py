@@ -123,7 +123,7 @@ def total_epochs(args: Mapping[str, Any]) -> int:
     optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=1.0)
     try:
         return int(create_scheduler_v2(optimizer, **settings, updates_per_epoch=1)[1])
-    except (AssertionError, TypeError, ValueError):  # the run itself will say what is wrong
+    except (ArithmeticError, AssertionError, TypeError, ValueError):  # the run will say why
         return int(args['epochs'])
 
 

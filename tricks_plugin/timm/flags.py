@@ -9,6 +9,7 @@ import argparse
 import ast
 import copy
 import dataclasses
+import functools
 from collections.abc import Iterable, Sequence
 from typing import Any, NoReturn
 
@@ -17,7 +18,9 @@ import yaml
 from tricks_plugin.plan.errors import TrickError, did_you_mean
 from tricks_plugin.plan.recipes import split_names
 
-from .flag_table import LEFT_OUT, MODEL_FLAGS, OWN_FLAGS, Flag
+from .checks_values import check_values
+from .flag_row import Flag
+from .flag_table import LEFT_OUT, MODEL_FLAGS, OWN_FLAGS
 from .flag_table_training import TRAINING_FLAGS
 
 __all__ = ['FLAGS', 'Settings', 'parse', 'to_yaml', 'trick_wish']
@@ -37,13 +40,11 @@ class Settings:
         given: The names that the user set, on the command line or in the YAML, be it to the
             default value.
         config: The path of the YAML, or ''.
-        text: The settings as YAML, as timm writes them to args.yaml.
     """
 
     args: argparse.Namespace
     given: frozenset[str]
     config: str
-    text: str
 
 
 def parse(argv: Sequence[str] | None = None) -> Settings:
@@ -54,19 +55,18 @@ def parse(argv: Sequence[str] | None = None) -> Settings:
 
     Raises:
         TrickError: For unknown flags and keys (names the nearest), those of timm's script that
-            are left out here, values that cannot be converted, a YAML that cannot be read, and
-            two different ``--sched``.
+            are left out here, values of a wrong type, out of bounds or that are none of the words
+            known, a YAML that cannot be read, and two different ``--sched``.
     """
-    chosen, rest = _config_parser().parse_known_args(argv)
-    from_file = _read_config(chosen.config) if chosen.config else {}
-    parser = _parser()
-    parser.set_defaults(**from_file)
-    args, unknown = parser.parse_known_args(rest)
+    typed, unknown = _parser().parse_known_args(argv)
     if unknown:
         _refuse_words(unknown)
-    typed = _parser(only_given=True).parse_args(rest)
-    given = frozenset(from_file) | frozenset(vars(typed))
-    return Settings(args, given, chosen.config, to_yaml(args))
+    config = vars(typed).pop('config', '')
+    given = {**(_read_config(config) if config else {}), **vars(typed)}
+    defaults = {name: copy.deepcopy(row.default) for name, row in FLAGS.items()}
+    args = argparse.Namespace(**{**defaults, **given})
+    check_values(FLAGS, args)
+    return Settings(args, frozenset(given), config)
 
 
 def to_yaml(args: argparse.Namespace) -> str:
@@ -129,7 +129,8 @@ def _pairs(flag: str, words: Iterable[str]) -> list[tuple[str, Any]]:
             raise TrickError(f'{flag} must be KEY=VALUE pairs, got {word!r}')
         try:
             value = ast.literal_eval(text)
-        except (ValueError, SyntaxError, TypeError):
+            yaml.safe_dump(value)  # args.yaml has no complex numbers
+        except (ValueError, SyntaxError, TypeError, MemoryError, RecursionError, yaml.YAMLError):
             value = text
         pairs.append((key, value))
     return pairs
@@ -170,21 +171,12 @@ class _LeftOut(argparse.Action):
         _refuse_left_out(self.option_strings[0])
 
 
-def _config_parser() -> _Parser:
-    parser = _Parser(add_help=False)
-    parser.add_argument('-c', '--config', default='', metavar='FILE')
-    return parser
-
-
-def _parser(only_given: bool = False) -> _Parser:
-    """The parser of all flags.
-
-    Args:
-        only_given: Whether its namespace holds what stands on the command line and nothing else.
-    """
+@functools.lru_cache(maxsize=1)
+def _parser() -> _Parser:
+    """The parser of all flags; its namespace holds what stands on the command line, no more."""
     parser = _Parser(description='Train a timm model with a bag of tricks.',
-                     usage='%(prog)s [DIR] [-c FILE] [flags]')
-    parser.add_argument('-c', '--config', default=argparse.SUPPRESS, metavar='FILE',
+                     usage='%(prog)s [DIR] [-c FILE] [flags]', argument_default=argparse.SUPPRESS)
+    parser.add_argument('-c', '--config', metavar='FILE',
                         help='YAML file with settings; flags on the command line win over it')
     for title, rows in _GROUPS.items():
         group = parser.add_argument_group(title)
@@ -193,32 +185,25 @@ def _parser(only_given: bool = False) -> _Parser:
             if row.exclusive and row.exclusive not in exclusive:
                 exclusive[row.exclusive] = group.add_mutually_exclusive_group()
             place = exclusive.get(row.exclusive, group)
-            place.add_argument(*row.names, **_arguments(row, only_given))
+            place.add_argument(*row.names, **_arguments(row))
     for name in LEFT_OUT:
         parser.add_argument(f'--{name.replace("_", "-")}', action=_LeftOut, nargs='*',
-                            default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+                            help=argparse.SUPPRESS)
     return parser
 
 
-def _arguments(row: Flag, only_given: bool) -> dict[str, Any]:
+def _arguments(row: Flag) -> dict[str, Any]:
     """A row of the table as argparse takes it."""
-    told = row.help
-    if row.kind != 'switch' and row.default not in (None, '', [], {}):
-        told += ' (default: %(default)s)'
-    arguments: dict[str, Any] = {
-        'default': argparse.SUPPRESS if only_given else copy.deepcopy(row.default),
-        'help': told,
-    }
     if row.kind == 'switch':
-        return {**arguments, 'action': 'store_true'}
-    arguments['nargs'] = row.nargs
+        return {'help': row.help, 'action': 'store_true', 'default': argparse.SUPPRESS}
+    told = row.help
+    if row.default not in (None, '', [], {}):
+        told += f' (default: {row.default})'
     if row.kind == 'kwargs':
-        return {**arguments, 'action': _KeyValues, 'metavar': 'KEY=VALUE'}
-    if row.dest == 'sched' and only_given:
-        arguments['action'] = _Once
-    if row.choices is None:
-        arguments['metavar'] = row.metavar or {'int': 'N', 'float': 'X', 'str': 'NAME'}[row.kind]
-    return {**arguments, 'type': _TYPES[row.kind], 'choices': row.choices, 'const': row.const}
+        return {'help': told, 'nargs': row.nargs, 'action': _KeyValues, 'metavar': 'KEY=VALUE'}
+    arguments = {'help': told, 'nargs': row.nargs, 'type': _TYPES[row.kind], 'const': row.const,
+                 'metavar': row.metavar or {'int': 'N', 'float': 'X', 'str': 'NAME'}[row.kind]}
+    return {**arguments, 'action': _Once} if row.dest == 'sched' else arguments
 
 
 def _read_config(path: str) -> dict[str, Any]:
@@ -226,8 +211,8 @@ def _read_config(path: str) -> dict[str, Any]:
     try:
         with open(path, encoding='utf-8') as file:
             values = yaml.safe_load(file)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        reason = ' '.join(str(error).split())
+    except Exception as error:  # beside its own errors PyYAML lets those of its converters out
+        reason = ' '.join(str(error).split()) or type(error).__name__
         raise TrickError(f'--config must be a YAML file that can be read, got {path}: {reason}'
                          ) from error
     if not isinstance(values, dict):
@@ -236,12 +221,25 @@ def _read_config(path: str) -> dict[str, Any]:
     settings = {}
     for name, value in values.items():
         if name in FLAGS:
-            settings[name] = value
+            settings[name] = _converted(FLAGS[name], value)
         elif name not in LEFT_OUT:
             raise TrickError(f'{path}: unknown key {name!r}{did_you_mean(name, FLAGS)}')
         elif value != LEFT_OUT[name]:
             _refuse_left_out(f'{path}: {name}')
     return settings
+
+
+def _converted(row: Flag, value: Any) -> Any:
+    """A YAML's value with text as the flag reads it: YAML takes 1e-3, without a point, for text."""
+    if isinstance(value, list):
+        return [_converted(row, one) if isinstance(one, str) else one for one in value]
+    if not isinstance(value, str) or row.kind not in ('int', 'float'):
+        return value
+    try:
+        return _TYPES[row.kind](value)
+    except ValueError:
+        raise TrickError(f'argument {"/".join(row.names)}: invalid {row.kind} value: {value!r}'
+                         ) from None
 
 
 def _refuse_words(words: Sequence[str]) -> NoReturn:

@@ -10,11 +10,16 @@ import torch
 from timm import utils
 from timm.task import evaluation_sample_limit
 
-from .data import seed_everything, set_epoch
+from ..common.finite import NonFiniteError
+from .output import writing
 from .progress import Progress
 from .run import Run
+from .samples import batches, seed_everything, set_epoch
 
 __all__ = ['Observer', 'distributed_mean', 'mixup_is_on', 'train_epoch', 'validate']
+
+# Float16's loss scale is halved with each skipped update: from 65536, this is 30 in a row.
+_LEAST_SCALE = 2.0 ** -14
 
 
 class Observer(Protocol):
@@ -64,6 +69,10 @@ def train_epoch(run: Run, epoch: int, observer: Observer, progress: Progress) ->
 
     Returns:
         ``{'loss': mean over the epoch's images and all processes}``.
+
+    Raises:
+        NonFiniteError: If the loss has been no number for too many updates in a row.
+        TrickError: If an image cannot be used.
     """
     begin_epoch(run, epoch)
     return _Epoch(run, epoch, observer, progress).train()
@@ -80,6 +89,7 @@ class _Epoch:
         self.batches = len(run.loader_train)
         # Sums stay on the device: reading them would make the processor wait for it.
         self.loss_sum = torch.zeros((), dtype=torch.float32, device=run.device)
+        self.window_sum = torch.zeros((), dtype=torch.float32, device=run.device)
         self.images = 0
         self.update = epoch * run.updates_per_epoch
         self.waiting = 0.0
@@ -90,7 +100,8 @@ class _Epoch:
         run.optimizer.zero_grad()
         self.progress.begin(f'epoch {self.epoch}', self.batches)
         asked = time.perf_counter()
-        for index, (images, targets) in enumerate(run.loader_train):
+        for index, (images, targets) in enumerate(
+                batches(run.loader_train, run.args.train_split)):
             images, targets = self._prepare(images, targets)
             self.waiting += time.perf_counter() - asked
             self.observer.on_batch(self.epoch, images, targets)
@@ -129,12 +140,15 @@ class _Epoch:
                 loss = run.task(images, targets)['loss']
             self._backward(loss * (self._scale(len(images)) / window), complete)
         self.loss_sum += loss.detach() * len(images)
+        self.window_sum = self.window_sum + loss.detach()
         self.images += len(images)
         if not complete:
             self.observer.after_batch(loss.detach())
             self.progress.advance(index)
             return
         run.optimizer.zero_grad()
+        run.watch.add(self.window_sum)
+        self.window_sum = torch.zeros_like(self.window_sum)
         self.update += 1
         run.task.update_ema(step=self.update)
         self.observer.after_batch(loss.detach())
@@ -144,7 +158,8 @@ class _Epoch:
         interval = run.args.recovery_interval
         done = index // run.args.grad_accum_steps
         if run.saver is not None and interval and (done + 1) % interval == 0:
-            run.saver.save_recovery(self.epoch, batch_idx=done)
+            with writing(run, f'the recovery checkpoint of epoch {self.epoch}'):
+                run.saver.save_recovery(self.epoch, batch_idx=done)
         if run.scheduler is not None:
             run.scheduler.step_update(num_updates=self.update, metric=None)
 
@@ -175,10 +190,15 @@ class _Epoch:
         return ratio if kind == 'linear' else ratio ** 0.5
 
     def _report(self, index: int, images: torch.Tensor, loss: torch.Tensor) -> None:
-        """Shows the step; reads the loss only where it is shown."""
+        """Shows the step, and stops a training that has failed.
+
+        The loss is read where the log is due and nowhere else, on every process.
+        """
         run = self.run
         updates = index // run.args.grad_accum_steps
         last = index == self.batches - 1
+        if last or updates % self.progress.interval == 0:
+            self._stop_if_failed(loss)
         if not self.progress.wants(updates, last):
             self.progress.advance(index)
             return
@@ -191,6 +211,27 @@ class _Epoch:
             import torchvision
             torchvision.utils.save_image(
                 images, run.output_dir / f'train-batch-{index}.jpg', padding=0, normalize=True)
+
+
+    def _stop_if_failed(self, loss: torch.Tensor) -> None:
+        """Raises NonFiniteError where updates in a row have no finite loss, or are all skipped."""
+        run = self.run
+        groups = run.optimizer.param_groups
+        state = f'lr {max(group["lr"] for group in groups):g}, {run.dtype_name}'
+        found = run.watch.found()
+        if found is not None:
+            update = run.start_epoch * run.updates_per_epoch + found.since
+            raise NonFiniteError(
+                f'stopped in epoch {self.epoch}: the loss is not finite since update {update} '
+                f'(epoch {update // run.updates_per_epoch}), for {found.length} updates in a row, '
+                f'now {float(loss.detach())}; {state}; try a smaller --lr, a longer '
+                '--warmup-epochs or --clip-grad')
+        scale = None if run.loss_scaler is None else run.loss_scaler.state_dict().get('scale')
+        if scale is not None and scale < _LEAST_SCALE:
+            raise NonFiniteError(
+                f'stopped in epoch {self.epoch} at update {self.update}: the gradients are not '
+                f'finite, so that the loss scale fell to {scale:g} and every update is skipped; '
+                f'{state}; try --amp-dtype bfloat16')
 
 
 def distributed_mean(value: torch.Tensor, run: Run) -> float:
@@ -216,7 +257,7 @@ def validate(run: Run, progress: Progress, ema: bool = False) -> dict[str, float
     evaluator = run.task.create_evaluator(max_samples=evaluation_sample_limit(run.loader_eval))
     progress.begin('validation of the average' if ema else 'validation', len(run.loader_eval))
     with torch.inference_mode():
-        for index, (images, targets) in enumerate(run.loader_eval):
+        for index, (images, targets) in enumerate(batches(run.loader_eval, run.args.val_split)):
             if run.args.no_prefetcher:
                 images = images.to(device=run.device, dtype=run.model_dtype)
                 targets = targets.to(device=run.device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import copy
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from ..plan import Plan, TrickPlan, compare
@@ -13,12 +13,14 @@ from ..plan.errors import TrickError
 from ..plan.recipes import select
 from ..plan.trick import Trick
 from .facts import facts
+from .ground import ground
 
 __all__ = ['plan_tricks']
 
 
 def plan_tricks(
     args: argparse.Namespace, given: Collection[str], tricks: Any, config: str = '',
+    machine: Mapping[str, bool] | None = None,
 ) -> tuple[argparse.Namespace, Plan, bool]:
     """Applies tricks to the settings of a timm training; what the user set himself stands.
 
@@ -28,33 +30,61 @@ def plan_tricks(
         tricks: A recipe's or trick's name, several with commas, a dict of trick names to
             parameters, or a list of these; None for no tricks.
         config: The config file, for the plan's title.
+        machine: What the machine to train on has, ``gpu`` and ``bfloat16``; None for this one.
 
     Returns:
-        ``(settings, plan, strict)``. A change's path is the setting's name.
+        ``(settings, plan, strict)``. A change's path is the setting's name. A recipe that trains
+        with more than its tricks has a row of its own name, before theirs.
 
     Raises:
         TrickError: If the wish names an unknown trick, recipe or parameter, a value out of bounds,
-            two tricks that exclude each other, or a schedule beside the user's own.
+            two tricks that exclude each other, or a schedule beside the user's own; if a recipe's
+            schedule does not fit the run.
     """
     selected = select(tricks)
     before = copy.deepcopy(vars(args))
-    now, rows = before, []
+    now, rows, recipes = before, [], []
+    for name in selected.recipes:
+        wanted = ground(name, {**now, **facts(now)})
+        if wanted:
+            now, row = _plan_recipe(name, wanted, now, frozenset(given))
+            recipes.append(row)
     for trick in selected.tricks:
-        now, row = _plan_one(trick, now, frozenset(given), trick.name in selected.named)
+        now, row = _plan_one(trick, now, frozenset(given), trick.name in selected.named,
+                             machine or {})
         rows.append(row)
+        if recipes and trick.timm_rules()[0] == 'sched' and row.status == 'not_applicable' \
+                and 'sched' not in given:
+            raise TrickError(f'--tricks {recipes[0].name} is nothing without {trick.name}: '
+                             f"{row.reason}, got --epochs {now['epochs']}")
     # The promises follow from the settings that all tricks together have left.
     rows = [row if row.status not in ('applied', 'present') else dataclasses.replace(
         row, evidence=trick.timm_promise({**now, **facts(now)}))
         for row, trick in zip(rows, selected.tricks, strict=True)]
-    plan = Plan(config, tuple(rows), before, now)
+    plan = Plan(config, tuple(rows), before, now, recipes=tuple(recipes))
     return argparse.Namespace(**copy.deepcopy(now)), plan, selected.strict
+
+
+def _plan_recipe(
+    name: str, wanted: dict[str, Any], now: dict[str, Any], given: frozenset[str],
+) -> tuple[dict[str, Any], TrickPlan]:
+    """The settings with what a recipe trains with beside its tricks, and its row."""
+    kept = [key for key, value in wanted.items()
+            if key in given and not _agrees(now.get(key), value)]
+    after = {**now, **{key: value for key, value in wanted.items() if key not in kept}}
+    stands = '; '.join(f'{_as_given(key, now[key])} is yours and stands' for key in kept)
+    changes = tuple(compare(_frozen(now), _frozen(after)))
+    reason = stands or ('the paper trains with it beside the tricks' if changes else
+                        'what the paper trains with beside the tricks is set already')
+    return after, TrickPlan(name, 'applied' if changes else 'present', reason, changes)
 
 
 def _plan_one(
     trick: Trick, now: dict[str, Any], given: frozenset[str], named: bool,
+    machine: Mapping[str, bool],
 ) -> tuple[dict[str, Any], TrickPlan]:
     """The settings after one trick, and its row."""
-    view = {**now, **facts(now)}
+    view = {**now, **facts(now), **machine}
     wanted = trick.timm_args(copy.deepcopy(view), given)
     if not isinstance(wanted, dict):
         reason = wanted or f"timm's script cannot do it: {trick.title}"

@@ -1,28 +1,40 @@
-"""Writes a timm recipe for one version of timm's script: classes, size, batch, length, device.
+"""Writes a recipe for one version of timm's script: classes, size, batch, length, device.
 
-The recipe's YAML is edited as text, so that its comments stay; no YAML library is needed.
+The settings are those that the trainer takes for the same wish, from the same plan.
 """
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
-import re
 import textwrap
+from collections.abc import Collection
 from pathlib import Path
+
+import yaml
 
 from tricks_plugin.plan.errors import TrickError, nearest
 from tricks_plugin.plan.paths import config_folder
 
+from . import flags
+from .checks import check_settings
+from .recipe_lines import RECIPES
 from .script import PREFIX_COUNTS_SINCE, Script
 
-__all__ = ['Options', 'Printed', 'recipe_names', 'recipe_path', 'write_recipe']
+__all__ = ['Options', 'Printed', 'planned', 'recipe_names', 'recipe_path', 'write_recipe']
 
-EPS = 0.1  # He et al., section 5.5
-_ENTRY = re.compile(r'(\w+): *(.*)$')
+# Where nothing is said of the machine: a GPU of NVIDIA's Ampere or newer.
+_GPU = {'gpu': True, 'bfloat16': True}
+_PAPER = ('"Paper" below is He et al., Bag of Tricks for Image Classification with CNNs, arXiv '
+          '1812.01187. Flags on the command line win over this file.')
 _PREFIX_NOTE = (
     'cooldown_epochs: {script} does not count the warm-up into the length of the run and would '
     'stop {warmup} epochs before the schedule ends; cooldown_epochs: {warmup} was added, which '
     'brings it to its end')
+_COOLDOWN = (
+    'This script would stop after `epochs`, {warmup} epochs before the cosine ends, as its warm-up '
+    'is not counted; these make up for it, and the cosine runs on through them. Delete this line '
+    f'for timm {PREFIX_COUNTS_SINCE} or newer.')
 # What to do where a script lacks a setting.
 _INSTEAD = {
     'train_img_sizes': 'it trains at one size; timm has random sizes from 1.0.29 on, so update '
@@ -43,101 +55,75 @@ _INSTEAD = {
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What to write a recipe for; None leaves the recipe's own value.
+    """What to write a recipe for; None leaves the recipe's own value, or timm's.
 
     Attributes:
-        classes: K, at least 2.
+        num_classes: K.
         img_size: Side of the images at evaluation, in px.
         batch_size: Images per process.
         epochs: Length of the whole run, warm-up included.
-        device: ``cpu`` or ``cuda``.
+        device: ``cpu``, or ``cuda`` for the GPU of this machine; None for a current GPU.
+        model: A model's name.
     """
 
-    classes: int | None = None
+    num_classes: int | None = None
     img_size: int | None = None
     batch_size: int | None = None
     epochs: int | None = None
     device: str | None = None
+    model: str | None = None
 
-    def __post_init__(self) -> None:
-        """Raises TrickError for what no recipe can be written for."""
-        for name, least in (('classes', 2), ('img_size', 1), ('batch_size', 1), ('epochs', 1)):
-            value = getattr(self, name)
-            if value is not None and value < least:
-                flag = name.replace('_', '-')
-                raise TrickError(f'--{flag} must be {least} or more, got {value!r}')
+    def words(self) -> list[str]:
+        """The same as a command line of the trainer."""
+        return [f'--{name.replace("_", "-")}={value}' for name, value in vars(self).items()
+                if value is not None]
 
 
 @dataclasses.dataclass(frozen=True)
 class Printed:
-    """A recipe's YAML, and what the script cannot do of it: one line each."""
+    """A recipe's YAML, and what is not done of it: one line each."""
 
     text: str
     notes: tuple[str, ...]
 
 
-@dataclasses.dataclass
-class _Paragraph:
-    """Lines between two empty lines: comments, and below them one setting or none."""
-
-    comment: list[str]
-    key: str = ''
-    value: str = ''
-
-    def lines(self) -> list[str]:
-        return [*self.comment, *([f'{self.key}: {self.value}'] if self.key else [])]
-
-
-class _Sheet:
-    """A recipe's text, in paragraphs; the first tells what the file is."""
-
-    def __init__(self, text: str) -> None:
-        self.paragraphs = []
-        for block in text.strip().split('\n\n'):
-            *comment, last = block.splitlines()
-            match = _ENTRY.match(last)
-            self.paragraphs.append(_Paragraph(comment, *match.groups()) if match
-                                   else _Paragraph([*comment, last]))
-
-    def get(self, key: str) -> str:
-        """A setting's text; empty where the recipe has none."""
-        return next((p.value for p in self.paragraphs if p.key == key), '')
-
-    def set(self, key: str, value: object, comment: str, after: str = '') -> None:
-        """Changes a setting and its comment; a new one stands behind ``after`` or at the end."""
-        lines = _comment(comment)
-        for paragraph in self.paragraphs:
-            if paragraph.key == key:
-                paragraph.comment, paragraph.value = lines, str(value)
-                return
-        keys = [p.key for p in self.paragraphs]
-        place = keys.index(after) + 1 if after in keys else len(keys)
-        self.paragraphs.insert(place, _Paragraph(lines, key, str(value)))
-
-    def drop(self, key: str) -> None:
-        """Takes out a setting and its comment."""
-        self.paragraphs = [p for p in self.paragraphs if p.key != key]
-
-    def text(self) -> str:
-        return '\n\n'.join('\n'.join(p.lines()) for p in self.paragraphs) + '\n'
-
-
-def _comment(text: str) -> list[str]:
-    return textwrap.wrap(text, 100, initial_indent='# ', subsequent_indent='# ',
-                         break_long_words=False, break_on_hyphens=False)
-
-
 def recipe_names() -> list[str]:
     """The names of the recipes for timm's script."""
-    return sorted(path.stem for path in config_folder('timm').glob('*.yaml'))
+    return sorted(RECIPES)
 
 
 def recipe_path(name: str) -> Path:
     """The path of a recipe, for ``train.py -c``; raises TrickError if there is no such recipe."""
-    names = recipe_names()
-    if name not in names:
-        raise TrickError(f'unknown timm recipe {name!r}{nearest(name, names)}')
+    if name not in RECIPES:
+        raise TrickError(f'unknown timm recipe {name!r}{nearest(name, RECIPES)}')
     return config_folder('timm') / f'{name}.yaml'
+
+
+def planned(name: str, options: Options) -> tuple[argparse.Namespace, list[str]]:
+    """The settings of a recipe, as ``--tricks`` has them.
+
+    Args:
+        name: Such as ``bag_of_tricks``.
+        options: What to fit it to.
+
+    Returns:
+        The settings, and why a trick of the recipe means nothing there: one line each.
+
+    Raises:
+        TrickError: As the trainer does for the same flags; without timm and torch.
+    """
+    recipe_path(name)
+    settings = flags.parse(options.words())
+    try:
+        from .plan import plan_tricks
+        args, plan, _ = plan_tricks(settings.args, settings.given, name,
+                                    machine=None if options.device else _GPU)
+    except ModuleNotFoundError as error:
+        raise TrickError('a recipe is planned by timm and torch, which must be installed, got no '
+                         f'{error.name}') from error
+    check_settings(args, settings.given)
+    return args, [f'{row.name}: {row.reason}' for row in plan.tricks
+                  if row.status == 'not_applicable']
 
 
 def write_recipe(name: str, script: Script, options: Options | None = None,
@@ -151,30 +137,46 @@ def write_recipe(name: str, script: Script, options: Options | None = None,
         command: The command line that asked for it, for the file's first lines.
 
     Raises:
-        TrickError: If there is no such recipe, or an option does not suit it.
+        TrickError: If there is no such recipe, or the trainer refuses the same.
     """
-    options = options or Options()
-    sheet = _Sheet(recipe_path(name).read_text(encoding='utf-8'))
-    notes: list[str] = []
-    if options.classes is not None:
-        _set_classes(sheet, options.classes)
-    if options.img_size is not None:
-        _set_size(sheet, options.img_size, notes)
-    if options.batch_size is not None:
-        _set_batch(sheet, options.batch_size)
-    if options.epochs is not None:
-        _set_epochs(sheet, options.epochs)
-    if options.device is not None:
-        _set_device(sheet, options.device)
-    _fit_to_script(sheet, script, notes)
-    sheet.paragraphs[0] = _Paragraph(_head(name, script, command, notes))
-    return Printed(sheet.text(), tuple(notes))
+    args, notes = planned(name, options or Options())
+    lines = _lines(name, args)
+    warmup = args.warmup_epochs
+    if args.warmup_prefix and warmup and script.knows('warmup_prefix') and not script.prefix_counts:
+        args.cooldown_epochs = warmup
+        lines['cooldown_epochs'] = _COOLDOWN.format(warmup=warmup)
+        notes.append(_PREFIX_NOTE.format(script=script.label, warmup=warmup))
+    for key in [key for key in lines if key.isidentifier() and not script.knows(key)]:
+        del lines[key]
+        notes.append(f'{key}: left out, as {script.label} does not know it'
+                     + (f'; {_INSTEAD[key]}' if key in _INSTEAD else ''))
+    blocks = [_head(name, script, command, notes), _comment(_PAPER)]
+    blocks += [[*_comment(comment), *_setting(key, args)] for key, comment in lines.items()]
+    return Printed('\n\n'.join('\n'.join(block) for block in blocks) + '\n', tuple(notes))
 
 
-def _head(name: str, script: Script, command: str, notes: list[str]) -> list[str]:
+def _lines(name: str, args: argparse.Namespace) -> dict[str, str]:
+    """The settings that get a line, with their comments; all that differ from timm's defaults."""
+    sheet = RECIPES[name]
+    defaults = {key: row.default for key, row in flags.FLAGS.items()}
+    lines = {key: comment if isinstance(comment, str) else comment(args)
+             for key, comment in sheet.lines.items()
+             if key not in sheet.optional or getattr(args, key) != defaults[key]}
+    others = {key: f'{row.help[0].upper()}{row.help[1:]}.' for key, row in flags.FLAGS.items()
+              if key not in lines and getattr(args, key) != defaults[key]}
+    return lines | others
+
+
+def _head(name: str, script: Script, command: str, notes: Collection[str]) -> list[str]:
     """The first lines: what the file is, and what became of settings unknown to the script."""
-    lines = [f'{name}, written for {script.label}', *([f'    {command}'] if command else [])]
-    head = [f'# {" ".join(line.splitlines())}' for line in lines]
+    sheet = RECIPES[name]
+    label, command = (' '.join(text.split()) for text in (script.label, command))
+    head = [*_comment(f"{sheet.title}, as settings of timm's own train.py:"), '#',
+            f'#     python train.py -c {name}.yaml --data-dir DIR --model {sheet.model}', '#']
+    head += [f'# Written for {label} by', '#', f'#     {command}', '#'] if command else \
+        [f'# Written for {label}.', '#']
+    head += _comment('For other classes, sizes, lengths or versions let it be written anew: a '
+                     'train.py passes over keys that it does not know without a word.')
     if notes:
         head.append('# Left out or changed:')
         for note in notes:
@@ -183,92 +185,14 @@ def _head(name: str, script: Script, command: str, notes: list[str]) -> list[str
     return head
 
 
-def _set_classes(sheet: _Sheet, classes: int) -> None:
-    """He's targets ``1 - eps`` and ``eps / (K - 1)`` as timm's ``1 - s + s/K`` and ``s/K``."""
-    if float(sheet.get('smoothing') or 0):
-        rest = classes - 1
-        sheet.set('smoothing', repr(EPS * classes / rest), (
-            f'Paper: eps={EPS}, targets 1-eps and eps/(K-1) (sections 5.2 and 5.5). '
-            "timm's targets are 1-s+s/K and s/K, the same two for s = eps*K/(K-1) = "
-            f'{EPS}*{classes}/{rest} (K={classes}): s/K = {EPS}/{rest}, and '
-            f'1-s*{rest}/{classes} = {1 - EPS}.'))
-    sheet.set('num_classes', classes, 'K, the number of classes. Must be that of smoothing.',
-              after='smoothing')
+def _comment(text: str) -> list[str]:
+    return textwrap.wrap(text, 100, initial_indent='# ', subsequent_indent='# ',
+                         break_long_words=False, break_on_hyphens=False)
 
 
-def _set_size(sheet: _Sheet, size: int, notes: list[str]) -> None:
-    sheet.set('img_size', size, 'Side of the images at evaluation, in px.', after='color_jitter')
-    if not sheet.get('train_img_sizes'):
-        return
-    sizes = _training_sizes(size)
-    if len(sizes) < 2:
-        sheet.drop('train_img_sizes')
-        notes.append('train_img_sizes: left out, as there are no two multiples of 32 of 64 px or '
-                     f'more from 5/7 x {size} to {size} px; every batch has {size} px')
-        return
-    sheet.set('train_img_sizes', sizes, (
-        'Random training sizes, one per batch; evaluation keeps its own. Paper: 224 only; the '
-        'trick is that of the detectors (arXiv 1902.04103, section 3.6). Multiples of '
-        f'32 px from about 5/7 x {size} to {size}. For convolutional models: transformers of '
-        'fixed size need this line deleted.'))
-
-
-def _training_sizes(size: int) -> list[int]:
-    """Multiples of 32 px from 5/7 of a size (160 of 224) to it, rounded to the nearest.
-
-    None below 64 px, as in the room `random_shapes`, which needs torch and is not imported here.
-    """
-    low, high = max(2, (5 * size + 112) // 224), (size + 16) // 32
-    return [32 * count for count in range(low, high + 1)]
-
-
-def _set_batch(sheet: _Sheet, batch: int) -> None:
-    if float(sheet.get('mixup') or 0) and batch % 2:
-        raise TrickError('--batch-size must be even: timm mixes the two halves of a batch, got '
-                         f'{batch!r}')
-    lr = float(sheet.get('lr_base')) * batch / int(sheet.get('lr_base_size'))
-    sheet.set('batch_size', batch, (
-        f'Images per process. The rule below gives an LR of {sheet.get("lr_base")} x {batch} / '
-        f'{sheet.get("lr_base_size")} = {lr:.6g} for each process.'))
-
-
-def _set_epochs(sheet: _Sheet, epochs: int) -> None:
-    warmup = int(sheet.get('warmup_epochs'))
-    if sheet.get('decay_epochs'):
-        if epochs < 4:
-            raise TrickError('--epochs must be 4 or more for steps at each quarter, got '
-                             f'{epochs!r}')
-        sheet.set('epochs', epochs, 'Paper: 120 (section 2.1).')
-        sheet.set('decay_epochs', f'{epochs / 4:g}', (
-            'Paper: falls at epochs 30, 60 and 90 of 120 (section 2.1). A quarter of the run of '
-            f'{epochs}.'))
-        return
-    if epochs <= warmup:
-        raise TrickError(f'--epochs must be more than the {warmup} epochs of the warm-up, got '
-                         f'{epochs!r}')
-    sheet.set('epochs', epochs - warmup, (
-        "Paper: 200 with mixup, 120 without (section 5.5). The cosine's epochs: "
-        f'{epochs} - {warmup} of warm-up.'))
-
-
-def _set_device(sheet: _Sheet, device: str) -> None:
-    sheet.set('device', device, 'Where to train.', after='color_jitter')
-    if device == 'cpu':
-        sheet.drop('pin_mem')
-
-
-def _fit_to_script(sheet: _Sheet, script: Script, notes: list[str]) -> None:
-    """Drops what the script does not know, and mends the length of runs of older releases."""
-    warmup = sheet.get('warmup_epochs')
-    if (sheet.get('warmup_prefix') == 'true' and script.knows('warmup_prefix')
-            and not script.prefix_counts):
-        sheet.set('cooldown_epochs', warmup, (
-            f'This script would stop after `epochs`, {warmup} epochs before the cosine ends, as '
-            'its warm-up is not counted; these make up for it, and the cosine runs on through '
-            'them. '
-            f'Delete this line for timm {PREFIX_COUNTS_SINCE} or newer.'), after='epochs')
-        notes.append(_PREFIX_NOTE.format(script=script.label, warmup=warmup))
-    for key in [p.key for p in sheet.paragraphs if p.key and not script.knows(p.key)]:
-        sheet.drop(key)
-        notes.append(f'{key}: left out, as {script.label} does not know it'
-                     + (f'; {_INSTEAD[key]}' if key in _INSTEAD else ''))
+def _setting(key: str, args: argparse.Namespace) -> list[str]:
+    """A setting as YAML; nothing for a comment alone."""
+    if not key.isidentifier():
+        return []
+    value = yaml.safe_dump(getattr(args, key), default_flow_style=True, width=10 ** 6)
+    return [f'{key}: {value.splitlines()[0]}']

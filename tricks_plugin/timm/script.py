@@ -10,33 +10,13 @@ from pathlib import Path
 
 from tricks_plugin.plan.errors import TrickError
 
+from .flags import FLAGS
+
 __all__ = ['Script', 'find_script', 'parse_release', 'read_script']
 
 Release = tuple[int, int, int, int]
 
-# The first release whose train.py has a flag, from the releases' tags; for 1.0.29, which has no
-# tag, from the library's create_loader. What is not named here is there since 1.0.3, the first 1.0.
-FIRST_RELEASE = {
-    'torchcompile_mode': '1.0.10',
-    'wandb_resume_id': '1.0.12', 'wandb_tags': '1.0.12',
-    'dataset_trust_remote_code': '1.0.13', 'model_dtype': '1.0.13', 'wandb_project': '1.0.13',
-    'naflex_loader': '1.0.16', 'naflex_loss_scale': '1.0.16', 'naflex_max_seq_len': '1.0.16',
-    'naflex_patch_size_probs': '1.0.16', 'naflex_patch_sizes': '1.0.16',
-    'naflex_train_seq_lens': '1.0.16',
-    'layer_decay_min_scale': '1.0.17', 'layer_decay_no_opt_scale': '1.0.17',
-    'distill_loss_weight': '1.0.23', 'kd_distill_type': '1.0.23', 'kd_loss_type': '1.0.23',
-    'kd_model_name': '1.0.23', 'kd_student_feature_dim': '1.0.23',
-    'kd_teacher_feature_dim': '1.0.23', 'kd_temperature': '1.0.23',
-    'task_loss_weight': '1.0.23', 'val_interval': '1.0.23',
-    'kd_token_distill_type': '1.0.25',
-    'naflex_patchify_channels_first': '1.0.27',
-    'train_batch_sizes': '1.0.29', 'train_batches_per_epoch': '1.0.29',
-    'train_img_sizes': '1.0.29', 'train_size_probs': '1.0.29', 'train_size_random_mix': '1.0.29',
-    'train_size_schedule': '1.0.29', 'train_size_schedule_spread': '1.0.29',
-    'variable_batch_loss_scale': '1.0.29',
-}
-# Old spellings: the first release without the flag.
-GONE_SINCE = {'amp_impl': '1.0.23'}
+_FIRST = '1.0.3'  # what a row of the table names no release for is there since
 # From this release on a warm-up before the schedule makes the run longer; before, the run ends by
 # the warm-up's length too early. Scripts of that release are known by a flag that came with it.
 PREFIX_COUNTS_SINCE = '1.0.12'
@@ -61,8 +41,7 @@ class Script:
         """Whether a setting of this name has an effect; the script says nothing where not."""
         if self.flags is not None:
             return key in self.flags
-        return (self._since(FIRST_RELEASE.get(key, '1.0.3'))
-                and not (key in GONE_SINCE and self._since(GONE_SINCE[key])))
+        return key in FLAGS and self._since(FLAGS[key].since or _FIRST)
 
     @property
     def prefix_counts(self) -> bool:

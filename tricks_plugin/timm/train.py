@@ -4,22 +4,56 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import json
 import logging
 import sys
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from ..common.process_group import end_process_group
 from ..plan import Plan
 from ..plan.errors import TrickError
 from . import checks, flags
+from .boundary import one_line
 from .plan import plan_tricks
 
-__all__ = ['main', 'train']
+if TYPE_CHECKING:
+    from .evidence import TimmEvidence
+    from .output import Output
+    from .progress import Progress
+    from .resume import Former
+    from .run import Run
+
+__all__ = ['Order', 'main', 'train']
 
 _OLDEST = '1.0.31'
 _logger = logging.getLogger('tricks_plugin')
+
+
+@dataclasses.dataclass(frozen=True)
+class Order:
+    """What to train.
+
+    Attributes:
+        args: timm's settings, after the tricks.
+        asked: The settings before them.
+        given: The names of those that the user set, now or in the training that is resumed.
+        plan: What the tricks set, or None.
+        strict: Whether a trick without effect stops the run.
+        warnings: Sentences for the log.
+        former: The training that is resumed, or None.
+        taken: What the settings have from it.
+    """
+
+    args: argparse.Namespace
+    asked: argparse.Namespace
+    given: frozenset[str]
+    plan: Plan | None = None
+    strict: bool = False
+    warnings: Sequence[str] = ()
+    former: Former | None = None
+    taken: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -29,26 +63,34 @@ def main(argv: Sequence[str] | None = None) -> int:
         argv: The command line; by default the process's.
 
     Returns:
-        The exit status: 0, or 130 after an interrupt.
+        The exit status: 0, also where a resumed training is over already; 1 where the loss is no
+        number any more; 130 after an interrupt.
 
     Raises:
-        TrickError: If a flag, a trick, the data or the checkpoint cannot be used.
+        TrickError: If a flag, a trick, a file, the data or the checkpoint cannot be used.
     """
     settings = flags.parse(argv)
     wish = flags.trick_wish(settings)
     if wish is None and (settings.args.plan or settings.args.json):
         raise TrickError('--plan shows what tricks would set: give --tricks NAME[,NAME...]')
+    asked, given, former = argparse.Namespace(**vars(settings.args)), settings.given, None
+    taken: Mapping[str, Any] = {}
+    if asked.resume:
+        _check_timm()
+        from .resume import former_run, inherit
+        former = former_run(asked.resume)
+        asked, given, taken = inherit(asked, given, former)
     plan: Plan | None = None
-    args, strict = argparse.Namespace(**vars(settings.args)), False
+    args, strict = argparse.Namespace(**vars(asked)), False
     with contextlib.redirect_stdout(sys.stderr):
         if wish is not None:
-            args, plan, strict = plan_tricks(args, settings.given, wish, settings.config)
+            args, plan, strict = plan_tricks(args, given, wish, settings.config)
     if plan is not None and (args.plan or args.json):
         print(json.dumps(plan.to_dict(), indent=2) if args.json else plan.table())
         return 0
     _check_timm()
     warnings = checks.check(args, settings.given)
-    return train(args, plan, strict, _effective_text(args), warnings)
+    return train(Order(args, asked, given, plan, strict, warnings, former, taken))
 
 
 def _effective_text(args: argparse.Namespace) -> str:
@@ -69,73 +111,95 @@ def _check_timm() -> None:
                          'train.py') from None
 
 
-def train(
-    args: argparse.Namespace, plan: Plan | None, strict: bool, text: str, warnings: Sequence[str],
-) -> int:
+def train(order: Order) -> int:
     """Trains.
 
     Args:
-        args: timm's settings, after the tricks. They are completed in place.
-        plan: What the tricks set, or None.
-        strict: Whether a trick without effect stops the run.
-        text: The settings after the tricks, for ``args.yaml``.
-        warnings: Sentences for the log.
+        order: What; nothing in it is changed.
 
     Returns:
-        0, or 130 after an interrupt.
+        As `main`.
 
     Raises:
         TrickError: If the data or the checkpoint cannot be used, or, under ``strict``, if a trick
             shows no effect.
     """
+    import torch
     from timm import utils
 
     from .build import build_run
-    from .output import Output
+    from .settings import prepare
 
-    settings = dict(vars(args))
     if not logging.root.handlers:
         utils.setup_default_logging()
-    args.grad_accum_steps = max(1, args.grad_accum_steps)
-    args.prefetcher = not args.no_prefetcher
-    if args.data and not args.data_dir:
-        args.data_dir = args.data
-    device = utils.init_distributed_device(args)
+    args, device = prepare(order.args)
     try:
         if args.rank == 0:
-            for warning in warnings:
+            for warning in order.warnings:
                 _logger.warning(warning)
-            if plan is not None:
-                _logger.info('\n%s', plan.table())
-        run = build_run(args, device)
-        output = None
-        if args.rank == 0:
-            output = Output(run, text, None if plan is None else plan.to_dict())
-        return _epochs(run, settings, output, plan, strict)
+            if order.plan is not None:
+                _logger.info('\n%s', order.plan.table())
+        run = build_run(args, device, order.former, order.taken)
+        if run.start_epoch >= run.num_epochs:
+            if run.primary:
+                _logger.warning('nothing to train: the first epoch would be %d, and the run has '
+                                '%d epochs; give more --epochs', run.start_epoch, run.num_epochs)
+            return 0
+        return _epochs(run, order)
+    except (RuntimeError, MemoryError) as error:
+        if not isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)) \
+                and 'allocate memory' not in str(error):  # as torch says it of a CPU
+            raise
+        raise TrickError(f'out of memory at --batch-size {args.batch_size}: {one_line(error)}'
+                         ) from error
     finally:
         if args.distributed:
             end_process_group()
 
 
-def _epochs(
-    run: Any, settings: dict[str, Any], output: Any, plan: Plan | None, strict: bool,
-) -> int:
+def _epochs(run: Run, order: Order) -> int:
     """The epochs, one after the other."""
-    from timm import utils
-
     from .evidence import TimmEvidence
-    from .loop import train_epoch
+    from .output import Output
     from .progress import Progress
+    from .resume import keep_asked
 
-    args = run.args
-    evidence = TimmEvidence(run, settings, plan, strict)
+    args, output = run.args, None
+    if run.primary:
+        kept = keep_asked(args, order.asked, order.given)
+        output = Output(run, _effective_text(order.args),
+                        None if order.plan is None else order.plan.to_dict(), kept)
+    evidence = TimmEvidence(run, vars(order.args), order.plan, order.strict)
     progress = Progress(args.log_interval, shown=run.primary)
     if run.primary:
         _logger.info('epochs %d to %d on %s, %d updates each, lr set per %s', run.start_epoch,
                      run.num_epochs - 1, run.device, run.updates_per_epoch,
                      'update' if args.sched_on_updates else 'epoch')
     evidence.start()
-    epoch = run.start_epoch
+    failed = True
+    try:
+        status = _train_epochs(run, output, evidence, progress)
+        failed = status != 0
+        return status
+    finally:
+        progress.end()
+        try:
+            evidence.close(failed)
+        finally:
+            if output is not None:
+                output.close()
+
+
+def _train_epochs(
+    run: Run, output: Output | None, evidence: TimmEvidence, progress: Progress,
+) -> int:
+    """Trains, validates and saves; returns the exit status."""
+    from timm import utils
+
+    from ..common.finite import NonFiniteError
+    from .loop import train_epoch
+
+    args, epoch = run.args, run.start_epoch
     try:
         for epoch in range(run.start_epoch, run.num_epochs):
             losses = train_epoch(run, epoch, evidence, progress)
@@ -146,21 +210,19 @@ def _epochs(
             evidence.epoch_end(epoch)
             if run.scheduler is not None:
                 run.scheduler.step(epoch + 1, metric)
+    except NonFiniteError as error:
+        _logger.error('%s', error)
+        return 1
     except KeyboardInterrupt:
-        if run.primary:
+        if run.output_dir is not None:
             _logger.warning('interrupted in epoch %d; go on with --resume %s', epoch,
                             run.output_dir / 'last.pth.tar')
         return 130
-    finally:
-        progress.end()
-        evidence.close()
-        if output is not None:
-            output.close()
     return 0
 
 
 def _validate_and_save(
-    run: Any, output: Any, progress: Any, epoch: int, losses: dict[str, float],
+    run: Run, output: Output | None, progress: Progress, epoch: int, losses: dict[str, float],
 ) -> float | None:
     """Validates, and writes the epoch's row and checkpoint; returns the metric, if it was due."""
     from timm import utils

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import torch
@@ -24,7 +25,7 @@ class TimmTraining(Training):
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.updates = 0
+        self.updates = self.attempts = 0
         self.outputs: Any = None
         self._batch: tuple[Any, Any] | None = None
         self._epoch = run.start_epoch
@@ -61,6 +62,7 @@ class TimmTraining(Training):
         """Takes what the iteration returned, and whether its update was made."""
         self.outputs = outputs
         self.updates += self._stepped
+        self.attempts += self._stepped or self._due()
 
     def release(self) -> None:
         """Takes the counter off the optimizer, and lets the batch go."""
@@ -90,8 +92,37 @@ class TimmTraining(Training):
         if average is None:
             return None
         average = getattr(average, '_orig_mod', average)
-        made = self.run.start_epoch * self.run.updates_per_epoch + self.updates
-        return Average(average.module, self.run.model, None, 1.0 - average.get_decay(made))
+        index = self._iteration - self._epoch * self.epoch_length
+        made = self._epoch * self.run.updates_per_epoch + index // self._accumulated + 1
+        return Average(
+            average.module, self.run.model, 1.0 - average.get_decay(made), self._due(),
+            self.max_epochs * self.run.updates_per_epoch,
+            not getattr(average, 'exclude_buffers', False))
+
+    @property
+    def _accumulated(self) -> int:
+        return max(1, int(self.run.args.grad_accum_steps))
+
+    def _due(self) -> bool:
+        """Whether the iteration at hand completes an accumulation; the last of an epoch does."""
+        done = self._iteration - self._epoch * self.epoch_length + 1
+        return done % self._accumulated == 0 or done == self.epoch_length
+
+    @property
+    @override
+    def compiled(self) -> bool:
+        return bool(self.run.args.torchcompile or self.run.args.torchscript)
+
+    @property
+    @override
+    def loaded(self) -> str:
+        flags = ('resume', 'initial_checkpoint', 'pretrained_path', 'pretrained')
+        found = next((flag for flag in flags if getattr(self.run.args, flag, None)), '')
+        return found or ('resume' if self.run.start_epoch else '')
+
+    @override
+    def forward_context(self) -> AbstractContextManager[Any]:
+        return self.run.autocast()
 
     @property
     @override

@@ -9,7 +9,7 @@ from mmengine.config import Config  # noqa: E402
 
 from tricks_plugin.mm.config_edit import plain  # noqa: E402
 from tricks_plugin.plan.errors import TrickError  # noqa: E402
-from tricks_plugin.tricks.no_bias_decay.trick import NoBiasDecay  # noqa: E402
+from tricks_plugin.tricks.no_bias_decay import NoBiasDecay  # noqa: E402
 
 OURS = 'tricks_plugin.NoBiasDecayOptimWrapperConstructor'
 BOTH = {'norm_decay_mult': 0.0, 'bias_decay_mult': 0.0}
@@ -58,7 +58,9 @@ def test_swin_exempts_norms_by_custom_keys_and_gets_the_biases_added(zoo):
 
 def test_yolox_has_it_already(zoo):
     cfg = plain(Config.fromfile(zoo / 'yolox/yolox_s_8xb8-300e_coco.py'))
-    assert apply(cfg).reason == 'paramwise_cfg takes the decay off biases and norms already'
+    verdict = apply(cfg)
+    assert verdict.reason == 'paramwise_cfg takes the decay off biases and norms already'
+    assert verdict.evidence == {}
 
 
 @pytest.mark.parametrize(('name', 'words'), [
@@ -94,7 +96,11 @@ def test_a_decay_that_is_torchs_default_is_written_out():
     (config({'type': 'SGD', 'weight_decay': 0}), 'not_applicable', 'no weight decay to exempt'),
     (config({'type': 'Unheard', 'lr': 0.1}), 'not_applicable', 'of Unheard is not known'),
     (config({'lr': 0.1}), 'not_applicable', 'is not known'),
-    (config(constructor='my.Own'), 'not_applicable', 'built by Own, which decides'),
+    (config(constructor='my.Own'), 'not_applicable',
+     'built by Own, which decides over the weight decay itself (Own is not registered'),
+    (config(model={'backbone': {'type': 'ConvNeXt'}}), 'applied', 'since ConvNeXt is not reached'),
+    (config(paramwise_cfg=BOTH, model={'backbone': {'type': 'X', 'layer_scale': 1e-5}}), 'applied',
+     'since LayerScale is not'),
     (config(paramwise_cfg='none'), 'not_applicable', 'paramwise_cfg is not a dict'),
     (config(constructor='LearningRateDecayOptimizerConstructor'), 'present', 'off all biases'),
     (config(constructor=OURS), 'present', 'NoBiasDecayOptimWrapperConstructor takes'),

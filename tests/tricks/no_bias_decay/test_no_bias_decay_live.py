@@ -11,6 +11,7 @@ from mmengine.config import ConfigDict  # noqa: E402
 from mmengine.optim import OptimWrapper, OptimWrapperDict, build_optim_wrapper  # noqa: E402
 
 import tricks_plugin.tricks.no_bias_decay.constructor  # noqa: E402, F401
+from tricks_plugin.mm.training import RunnerTraining  # noqa: E402
 from tricks_plugin.tricks.no_bias_decay.evidence import DecayEvidence  # noqa: E402
 
 OURS = 'NoBiasDecayOptimWrapperConstructor'
@@ -47,10 +48,15 @@ def settings(model, optim):
 
 
 def measure(model, optim):
-    runner = types.SimpleNamespace(model=model, optim_wrapper=optim)
-    evidence = DecayEvidence(0.04)
-    evidence.start(runner)
-    return evidence.finding(runner)
+    return watch(model, optim)()
+
+
+def watch(model, optim):
+    """What the evidence that starts now will find."""
+    training = RunnerTraining(types.SimpleNamespace(model=model, optim_wrapper=optim))
+    evidence = DecayEvidence()
+    evidence.start(training)
+    return lambda: evidence.finding(training)
 
 
 def test_custom_keys_and_the_exemption_are_both_in_force():
@@ -99,8 +105,8 @@ def test_the_measurement_counts_what_the_optimizer_holds():
 @pytest.mark.parametrize(('paramwise', 'words'), [
     (CUSTOM, '0 of 6'),
     ({**PLAIN, **CUSTOM}, '2 of 6'),
-    (PLAIN, '5 of 6 bias and norm parameters without decay; 4 others decay 0.04 '
-            '(with decay: head.attention.in_proj_bias)'),
+    (PLAIN, '5 of 6 bias and norm parameters without decay; 4 others decay 0.04'
+            '; with decay: head.attention.in_proj_bias'),
 ])
 def test_a_cancelled_exemption_is_reported_as_not_live(paramwise, words):
     model = Net()
@@ -109,17 +115,65 @@ def test_a_cancelled_exemption_is_reported_as_not_live(paramwise, words):
     assert words in finding.measured
 
 
-def test_an_optimizer_without_any_decay_is_reported_as_not_live():
+def test_without_any_decay_there_is_nothing_to_tell_and_one_that_was_lost_is_dead():
     model = Net()
     optim = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))
-    assert measure(model, optim).live is False
+    finding = measure(model, optim)
+    assert finding.live is None
+    assert finding.measured == 'the optimizer has no weight decay to exempt from'
+    optim = build(model, None, OURS)
+    now = watch(model, optim)
+    for group in optim.optimizer.param_groups:
+        group['weight_decay'] = 0.0
+    assert now().live is False
+
+
+@pytest.mark.parametrize('factor', [0.1, 10.0])
+def test_any_other_decay_is_right_too(factor):
+    model = Net()
+    optim = build(model, CUSTOM, OURS)
+    now = watch(model, optim)
+    for group in optim.optimizer.param_groups:
+        group['weight_decay'] *= factor
+    assert now().live is True
+
+
+def test_a_decay_that_comes_or_goes_later_is_found():
+    model = Net()
+    optim = build(model, CUSTOM, OURS)
+    now = watch(model, optim)
+    assert now().live is True
+    groups = {id(group['params'][0]): group for group in optim.optimizer.param_groups}
+    bias, weight = model.head['fc'].bias, model.head['fc'].weight
+    groups[id(bias)]['weight_decay'] = 1e-4
+    assert now().live is False and now().values['wrongly_decayed'] == ['head.fc.bias']
+    groups[id(bias)]['weight_decay'] = 0.0
+    groups[id(weight)]['weight_decay'] = 0.0
+    assert now().live is False and now().values['lost_decay'] == ['head.fc.weight']
+
+
+def test_scales_that_decay_are_no_norms_and_the_constructor_exempts_them():
+    class Scaled(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(2, 2)
+            self.gamma = nn.Parameter(torch.ones(2))
+
+    model = Scaled()
+    assert measure(model, build(model, PLAIN)).live is True
+    optim = build(model, None, OURS)
+    assert settings(model, optim)['gamma'][1] == 0.0
+    now = watch(model, optim)
+    groups = {id(group['params'][0]): group for group in optim.optimizer.param_groups}
+    groups[id(model.gamma)]['weight_decay'] = 0.1
+    assert now().live is False and now().values['gained_decay'] == ['gamma']
 
 
 def test_several_optimizers_and_a_wrapped_model_are_measured():
     model = Net()
     optims = OptimWrapperDict(
         a=build(model.backbone, PLAIN), b=build(model.head, None, OURS))
-    wrapped = types.SimpleNamespace(module=model)
+    wrapped = nn.DataParallel(model)
     assert measure(wrapped, optims).live is True
     optims['b'].optimizer.param_groups[1]['weight_decay'] = 0.3
     assert measure(wrapped, optims).values['wrongly_decayed'] == ['head.fc.bias']

@@ -15,13 +15,14 @@ from mmengine.model import initialize
 import tricks_plugin
 from tricks_plugin import ResNetDPretrainedInit
 from tricks_plugin.mm.config_edit import plain
-from tricks_plugin.tricks.resnet_d import (
+from tricks_plugin.mm.training import RunnerTraining
+from tricks_plugin.tricks.resnet_d import ResNetD
+from tricks_plugin.tricks.resnet_d.evidence import ResNetVariantEvidence
+from tricks_plugin.tricks.resnet_d.functional import (
     match_resnet_keys,
     resnet_multiply_adds,
     unmatched_keys,
 )
-from tricks_plugin.tricks.resnet_d.evidence import ResNetVariantEvidence
-from tricks_plugin.tricks.resnet_d.trick import ResNetD
 
 RGB = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], bgr_to_rgb=True)
 CAFFE = dict(mean=[103.53, 116.28, 123.675], std=[1.0, 1.0, 1.0], bgr_to_rgb=False)
@@ -184,9 +185,11 @@ def in_mmpretrain_s_layout(path, drop=(), depth=50):
 
 
 def evidence_of(backbone, variant='d', pretrained=True):
+    training = RunnerTraining(types.SimpleNamespace(
+        model=types.SimpleNamespace(backbone=backbone), optim_wrapper=None))
     evidence = ResNetVariantEvidence(variant, pretrained)
-    evidence.start(types.SimpleNamespace(model=types.SimpleNamespace(backbone=backbone)))
-    return evidence.finding(None)
+    evidence.start(training)
+    return evidence.finding(training)
 
 
 def test_every_tensor_of_mmpretrain_s_layout_arrives(tmp_path):
@@ -259,6 +262,22 @@ def test_a_flat_layout_and_torchvision_s_are_taken_as_they_are(tmp_path):
 ])
 def test_the_evidence_reads_the_built_variant(kwargs, planned_as, live):
     assert evidence_of(build(**kwargs), planned_as, pretrained=False).live is live
+
+
+def test_weights_that_a_later_run_leaves_out_are_not_missed():
+    # The promise of an effective config, used again from scratch.
+    found = evidence_of(build(), 'd', pretrained=True)
+    assert found.live is True and found.planned == 'ResNet-D'
+
+
+def test_a_backbone_that_is_rebuilt_later_is_found():
+    training = RunnerTraining(types.SimpleNamespace(
+        model=types.SimpleNamespace(backbone=build()), optim_wrapper=None))
+    evidence = ResNetVariantEvidence('d')
+    evidence.start(training)
+    assert evidence.finding(training).live is True
+    training.runner.model.backbone = build(avg_down=False)
+    assert evidence.finding(training).live is False
 
 
 def test_timm_has_models_of_these_names():

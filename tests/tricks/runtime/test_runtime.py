@@ -14,21 +14,22 @@ from mmengine.runner import Runner
 
 from tricks_plugin import RuntimeOptionsHook
 from tricks_plugin.mm.config_edit import plain
-from tricks_plugin.tricks.runtime import fixed_size, needs_plain_layout
-from tricks_plugin.tricks.runtime import trick as runtime_trick
+from tricks_plugin.mm.training import RunnerTraining
+from tricks_plugin.tricks.runtime import Runtime
+from tricks_plugin.tricks.runtime import device as machine
 from tricks_plugin.tricks.runtime.evidence import RuntimeEvidence
-from tricks_plugin.tricks.runtime.trick import Runtime
+from tricks_plugin.tricks.runtime.functional import fixed_size, needs_plain_layout
 
 
 @pytest.fixture()
 def gpu(monkeypatch):
     """A machine with a GPU of capability 9.0, as far as the plan can tell."""
-    monkeypatch.setattr(runtime_trick, '_capability', lambda: (9, 0))
+    monkeypatch.setattr(machine, 'capability', lambda: (9, 0))
 
 
 @pytest.fixture(autouse=True)
 def _no_gpu(monkeypatch):
-    monkeypatch.setattr(runtime_trick, '_capability', lambda: ())
+    monkeypatch.setattr(machine, 'capability', lambda: ())
 
 
 def planned(cfg, **params):
@@ -96,7 +97,8 @@ def test_lsj_with_amp_gets_all_that_a_gpu_has(zoo, gpu):
     name = 'retinanet/retinanet_r50_fpn_8xb8-amp-lsj-200e_coco.py'
     cfg = plain(Config.fromfile(zoo / name))
     verdict = planned(cfg)
-    assert verdict.evidence['options'] == ['cudnn_benchmark', 'tf32', 'channels_last', 'pin_memory']
+    assert verdict.evidence['options'] == ['cudnn_benchmark', 'tf32', 'channels_last',
+                                           'persistent_workers', 'pin_memory']
     assert cfg['env_cfg']['cudnn_benchmark'] and cfg['env_cfg']['mp_cfg']
     assert cfg['train_dataloader']['pin_memory']
     assert cfg['custom_hooks'] == [
@@ -204,20 +206,26 @@ def runner_of(model, **kwargs):
     return types.SimpleNamespace(model=model, logger=logging.getLogger('runtime-test'), **kwargs)
 
 
+def view(runner, batch=None):
+    training = RunnerTraining(runner)
+    training.begin(batch)
+    return training
+
+
 def test_channels_last_computes_the_same_and_its_checkpoint_fits_a_plain_model():
     # in float64: the layouts add the same products in another order
     x = torch.rand(2, 3, 15, 19, dtype=torch.float64)
     reference, model = Net().double(), Net().double()
     runner = runner_of(model)
     RuntimeOptionsHook(channels_last=True).before_run(runner)
-    evidence = RuntimeEvidence(['channels_last'], [])
-    evidence.start(runner)
+    evidence = RuntimeEvidence(['channels_last'])
+    evidence.start(view(runner))
     assert torch.allclose(model(x), reference(x), rtol=1e-9, atol=1e-12)
     model(x).square().sum().backward()
     reference(x).square().sum().backward()
     for mine, theirs in zip(model.parameters(), reference.parameters(), strict=True):
         assert torch.allclose(mine.grad, theirs.grad, rtol=1e-9, atol=1e-12)
-    finding = evidence.finding(runner)
+    finding = evidence.finding(view(runner))
     assert finding.live and finding.measured == (
         '2 of 2 convolutions channels-last, and so is the output of the first')
     evidence.close()
@@ -232,10 +240,10 @@ def test_weights_that_stay_plain_are_reported():
     model = torch.nn.ModuleDict(dict(net=Net(), pool=mmcv.ops.RoIAlign(2)))
     runner = runner_of(model)
     RuntimeOptionsHook(channels_last=True).before_run(runner)  # sees RoIAlign, and refuses
-    evidence = RuntimeEvidence(['channels_last'], [])
-    evidence.start(runner)
+    evidence = RuntimeEvidence(['channels_last'])
+    evidence.start(view(runner))
     model['net'](torch.rand(2, 3, 15, 19))
-    finding = evidence.finding(runner)
+    finding = evidence.finding(view(runner))
     assert finding.live is False and finding.measured == (
         '0 of 2 convolutions channels-last, and not the output of the first')
 
@@ -243,26 +251,58 @@ def test_weights_that_stay_plain_are_reported():
 def test_tf32_is_on_during_the_run_and_back_afterwards(monkeypatch):
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     before = (matmul.allow_tf32, cudnn.allow_tf32)
-    evidence, hook = RuntimeEvidence(['tf32'], []), RuntimeOptionsHook(tf32=True)
+    training = view(runner_of(Net()))
+    evidence, hook = RuntimeEvidence(['tf32']), RuntimeOptionsHook(tf32=True)
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda: (7, 5))
     hook.before_run(runner_of(Net()))
-    assert evidence.finding(None).live is False  # an older GPU
+    assert evidence.finding(training).live is None  # an older GPU
     monkeypatch.setattr(torch.cuda, 'get_device_capability', lambda: (8, 6))
+    assert evidence.finding(training).live is False
     hook.before_run(runner_of(Net()))
-    assert evidence.finding(None).live is True
+    assert evidence.finding(training).live is True
     hook.after_run(runner_of(Net()))
     assert (matmul.allow_tf32, cudnn.allow_tf32) == before
+    assert evidence.finding(training).live is all(before)  # switched off later
 
 
 def test_cudnn_s_switch_and_pinned_batches_are_read_from_the_process(monkeypatch):
-    evidence = RuntimeEvidence(['cudnn_benchmark', 'pin_memory'], [])
-    assert evidence.finding(None).live is False  # the switch is off
+    evidence = RuntimeEvidence(['cudnn_benchmark', 'pin_memory'])
+    training = view(runner_of(Net()), dict(inputs=[torch.zeros(3)]))
+    assert evidence.finding(training).live is False  # the switch is off
     monkeypatch.setattr(torch.backends.cudnn, 'benchmark', True)
-    assert evidence.finding(None).live is None  # no batch yet
-    evidence.before_iter(None, 0, dict(inputs=[torch.zeros(3)]))
-    finding = evidence.finding(None)
+    evidence.before_iteration(training)
+    assert evidence.finding(training).live is None  # no GPU to pin for
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    finding = evidence.finding(training)
     assert finding.live is False and 'the batch came unpinned' in finding.measured
+
+
+def test_batches_that_are_pinned_no_more_are_found(monkeypatch):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
+    pinned, evidence = [True], RuntimeEvidence(['pin_memory'])
+    monkeypatch.setattr(torch.Tensor, 'is_pinned', lambda _: pinned[0])
+    training = view(runner_of(Net()), dict(inputs=[torch.zeros(3)]))
+    assert evidence.finding(training).live is None  # no batch yet
+    evidence.before_iteration(training)
+    assert evidence.finding(training).live is True
+    pinned[0] = False
+    for _ in range(15):
+        evidence.before_iteration(training)
+    assert evidence.finding(training).live is False
+
+
+def test_a_layout_that_is_lost_is_found():
+    model = Net().to(memory_format=torch.channels_last)
+    evidence, training = RuntimeEvidence(['channels_last']), view(runner_of(model))
+    evidence.start(training)
+    model(torch.rand(2, 3, 15, 19))
+    assert evidence.finding(training).live is True
+    model.to(memory_format=torch.contiguous_format)
+    model(torch.rand(2, 3, 15, 19))
+    assert evidence.finding(training).measured == (
+        '0 of 2 convolutions channels-last, and not the output of the first')
+    assert evidence.finding(training).live is False
 
 
 @pytest.mark.parametrize('kept', [True, False])
@@ -270,9 +310,26 @@ def test_workers_that_stay_are_read_from_the_loaders(kept):
     loader = Runner.build_dataloader(dict(
         dataset=[1, 2], num_workers=1, persistent_workers=kept, batch_size=1,
         sampler=dict(type='DefaultSampler', shuffle=False)))
-    runner = runner_of(Net(), train_loop=types.SimpleNamespace(dataloader=loader), val_loop=None)
+    runner = runner_of(Net(), train_dataloader=loader)
     evidence = RuntimeEvidence(['persistent_workers'], ['train_dataloader', 'test_dataloader'])
-    finding = evidence.finding(runner)
+    finding = evidence.finding(view(runner))
     assert finding.live is kept
     assert finding.measured == (f'{"workers stay for" if kept else "NOT for"} train_dataloader, '
-                                'not built in a training: test_dataloader')
+                                'not built, or without workers: test_dataloader')
+
+
+def test_a_loader_without_workers_keeps_none_and_is_no_fault():
+    loader = Runner.build_dataloader(dict(
+        dataset=[1, 2], batch_size=1, sampler=dict(type='DefaultSampler', shuffle=False)))
+    evidence = RuntimeEvidence(['persistent_workers'], ['train_dataloader'])
+    assert evidence.finding(view(runner_of(Net(), train_dataloader=loader))).live is None
+
+
+def test_what_is_present_is_measured_too(gpu):
+    cfg = config([RESIZE], num_workers=2, persistent_workers=True, pin_memory=True)
+    cfg['env_cfg'] = dict(cudnn_benchmark=True)
+    verdict = planned(cfg, tf32=False)
+    assert verdict.status == 'present'
+    assert verdict.evidence == dict(
+        options=['cudnn_benchmark', 'persistent_workers', 'pin_memory'],
+        loaders=['train_dataloader'])

@@ -145,7 +145,6 @@ def runner(work_dir, batch_size, lr, load_from, hooks=({'type': 'SyncBatchNormHo
 
     import tricks_plugin.mm.evidence_hook  # noqa: F401
     import tricks_plugin.tricks.sync_bn.hook  # noqa: F401
-    import tricks_plugin.tricks.sync_bn.trick  # noqa: F401
     data = images()
     return Runner(
         model=double_yolov3(), work_dir=str(work_dir), load_from=str(load_from),

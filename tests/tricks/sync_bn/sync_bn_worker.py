@@ -28,7 +28,7 @@ from sync_bn_kit import (
 from torch import nn
 
 from tricks_plugin.common.process_group import end_process_group
-from tricks_plugin.tricks.sync_bn import CrossRankBatchNorm, synchronize_batch_norms
+from tricks_plugin.functional import CrossRankBatchNorm, synchronize_batch_norms
 
 
 def layers(rank, ranks):
@@ -90,6 +90,7 @@ def ddp(rank, ranks, norm):
 
 def evidence(rank, ranks, norm):
     """What the measurement says of a live layer, and of one that shares with no one."""
+    from tricks_plugin.mm.training import RunnerTraining
     from tricks_plugin.tricks.sync_bn.evidence import SyncBnEvidence
     alone = [dist.new_group([number]) for number in range(ranks)][rank]
     found = {}
@@ -97,18 +98,31 @@ def evidence(rank, ranks, norm):
         model = conv_and_norm(norm)
         if group is not False:
             synchronize_batch_norms(model, group)
-        runner = SimpleNamespace(model=model)
+        training = RunnerTraining(SimpleNamespace(model=model, epoch=0))
         measured = SyncBnEvidence()
-        measured.start(runner)
-        found[f'{name}, early'] = measured.finding(runner).live
-        for step in range(2):
-            measured.before_iter(runner, step, None)
-            values = torch.randn(3, 2, 8, 8, generator=torch.Generator().manual_seed(7 * rank))
-            model(values + rank)
-        finding = measured.finding(runner)
-        measured.close()
+        measured.start(training)
+        found[f'{name}, early'] = measured.finding(training).live
+        _forward(measured, training, rank, 2)
+        finding = measured.finding(training)
         found[name] = (finding.live, finding.measured, finding.values)
+        if name == 'live':
+            model[1].process_group = alone
+            _forward(measured, training, rank, 1)
+            found['live, then alone'] = measured.finding(training).live
+            model[1] = nn.BatchNorm2d(3)
+            training.runner.epoch = 1
+            _forward(measured, training, rank, 1)
+            finding = measured.finding(training)
+            found['live, then plain'] = (finding.live, finding.values['plain'])
+        measured.close()
     return found
+
+
+def _forward(measured, training, rank, steps):
+    for _ in range(steps):
+        measured.before_iteration(training)
+        values = torch.randn(3, 2, 8, 8, generator=torch.Generator().manual_seed(7 * rank))
+        training.model(values + rank)
 
 
 def main(rank, ranks, folder, with_model):

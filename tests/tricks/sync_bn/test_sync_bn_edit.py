@@ -10,8 +10,8 @@ from mmengine.config import Config, ConfigDict
 
 from tricks_plugin.mm import config_edit
 from tricks_plugin.plan.errors import TrickError
-from tricks_plugin.tricks.sync_bn import survey
-from tricks_plugin.tricks.sync_bn.trick import SyncBn
+from tricks_plugin.tricks.sync_bn import SyncBn
+from tricks_plugin.tricks.sync_bn.convert import survey
 
 HOOK = dict(type='tricks_plugin.SyncBatchNormHook')
 FROZEN = ('model.backbone.norm_eval=True keeps every BN layer in eval mode; with '
@@ -132,6 +132,10 @@ def test_synchronized_layers_beside_plain_ones_leave_work_to_do():
 def test_mmengines_own_switch_is_present():
     cfg = dict(config(neck=dict(type='YOLOV3Neck')), sync_bn='torch')
     assert apply(cfg).reason == "mmengine's own sync_bn='torch' converts every BN layer"
+    assert apply(cfg).evidence == {}
+    # which freezing makes void
+    cfg = dict(config(backbone=dict(type='ResNet', depth=18)), sync_bn='torch')
+    assert apply(cfg).reason == FROZEN
 
 
 @pytest.mark.parametrize('cfg, reason', [
@@ -141,7 +145,8 @@ def test_mmengines_own_switch_is_present():
     (dict(model=[], train_cfg=dict()), 'the config has no model'),
     (config(), 'the model has no BN layer'),
     (config(neck=[None, 3, dict(type='Unknown', norm_cfg=[])], bbox_head='x'),
-     'the model has no BN layer'),
+     'no BN layer is found in the model (Unknown is not registered or importable here, and was not '
+     'looked into)'),
     (config(neck=[dict(type='FPN', norm_cfg=dict(type=None))]), 'the model has no BN layer'),
 ])
 def test_odd_configs_get_a_verdict(cfg, reason):

@@ -14,7 +14,7 @@ from mmdet.registry import MODELS
 from mmengine.registry import init_default_scope
 from sync_bn_kit import NORMS, images, yolov3
 
-from tricks_plugin.tricks.sync_bn import synchronize_batch_norms
+from tricks_plugin.functional import synchronize_batch_norms
 
 pytestmark = pytest.mark.slow
 
@@ -92,6 +92,8 @@ def test_layers_that_share_with_no_one_are_reported_dead(two, norm):
         live, measured, values = found['plain']
         assert live is False
         assert measured.startswith('0 BN layers synchronized, 1 not, 0 frozen')
+        assert found['live, then alone'] is False
+        assert found['live, then plain'] == (False, 1)
 
 
 def test_checkpoints_move_between_plain_and_converted_models(two):

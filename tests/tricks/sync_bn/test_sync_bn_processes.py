@@ -19,7 +19,7 @@ from sync_bn_kit import (
 )
 from torch import nn
 
-from tricks_plugin.tricks.sync_bn import CrossRankBatchNorm
+from tricks_plugin.functional import CrossRankBatchNorm
 
 pytestmark = pytest.mark.slow
 

@@ -15,8 +15,9 @@ from mmengine.config import Config
 from tricks_plugin import ZeroGammaHook
 from tricks_plugin.functional import last_norm, zero_last_scales
 from tricks_plugin.mm.config_edit import plain
+from tricks_plugin.mm.training import RunnerTraining
+from tricks_plugin.tricks.zero_gamma import ZeroGamma
 from tricks_plugin.tricks.zero_gamma.evidence import ZeroScaleEvidence
-from tricks_plugin.tricks.zero_gamma.trick import ZeroGamma
 
 TRAINING = dict(optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)))
 
@@ -48,12 +49,13 @@ def test_where_the_backbone_does_not_do_it_the_hook_does(cfg):
 
 
 @pytest.mark.parametrize(('cfg', 'words'), [
-    (scratch('SwinTransformer'), 'SwinTransformer has no residual branches'),
+    (scratch('SwinTransformer'), 'SwinTransformer is no backbone whose residual branches'),
     (scratch('HRNet', init_cfg=dict(type='Pretrained', checkpoint='x')), 'pretrained weights'),
     (scratch('HRNet', pretrained='x'), 'pretrained weights'),
     (dict(scratch('HRNet'), load_from='x.pth'), 'load_from brings weights'),
     (scratch('ResNet', norm_cfg=dict(type='BN', requires_grad=False)), 'requires_grad=True would'),
-    (scratch('NoSuchNet'), 'NoSuchNet has no'), (dict(model=3), 'no model.backbone'),
+    (scratch('NoSuchNet'), 'NoSuchNet is not registered or importable here, and was not looked'),
+    (dict(model=3), 'no model.backbone'),
     (dict(model=dict(backbone=dict(type='ResNet'))), 'does not train'),
 ])
 def test_elsewhere_the_reason_is_given(cfg, words):
@@ -75,19 +77,23 @@ HRNET = dict(type='HRNet', extra=dict(
     stage4=dict(BRANCHES, num_branches=4, num_blocks=(1, 1, 1, 1), num_channels=(4, 8, 16, 32))))
 
 
-def started(cfg, *hooks, iteration=0):
+def started(cfg, *hooks, iteration=0, **settings):
     """What the evidence finds when a backbone starts, with or without the hook."""
     register_all_modules(init_default_scope=True)
     backbone = MODELS.build(cfg)
     backbone.init_weights()
     runner = types.SimpleNamespace(model=torch.nn.ModuleDict(dict(backbone=backbone)),
-                                   logger=logging.getLogger('zero-test'), iter=iteration)
+                                   logger=logging.getLogger('zero-test'), iter=iteration,
+                                   optim_wrapper=None, **settings)
     runner.model.backbone = backbone
     for hook in hooks:
         hook.before_run(runner)
     evidence = ZeroScaleEvidence()
-    evidence.start(runner)
-    return evidence.finding(runner), backbone
+    training = RunnerTraining(runner)
+    training.watch()
+    evidence.start(training)
+    evidence.before_iteration(training)
+    return evidence.finding(training), backbone
 
 
 @pytest.mark.parametrize(('cfg', 'blocks'), [
@@ -109,6 +115,13 @@ def test_every_residual_branch_ends_in_zeros_with_the_hook_and_none_without_it(c
 
 def test_a_resumed_run_cannot_tell():
     assert started(HRNET, iteration=7)[0].live is None
+
+
+def test_weights_from_elsewhere_tell_nothing_of_the_start():
+    finding = started(HRNET, _load_from='x.pth')[0]
+    assert finding.live is None and finding.measured == 'weights were loaded (load_from)'
+    loaded = dict(HRNET, init_cfg=dict(type='Constant', layer='BatchNorm2d', val=0.5))
+    assert started(loaded)[0].live is False
 
 
 def test_a_block_that_ends_in_zeros_is_the_identity_and_starts_to_learn():

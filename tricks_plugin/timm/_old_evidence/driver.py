@@ -14,12 +14,9 @@ from ...evidence import Finding
 from ...evidence import report as evidence_report
 from ...plan import Plan
 from ...plan.errors import TrickError
-from .average import AverageMeasurement
 from .base import Measurement, Unmeasured
 from .mixing import MixupMeasurement
-from .model import SyncBnMeasurement, VariantMeasurement, ZeroScaleMeasurement
-from .optimizer import BatchMeasurement, DecayMeasurement
-from .precision import AmpMeasurement, RuntimeMeasurement
+from .optimizer import BatchMeasurement
 from .schedule import ScheduleMeasurement
 from .shapes import ShapeMeasurement
 from .smoothing import SmoothingMeasurement
@@ -27,9 +24,7 @@ from .smoothing import SmoothingMeasurement
 __all__ = ['TimmEvidence']
 
 _MEASUREMENTS: tuple[type[Measurement], ...] = (
-    VariantMeasurement, BatchMeasurement, DecayMeasurement, SmoothingMeasurement,
-    MixupMeasurement, SyncBnMeasurement, ShapeMeasurement, AmpMeasurement, AverageMeasurement,
-    ZeroScaleMeasurement, RuntimeMeasurement)
+    BatchMeasurement, SmoothingMeasurement, MixupMeasurement, ShapeMeasurement)
 _SCHEDULES = ('cosine_warmup', 'step_decay')
 _FILE = 'tricks_evidence.json'
 _logger = logging.getLogger('tricks_plugin')

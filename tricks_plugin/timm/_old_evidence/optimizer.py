@@ -1,19 +1,17 @@
-"""Measures the batch behind an update with its LR, and each parameter's weight decay."""
+"""Measures the batch behind an update with its LR."""
 
 from __future__ import annotations
 
 import collections
-import fnmatch
 import math
 from typing import Any
 
 import torch
 
 from ...evidence import Finding
-from ...tricks.no_bias_decay.functional import bias_and_norm_parameters
 from .base import Measurement
 
-__all__ = ['BatchMeasurement', 'DecayMeasurement']
+__all__ = ['BatchMeasurement']
 
 _AVERAGED = 0.1  # by how much the mean of drawn batch sizes may miss their expectation
 
@@ -91,64 +89,3 @@ def _scaled(args: Any, images: float) -> float:
     """The LR by the rule that the flags choose; linear by Goyal et al. (arXiv 1706.02677) 2.1."""
     ratio = images / args.lr_base_size
     return float(args.lr_base * (ratio ** 0.5 if args.lr_base_scale == 'sqrt' else ratio))
-
-
-class DecayMeasurement(Measurement):
-    """Reads the weight decay of every parameter from the optimizer's groups."""
-
-    trick = 'no_bias_decay'
-
-    @classmethod
-    def active(cls, run: Any) -> bool:
-        """With a weight decay, which timm keeps off vectors unless it is told otherwise."""
-        args = run.args
-        return bool(args.weight_decay) and (args.opt_kwargs or {}).get('filter_bias_and_bn', True)
-
-    def finding(self) -> Finding:
-        """Counts the parameters with and without decay."""
-        model, names = self.run.model, {}
-        for name, parameter in model.named_parameters():
-            names[id(parameter)] = name
-        exempt = set(bias_and_norm_parameters(model))
-        free, wrong, decays, bare, vectors = 0, [], [], [], 0
-        for group in self.run.optimizer.param_groups:
-            decay = float(group.get('weight_decay', 0.0))
-            for parameter in group['params']:
-                name = names.get(id(parameter), '?')
-                if name in exempt and decay:
-                    wrong.append(name)
-                elif name in exempt:
-                    free += 1
-                elif decay:
-                    decays.append(decay)
-                elif parameter.dim() <= 1:
-                    vectors += 1
-                elif not self._by_model(name):
-                    bare.append(name)
-        planned = f'no decay on biases and norms, {self.run.args.weight_decay or 0:g} elsewhere'
-        live = bool(free) and not wrong and not bare and bool(decays)
-        return Finding(planned, live if self.run.args.weight_decay else None,
-                       _decay_words(free, wrong, decays, bare, vectors),
-                       {'without_decay': free, 'wrongly_decayed': wrong,
-                        'decays': sorted(set(decays)), 'others_decayed': len(decays),
-                        'others_not_decayed': bare, 'other_vectors_not_decayed': vectors})
-
-    def _by_model(self, name: str) -> bool:
-        """Whether the model itself asks for no decay on a parameter, as on position embeddings."""
-        asked = getattr(self.run.model, 'no_weight_decay', None)
-        patterns = asked() if callable(asked) else ()
-        return any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
-
-
-def _decay_words(
-    free: int, wrong: list[str], decays: list[float], bare: list[str], vectors: int,
-) -> str:
-    rates = '/'.join(f'{value:g}' for value in sorted(set(decays))) or '0'
-    text = (f'{free} of {free + len(wrong)} bias and norm parameters without decay; '
-            f'{len(decays)} others decay {rates}')
-    if vectors:
-        text += f', {vectors} other vectors do not'
-    for names, words in ((wrong, 'with decay'), (bare, 'weights without decay')):
-        if names:
-            text += f'; {words}: {", ".join(names[:3])}{", ..." if names[3:] else ""}'
-    return text

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from ...mm.config_edit import (
     append_hook,
     default_scope,
     find,
+    not_seen,
     optim_wrappers,
     run_length,
     type_name,
+    walk,
 )
 from ...plan import ConfigEdit, Verdict
 
 __all__ = ['Edit']
+
+_AVERAGES = re.compile(r'EMA|SWA|Ema(?![a-z])|Averag')
 
 
 class Edit(ConfigEdit):
@@ -26,6 +31,11 @@ class Edit(ConfigEdit):
         for section in ('custom_hooks', 'default_hooks'):
             for path, node in find(cfg.get(section), 'EMAHook', path=section, scope=scope):
                 return Verdict.present(f'{path} is {type_name(node)}', evidence={})
+            for path, node in walk(cfg.get(section), section):
+                if _AVERAGES.search(type_name(node)) and not_seen(node, scope):
+                    return Verdict.not_applicable(
+                        f'{path} is {type_name(node)}, which may average the weights already'
+                        + not_seen(node, scope))
         if not optim_wrappers(cfg) or run_length(cfg) is None:
             return Verdict.not_applicable('the config does not train')
         for path, node in find(cfg.get('custom_hooks'), 'MeanTeacherHook', path='custom_hooks',
@@ -40,5 +50,9 @@ class Edit(ConfigEdit):
         else:
             hook['momentum'] = params.momentum
             reason = f'memory 1 / {params.momentum:g} = {1 / params.momentum:.4g} iterations'
+            length = run_length(cfg)
+            if length is not None and not length.by_epoch and length.value < 1 / params.momentum:
+                reason += (f', more than the {length.value} of the run, so that the average stays '
+                           'near the first weights; leave momentum out to fit it to the run')
         append_hook(cfg, hook)
         return Verdict.applied(f'{reason}; validation and checkpoints use the average')

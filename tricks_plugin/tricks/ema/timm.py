@@ -30,7 +30,9 @@ class Flags(TimmFlags):
     def note(self, before: dict[str, Any], after: dict[str, Any]) -> str:
         """Says how far the average reaches back, which in timm is no share of the run."""
         rest = 1 - after['model_ema_decay']
-        return f'memory of up to {1 / rest:.4g} updates, in runs of any length' if rest > 0 else ''
+        return '' if rest <= 0 else (
+            f'memory of up to {1 / rest:.4g} updates, in runs of any length: timm has no flag for '
+            'a share of the run')
 
     @classmethod
     def promise(cls, args: dict[str, Any]) -> dict[str, Any] | None:

@@ -2,61 +2,96 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+import dataclasses
 
-from ...evidence import Evidence, Finding
-from .functional import bias_and_norm_parameters
+from ...evidence import Evidence, Finding, Training
+from .functional import bias_and_norm_parameters, no_decay_parameters
 
 __all__ = ['DecayEvidence']
 
 
-class DecayEvidence(Evidence):
-    """Reads the weight decay of every parameter from the optimizers' groups.
+@dataclasses.dataclass
+class _Counts:
+    """The parameters that train, by kind and decay.
 
-    Args:
-        weight_decay: The decay that was planned for all other parameters.
+    Attributes:
+        free: Biases and norm parameters without decay.
+        wrong: Names of those with decay.
+        scales: Names of the others without decay that `no_decay_parameters` names.
+        decays: The decays of all others, by name.
+        bare: Names of weights without decay.
     """
 
-    def __init__(self, weight_decay: float) -> None:
-        self._planned = weight_decay
-        self._exempt: dict[int, str] = {}
+    free: int = 0
+    wrong: list[str] = dataclasses.field(default_factory=list)
+    scales: list[str] = dataclasses.field(default_factory=list)
+    decays: dict[str, float] = dataclasses.field(default_factory=dict)
+    bare: list[str] = dataclasses.field(default_factory=list)
 
-    def start(self, runner: Any) -> None:
-        """Names the biases and norm parameters of the model as it is trained."""
-        model = getattr(runner.model, 'module', runner.model)
-        parameters = dict(model.named_parameters())
-        self._exempt = {id(parameters[name]): name for name in bias_and_norm_parameters(model)}
+    def __str__(self) -> str:
+        rates = '/'.join(f'{value:g}' for value in sorted(set(self.decays.values()))) or '0'
+        text = (f'{self.free} of {self.free + len(self.wrong)} bias and norm parameters without '
+                f'decay; {len(self.decays)} others decay {rates}')
+        if self.scales:
+            text += f', {len(self.scales)} other vectors do not'
+        return text + _named(self.wrong, 'with decay') + _named(self.bare, 'weights without decay')
 
-    def finding(self, runner: Any) -> Finding:
+
+class DecayEvidence(Evidence):
+    """Reads the weight decay of every parameter from the optimizers' groups, as it is now.
+
+    The rule: biases and norm parameters have none, and since the start no other parameter has
+    gained or lost one. Which weights decay, and how much, is the config's; frozen parameters do
+    not count.
+    """
+
+    def __init__(self) -> None:
+        self._first = _Counts()
+
+    def start(self, training: Training) -> None:
+        """Remembers what decays."""
+        self._first = _count(training)
+
+    def finding(self, training: Training) -> Finding:
         """Counts the parameters with and without decay."""
-        free, wrong, decayed, bare = 0, [], [], 0
-        for group in _groups(runner):
-            decay = float(group.get('weight_decay', 0.0))
-            for parameter in group['params']:
-                if id(parameter) not in self._exempt:
-                    decayed.append(decay)
-                    bare += decay == 0
-                elif decay == 0:
-                    free += 1
-                else:
-                    wrong.append(self._exempt[id(parameter)])
-        live = bool(free) and not wrong and bare < len(decayed)
-        values = sorted({decay for decay in decayed if decay > 0})
-        rates = '/'.join(f'{value:g}' for value in values) or '0'
-        measured = (f'{free} of {free + len(wrong)} bias and norm parameters without decay; '
-                    f'{len(decayed) - bare} others decay {rates}')
-        if bare:
-            measured += f', {bare} others do not decay'
-        if wrong:
-            measured += f' (with decay: {", ".join(wrong[:3])}{", ..." if wrong[3:] else ""})'
-        return Finding(f'no decay on biases and norms, {self._planned:g} elsewhere', live, measured,
-                       {'without_decay': free, 'wrongly_decayed': wrong, 'decays': values,
-                        'others_decayed': len(decayed) - bare, 'others_not_decayed': bare})
+        found, first = _count(training), self._first
+        lost = [name for name in [*found.bare, *found.scales] if name in first.decays]
+        gained = [name for name in found.decays if name in [*first.scales, *first.bare]]
+        live: bool | None = bool(found.free and found.decays) \
+            and not (found.wrong or lost or gained)
+        measured = str(found) + _named(lost, 'decayed at the start') + _named(
+            gained, 'did not decay at the start')
+        if not (found.decays or found.wrong or first.decays or first.wrong):
+            live, measured = None, 'the optimizer has no weight decay to exempt from'
+        return Finding('no decay on biases and norms, the decay of the optimizer elsewhere', live,
+                       measured, {
+                           'without_decay': found.free, 'wrongly_decayed': found.wrong,
+                           'decays': sorted(set(found.decays.values())),
+                           'others_decayed': len(found.decays), 'others_not_decayed': found.bare,
+                           'other_vectors_not_decayed': len(found.scales),
+                           'lost_decay': lost, 'gained_decay': gained})
 
 
-def _groups(runner: Any) -> Iterator[dict[str, Any]]:
-    wrapper = runner.optim_wrapper
-    inner = wrapper.values() if hasattr(wrapper, 'optim_wrappers') else [wrapper]
-    for item in inner:
-        yield from item.optimizer.param_groups
+def _count(training: Training) -> _Counts:
+    model, found = training.model, _Counts()
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    kind, free = set(bias_and_norm_parameters(model)), set(no_decay_parameters(model))
+    for group in training.param_groups:
+        decay = float(group.get('weight_decay') or 0.0)
+        for parameter in group['params']:
+            name = names.get(id(parameter), '?')
+            if not parameter.requires_grad:
+                continue
+            if name in kind:
+                found.free += decay == 0
+                found.wrong += [name] if decay else []
+            elif decay:
+                found.decays[name] = decay
+            else:
+                (found.scales if name in free else found.bare).append(name)
+    return found
+
+
+def _named(names: list[str], words: str) -> str:
+    """A clause with the first names; empty without any."""
+    return f'; {words}: {", ".join(names[:3])}{", ..." if names[3:] else ""}' if names else ''

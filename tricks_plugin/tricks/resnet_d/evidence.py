@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import nn
 
-from ...evidence import Evidence, Finding
+from ...evidence import Evidence, Finding, Training
 
 __all__ = ['ResNetVariantEvidence']
 
@@ -19,59 +20,73 @@ class ResNetVariantEvidence(Evidence):
     leave anything else unmatched.
 
     Args:
-        variant: The planned variant, ``'b'``, ``'c'`` or ``'d'``.
-        pretrained: Whether weights were planned.
+        variant: The variant, ``'b'``, ``'c'`` or ``'d'``.
+        pretrained: Whether the trick sees to its weights, where the run asks for any.
     """
 
-    def __init__(self, variant: str, pretrained: bool) -> None:
+    def __init__(self, variant: str, pretrained: bool = False) -> None:
         self._variant = variant
         self._pretrained = pretrained
-        self._stem = self._fresh = self._norms = 0
-        self._strided: set[int] = set()
-        self._pooled: set[bool] = set()
+        self._fresh = self._norms = 0
 
-    def start(self, runner: Any) -> None:
-        """Reads the backbone once, before the first update."""
-        model = getattr(runner.model, 'module', runner.model)
-        backbone = model.backbone
-        stem = getattr(backbone, 'stem', getattr(backbone, 'conv1', backbone))
-        self._stem = sum(isinstance(part, torch.nn.Conv2d) for part in stem.modules())
-        for block in backbone.modules():
-            shortcut = getattr(block, 'downsample', None)
-            if isinstance(shortcut, torch.nn.Module):
-                self._read_block(block, shortcut)
-        means = [part for part in backbone.modules()
+    def start(self, training: Training) -> None:
+        """Counts the norms at their random start, before the first update."""
+        self._pretrained = self._pretrained and bool(training.loaded)
+        means = [part for part in _backbone(training).modules()
                  if isinstance(getattr(part, 'running_mean', None), torch.Tensor)]
         self._norms = len(means)
         self._fresh = sum(bool((part.running_mean == 0).all() and (part.running_var == 1).all())
                           for part in means)
 
-    def _read_block(self, block: Any, shortcut: torch.nn.Module) -> None:
-        """Where a block that halves its input strides: in which kernel, and with a pool or not."""
-        kernels = {conv.kernel_size[0] for conv in (block.conv1, block.conv2)
-                   if max(conv.stride) > 1}
-        if kernels:
-            self._strided |= kernels
-            parts = list(shortcut.modules())
-            self._pooled.add(any(isinstance(part, torch.nn.AvgPool2d) for part in parts)
-                             and all(max(part.stride) == 1 for part in parts
-                                     if isinstance(part, torch.nn.Conv2d)))
-
-    def finding(self, runner: Any) -> Finding:
-        """The variant that was built, and the norms at their random start."""
+    def finding(self, training: Training) -> Finding:
+        """The variant as it stands, and the norms at their random start."""
+        backbone = _backbone(training)
+        stem = getattr(backbone, 'stem', getattr(backbone, 'conv1', backbone))
+        count = sum(isinstance(part, nn.Conv2d) for part in stem.modules())
+        strided, pooled = _strides(backbone)
         deep = self._variant in ('c', 'd')
-        live: bool | None = self._stem == (3 if deep else 1) and self._strided <= {3} \
-            and self._pooled <= {self._variant == 'd'}
-        kernels = '/'.join(f'{size}x{size}' for size in sorted(self._strided)) or 'none'
+        live: bool | None = count == (3 if deep else 1) and strided <= {3} \
+            and pooled <= {self._variant == 'd'}
+        kernels = '/'.join(f'{size}x{size}' for size in sorted(strided)) or 'none'
         shortcut = {True: 'average pools', False: 'strided convolutions'}
-        halves = ' and '.join(shortcut[one] for one in sorted(self._pooled)) or 'nothing'
-        measured = (f'{self._stem} convolution(s) in the stem, strides in {kernels}, shortcuts '
+        halves = ' and '.join(shortcut[one] for one in sorted(pooled)) or 'nothing'
+        measured = (f'{count} convolution(s) in the stem, strides in {kernels}, shortcuts '
                     f'halve by {halves}')
         if self._pretrained:
             live = live and (self._fresh == 0 if self._norms else None)
             measured += f'; {self._fresh} of {self._norms} norms at their random start'
         return Finding(f'ResNet-{self._variant.upper()}'
                        + (' with loaded weights' if self._pretrained else ''), live, measured,
-                       {'stem_convolutions': self._stem, 'strided_kernels': sorted(self._strided),
-                        'pooled': sorted(self._pooled), 'norms': self._norms,
+                       {'stem_convolutions': count, 'strided_kernels': sorted(strided),
+                        'pooled': sorted(pooled), 'norms': self._norms,
                         'random_norms': self._fresh})
+
+
+def _backbone(training: Training) -> Any:
+    """A detector's backbone, or the whole model."""
+    return getattr(training.model, 'backbone', training.model)
+
+
+def _strides(backbone: nn.Module) -> tuple[set[int], set[bool]]:
+    """Where blocks that halve their input stride: in which kernels, and with a pool or not."""
+    strided: set[int] = set()
+    pooled: set[bool] = set()
+    for block in backbone.modules():
+        convs = [conv for name in ('conv1', 'conv2')
+                 if isinstance(conv := getattr(block, name, None), nn.Module)]
+        shortcut = getattr(block, 'downsample', None)
+        if not isinstance(shortcut, nn.Module) or len(convs) < 2:
+            continue
+        kernels = {_side(conv.kernel_size) for conv in convs if _side(conv.stride) > 1}
+        if kernels:
+            strided |= kernels
+            parts = list(shortcut.modules())
+            pooled.add(any(isinstance(part, nn.AvgPool2d) for part in parts)
+                       and all(_side(part.stride) == 1 for part in parts
+                               if isinstance(part, nn.Conv2d)))
+    return strided, pooled
+
+
+def _side(value: Any) -> int:
+    """The larger side of a kernel or stride."""
+    return max(value) if isinstance(value, tuple) else int(value)

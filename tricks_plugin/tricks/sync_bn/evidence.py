@@ -6,14 +6,14 @@ import math
 from typing import Any
 
 import torch
-from mmengine.dist import get_world_size
+from torch import nn
 
-from ...evidence import Evidence, Finding
+from ...evidence import Evidence, Finding, Training
 from .convert import FROZEN, survey
 
 __all__ = ['SyncBnEvidence']
 
-_FIRST, _EVERY = 3, 50  # the iterations that are measured
+_FIRST, _EVERY = 3, 50  # the iterations that are measured, beside the first of each epoch
 _TELLING = 1e-3  # plain BN leaves rounding errors, images of other processes some percent
 
 
@@ -23,32 +23,37 @@ class SyncBnEvidence(Evidence):
     A plain BatchNorm gives every channel of the local batch the mean ``bias`` exactly. A
     synchronized one gives that mean to the batch of all processes, so the local mean is off, by
     the difference between the local images and the others: |mean(y) - bias| / |weight|, norms over
-    the channels. That is measured from what the layers put out, without asking other processes.
-    One process holds the whole batch, and plain layers keep the promise.
+    the channels. That is measured from what the layers put out, without asking other processes,
+    and judged by the latest measurements. One process holds the whole batch, and plain layers keep
+    the promise.
     """
 
     def __init__(self) -> None:
-        self._world = 1
         self._seen = 0
+        self._epoch = -1
         self._armed = False
+        self._hooked = True
         self._counts: dict[str, int] = {}
-        self._offsets: list[torch.Tensor] = []  # since the last finding
-        self._largest: float | None = None
+        self._watched: dict[str, nn.Module] = {}
+        self._fresh: dict[str, list[torch.Tensor]] = {}  # since the last finding
+        self._offsets: dict[str, float] = {}  # the largest by layer, of the latest measurements
         self._outputs = 0
         self._handles: list[Any] = []
 
-    def start(self, runner: Any) -> None:
-        """Learns how many processes there are."""
-        self._world = get_world_size()
+    def start(self, training: Training) -> None:
+        """Learns whether layers can be hooked at all."""
+        self._hooked = not training.compiled
 
-    def before_iter(self, runner: Any, batch_idx: int, data_batch: Any) -> None:
-        """Counts the layers once, in the modes in which they train; picks iterations to measure."""
-        if not self._seen:
-            self._attach(runner.model)
-        self._armed = self._seen < _FIRST or self._seen % _EVERY == 0
+    def before_iteration(self, training: Training) -> None:
+        """Counts the layers in the modes in which they train; picks iterations to measure."""
+        self._armed = self._seen < _FIRST or self._seen % _EVERY == 0 \
+            or training.epoch != self._epoch
+        self._epoch = training.epoch
         self._seen += 1
+        if self._armed:
+            self._look(training.model)
 
-    def _attach(self, model: torch.nn.Module) -> None:
+    def _look(self, model: nn.Module) -> None:
         found = survey(model)
         modules = dict(model.named_modules())
         synced = [name for name in found.already if modules[name].training]
@@ -58,20 +63,25 @@ class SyncBnEvidence(Evidence):
             'frozen': frozen + len(found.already) - len(synced),
             'left_for_other_reasons': len(found.left) - frozen,
         }
-        training = synced or found.trains
-        for name in sorted({training[0], training[len(training) // 2], training[-1]}
-                           if training else ()):
-            self._handles.append(self._watch(modules[name]))
+        names = synced or found.trains
+        picked = {name: modules[name] for name in
+                  ((names[0], names[len(names) // 2], names[-1]) if names else ())}
+        if picked != self._watched:
+            self.close()
+            self._watched, self._offsets, self._fresh = picked, {}, {}
+            for name, module in picked.items() if self._hooked else ():
+                self._handles.append(self._watch(name, module))
 
-    def _watch(self, module: torch.nn.Module) -> Any:
+    def _watch(self, name: str, module: nn.Module) -> Any:
         """Has what a layer normalized measured; timm's layers drop and activate it afterwards."""
         after = getattr(module, 'drop', None)
-        if isinstance(after, torch.nn.Module):
+        if isinstance(after, nn.Module):
             return after.register_forward_pre_hook(
-                lambda _, inputs: self._measure(module, (), inputs[0]))
-        return module.register_forward_hook(self._measure)
+                lambda _, inputs: self._measure(name, module, inputs[0]))
+        return module.register_forward_hook(
+            lambda _, inputs, output: self._measure(name, module, output))
 
-    def _measure(self, module: Any, inputs: Any, output: torch.Tensor) -> None:
+    def _measure(self, name: str, module: Any, output: torch.Tensor) -> None:
         if not self._armed or not module.training or not output.numel():
             return
         with torch.no_grad():
@@ -81,43 +91,48 @@ class SyncBnEvidence(Evidence):
             scale = offset.new_tensor(math.sqrt(offset.numel()))
             if module.weight is not None:
                 offset, scale = offset - module.bias, module.weight.norm()
-            self._offsets.append(offset.norm() / scale)
+            self._fresh.setdefault(name, []).append(offset.norm() / scale)
 
-    def finding(self, runner: Any) -> Finding:
-        """Counts of layers, and the largest offset of a local mean so far."""
-        offsets = [value for value in map(float, self._offsets) if math.isfinite(value)]
-        self._offsets = []
-        self._outputs += len(offsets)
-        if offsets:
-            self._largest = max(offsets + [self._largest or 0.0])
-        values = {**self._counts, 'processes': self._world, 'offset': self._largest,
-                  'measured_outputs': self._outputs}
-        return Finding(f'BN statistics over {self._world} process(es)', self._live(),
-                       self._measured(), values)
+    def finding(self, training: Training) -> Finding:
+        """Counts of layers, and the offsets of local means in the latest measurements."""
+        for name, fresh in self._fresh.items():
+            finite = [value for value in map(float, fresh) if math.isfinite(value)]
+            self._outputs += len(finite)
+            if finite:
+                self._offsets[name] = max(finite)
+        self._fresh = {}
+        world = training.world_size
+        values = {**self._counts, 'processes': world, 'measured_outputs': self._outputs,
+                  'offset': max(self._offsets.values(), default=None), 'offsets': self._offsets}
+        return Finding(f'BN statistics over {world} process(es)', self._live(world),
+                       self._measured(world), dict(values))
 
-    def _live(self) -> bool | None:
+    def _live(self, world: int) -> bool | None:
         if not self._counts:
             return None
-        if self._world == 1:
+        if world == 1:
             return bool(self._counts['synchronized'] or self._counts['plain'])
         if not self._counts['synchronized'] or self._counts['plain']:
             return False  # plain ones that train were to be converted
-        return None if self._largest is None else self._largest > _TELLING
+        return min(self._offsets.values()) > _TELLING if self._offsets else None
 
-    def _measured(self) -> str:
+    def _measured(self, world: int) -> str:
         if not self._counts:
             return 'no iteration yet'
         synced, plain = self._counts['synchronized'], self._counts['plain']
         frozen = f"{self._counts['frozen']} frozen"
         if not synced + plain:
             return f'no BN layer trains, {frozen}'
-        if self._world == 1:
+        if world == 1:
             return f'one process holds the whole batch: {synced + plain} BN layers train, {frozen}'
         parts = [f'{synced} BN layers synchronized, {plain} not, {frozen}']
         if self._counts['left_for_other_reasons']:
             parts.append(f"{self._counts['left_for_other_reasons']} left for other reasons")
-        if self._largest is not None:
-            parts.append(f'local means off by up to {self._largest:.2g} std (plain BN: 0)')
+        if self._offsets:
+            low, high = min(self._offsets.values()), max(self._offsets.values())
+            parts.append(f'local means off by {low:.2g} to {high:.2g} std (plain BN: 0)')
+        elif not self._hooked:
+            parts.append('the model is compiled, so what they put out is not measured')
         return '; '.join(parts)
 
     def close(self) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from mmengine.dist import get_world_size
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from torch import distributed
 
+from ...common.processes import world_size
 from .convert import Conversion, survey, synchronize_batch_norms
 
 __all__ = ['SyncBatchNormHook']
@@ -41,7 +41,7 @@ class SyncBatchNormHook(Hook):
     def before_train(self, runner: Any) -> None:
         """Converts the layers and logs the counts."""
         _require_group()
-        processes = get_world_size()
+        processes = world_size()
         modes = [(module, module.training) for module in runner.model.modules()]
         runner.model.train()
         try:

@@ -1,16 +1,23 @@
-"""Takes the weight decay off biases and norm parameters."""
+"""The config edit that takes the weight decay off biases and norm parameters."""
 
 from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Collection
 from typing import Any
 
-from ...mm.config_edit import default_scope, is_a, lookup_class, optim_wrappers, type_name, walk
-from ...plan import TRICKS, Trick, Verdict
+from ...mm.config_edit import (
+    default_scope,
+    is_a,
+    lookup_class,
+    not_seen,
+    optim_wrappers,
+    type_name,
+    walk,
+)
+from ...plan import ConfigEdit, Verdict
 
-__all__ = ['NoBiasDecay']
+__all__ = ['Edit']
 
 _CONSTRUCTOR = 'tricks_plugin.NoBiasDecayOptimWrapperConstructor'
 _STOCK = 'DefaultOptimWrapperConstructor'
@@ -19,22 +26,16 @@ _TORCH_NORM = re.compile(r'^(Sync)?(BN|IN|GN|LN|BatchNorm|InstanceNorm|GroupNorm
                          r'(\d[dD])?$')
 # Parts whose biases or norms mmengine's own rules do not reach; see the constructor.
 _UNREACHED = re.compile(r'Attention|(?<!Swin)Transformer|DETR|DINO|DII|Deform|DCN|DDOD|SSDVGG|GLIP'
-                        r'|Bert|CLIP', re.IGNORECASE)
-_OPTION = re.compile(r'dcn|deform', re.IGNORECASE)
+                        r'|Bert|CLIP|ConvNeXt|BEiT|CaiT|DeiT3|EVA02|PoolFormer|VAN', re.IGNORECASE)
+_OPTIONS = {re.compile(r'dcn|deform', re.IGNORECASE): 'the deformable convolution',
+            re.compile(r'layer_?scale', re.IGNORECASE): 'LayerScale'}
 
 
-@TRICKS.register
-class NoBiasDecay(Trick):
-    """No weight decay on biases and norm parameters."""
-
-    name = 'no_bias_decay'
-    title = 'no weight decay on biases and norm parameters'
-    paper = 'BoT (arXiv 1812.01187) section 3.1; Jia et al. (arXiv 1807.11205)'
-    order = 30
-    evidence = 'tricks_plugin.tricks.no_bias_decay.evidence:DecayEvidence'
+class Edit(ConfigEdit):
+    """Sets mmengine's multipliers, or this room's constructor where they do not suffice."""
 
     def apply(self, cfg: dict[str, Any]) -> Verdict:
-        """Sets mmengine's multipliers, or this room's constructor where they do not suffice."""
+        """Edits ``optim_wrapper``; the optimizer keeps its decay for all other parameters."""
         wrappers = optim_wrappers(cfg)
         if not wrappers:
             return Verdict.not_applicable('the config has no optimizer')
@@ -54,27 +55,11 @@ class NoBiasDecay(Trick):
         decay = _weight_decay(wrapper['optimizer'], scope)
         if decay is None:
             return Verdict.not_applicable(
-                f'the weight decay of {type_name(wrapper["optimizer"])} is not known')
+                f'the weight decay of {type_name(wrapper["optimizer"])} is not known'
+                + not_seen(wrapper['optimizer'], scope))
         if decay == 0:
             return Verdict.not_applicable('there is no weight decay to exempt from')
         return _edit(cfg, wrapper, paramwise or {}, decay)
-
-    def timm_args(
-        self, args: dict[str, Any], given: Collection[str] = frozenset(),
-    ) -> dict[str, Any] | str | None:
-        """Nothing to change, as a rule: timm takes the decay off all vectors by default."""
-        options = args.get('opt_kwargs') or {}
-        if not args.get('weight_decay', 1):
-            return 'there is no weight decay to exempt from'
-        if options.get('filter_bias_and_bn', True):
-            return {}
-        if 'opt_kwargs' in given:
-            return '--opt-kwargs filter_bias_and_bn=False is yours and stands'
-        return {'opt_kwargs': {**options, 'filter_bias_and_bn': True}}
-
-    def timm_note(self, before: dict[str, Any], after: dict[str, Any]) -> str:
-        """Says whose rule it is."""
-        return 'timm exempts all biases and 1-d parameters by default'
 
 
 def _by_constructor(constructor: Any, scope: str) -> Verdict | None:
@@ -83,11 +68,12 @@ def _by_constructor(constructor: Any, scope: str) -> Verdict | None:
     if name == _STOCK:
         return None
     if is_a(constructor, _CONSTRUCTOR.rsplit('.', 1)[-1], scope=scope):
-        return Verdict.present(f'{name} takes the decay off biases and norms already')
+        return Verdict.present(f'{name} takes the decay off biases and norms already', {})
     if name == _LAYER_DECAY:
-        return Verdict.present(f'{name} takes the decay off all biases and vectors already')
+        return Verdict.present(f'{name} takes the decay off all biases and vectors already', {})
     return Verdict.not_applicable(
-        f'the optimizer is built by {name}, which decides over the weight decay itself')
+        f'the optimizer is built by {name}, which decides over the weight decay itself'
+        + not_seen(constructor, scope))
 
 
 def _weight_decay(optimizer: dict[str, Any], scope: str) -> float | None:
@@ -111,7 +97,7 @@ def _edit(
         or paramwise.get('flat_decay_mult') == 0 and not {'bias_decay_mult', 'norm_decay_mult'} \
         & set(paramwise)
     if settled and not custom and not unreached:
-        return Verdict.present('paramwise_cfg takes the decay off biases and norms already')
+        return Verdict.present('paramwise_cfg takes the decay off biases and norms already', {})
     reason = f'weight decay {decay:g} stays on the other parameters only'
     if wrapper['optimizer'].get('weight_decay') is None:
         wrapper['optimizer']['weight_decay'] = decay
@@ -123,7 +109,7 @@ def _edit(
         reason += f'; by a constructor of its own, since {why} {verb}'
     else:
         wrapper['paramwise_cfg'] = {**paramwise, 'norm_decay_mult': 0.0, 'bias_decay_mult': 0.0}
-    return Verdict.applied(reason, weight_decay=decay)
+    return Verdict.applied(reason)
 
 
 def _cancelling_keys(custom_keys: Any) -> list[str]:
@@ -141,9 +127,11 @@ def _unreached(model: Any) -> str:
         if path.endswith('norm_cfg'):
             if kind and not _TORCH_NORM.match(kind):
                 return f'the norm {kind}'
-        elif _UNREACHED.search(kind):
+            continue
+        if _UNREACHED.search(kind):
             return kind
-        elif any(_OPTION.search(key) and value for key, value in node.items()
-                 if isinstance(key, str)):
-            return 'the deformable convolution'
+        for option, words in _OPTIONS.items():
+            if any(isinstance(key, str) and option.search(key) and value
+                   for key, value in node.items()):
+                return words
     return ''

@@ -2,61 +2,50 @@
 
 from __future__ import annotations
 
-import dataclasses
 import functools
-from collections.abc import Collection
 from typing import Any
 
-from ...mm.config_edit import default_scope, get, lookup_class, optim_wrappers, type_name, walk
-from ...plan import TRICKS, Params, Trick, Verdict, bounded
+from ...mm.config_edit import (
+    default_scope,
+    get,
+    lookup_class,
+    not_seen,
+    optim_wrappers,
+    type_name,
+    walk,
+)
+from ...plan import ConfigEdit, Verdict
+from . import DEPTHS
 from .functional import resnet_multiply_adds
 
-__all__ = ['ResNetD', 'ResNetDParams']
+__all__ = ['Edit']
 
 _PATH = 'model.backbone'
 _INITIALIZER = 'tricks_plugin.ResNetDPretrainedInit'
 # Where mmengine's tables may hold ImageNet weights of a variant; they decide which depths exist.
 _WEIGHTS = {'b': 'torchvision://resnet{}', 'c': 'open-mmlab://resnet{}_v1c',
             'd': 'mmcls://resnet{}_v1d'}
-_DEPTHS = (18, 34, 50, 101, 152)
 # All three were trained on RGB images normalised so.
 _NORMALISATION: dict[str, Any] = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375],
                       bgr_to_rgb=True)
 _SHAPE = dict(in_channels=3, stem_channels=64, base_channels=64, conv_cfg=None)
 
 
-@dataclasses.dataclass(frozen=True)
-class ResNetDParams(Params):
-    """Parameters of `resnet_d`."""
-
-    variant: str = bounded('d', 'which of the three tweaked networks', choices=('b', 'c', 'd'))
-    checkpoint: str | None = bounded(
-        None, "weights of your own for it; None takes those that mmengine's tables name")
-
-
-@TRICKS.register
-class ResNetD(Trick):
-    """ResNet-B, -C or -D in place of the config's ResNet."""
-
-    name = 'resnet_d'
-    title = 'ResNet-D: no stride that skips pixels, three small convolutions for the stem'
-    paper = 'BoT (arXiv 1812.01187) section 4'
-    order = 5
-    Params = ResNetDParams
-    evidence = 'tricks_plugin.tricks.resnet_d.evidence:ResNetVariantEvidence'
-    timm_derives = ('model',)
+class Edit(ConfigEdit):
+    """Edits the backbone, its weights, and the normalisation that they expect."""
 
     def apply(self, cfg: dict[str, Any]) -> Verdict:
-        """Edits the backbone, its weights, and the normalisation that they expect."""
+        """Turns one ResNet into another, or says why not."""
         backbone, scope = get(cfg, _PATH), default_scope(cfg)
         if not isinstance(backbone, dict) or not type_name(backbone):
             return Verdict.not_applicable('the config has no model.backbone')
         if not optim_wrappers(cfg):
             return Verdict.not_applicable('the config does not train')
         if not _is_plain_resnet(str(backbone['type']), scope):
-            return Verdict.not_applicable(f"{backbone['type']} is not a plain ResNet of mmdet")
+            return Verdict.not_applicable(f"{backbone['type']} is not a plain ResNet of mmdet"
+                                          + not_seen(backbone, scope))
         depth = backbone.get('depth')
-        if depth not in _DEPTHS:
+        if depth not in DEPTHS:
             return Verdict.not_applicable(f'a ResNet of depth {depth!r} is not known')
         before, old = _variant(backbone), _checkpoint(backbone)
         if not before:
@@ -67,8 +56,9 @@ class ResNetD(Trick):
         mine = _initializer(backbone) == _INITIALIZER
         reason = self._obstacle(cfg, backbone, before, old, new)
         if before == wanted and (reason or not self._reloads(old, mine)):
-            return Verdict.present(f'{type_name(backbone)} is ResNet{depth}-{wanted.upper()} '
-                                   'already')
+            return Verdict.present(
+                f'{type_name(backbone)} is ResNet{depth}-{wanted.upper()} already',
+                dict(variant=wanted, pretrained=mine))
         if reason:
             return Verdict.not_applicable(reason)
         _rebuild(backbone, wanted)
@@ -87,7 +77,7 @@ class ResNetD(Trick):
         if cfg.get('load_from') and before != wanted:
             return 'load_from brings weights of another architecture'
         if old and not new:
-            known = [str(one) for one in _DEPTHS if _weights(wanted, one)]
+            known = [str(one) for one in DEPTHS if _weights(wanted, one)]
             return (f'{_PATH} starts from {old}, and mmengine knows no weights of '
                     f'ResNet{depth}-{wanted.upper()}, only of depth {", ".join(known) or "none"}; '
                     'checkpoint can name your own')
@@ -125,36 +115,6 @@ class ResNetD(Trick):
         if self.params.checkpoint:
             reason += ', and the data_preprocessor stays: it must be the one of these weights'
         return reason
-
-    def timm_args(
-        self, args: dict[str, Any], given: Collection[str] = frozenset(),
-    ) -> dict[str, Any] | str | None:
-        """Picks timm's model of that name, which it has of D at all depths and of C at 50."""
-        name, wanted = str(args.get('model')), self.params.variant
-        plain, _, tag = name.partition('.')
-        if self.params.checkpoint:
-            return 'timm takes weights of your own by --pretrained-path, not by resnet_d.checkpoint'
-        if plain in {f'resnet{depth}{wanted}' for depth in _DEPTHS}:
-            return {'model': name}
-        if plain not in {f'resnet{depth}' for depth in _DEPTHS}:
-            return f'{name} is not a plain ResNet of timm'
-        if wanted == 'b':
-            return {}
-        if wanted == 'c' and plain != 'resnet50':
-            return f"timm's only ResNet-C is resnet50c, and the model is {name}"
-        flag = next((flag for flag in ('initial_checkpoint', 'pretrained_path') if args.get(flag)),
-                    None)
-        if flag:
-            return f'--{flag.replace("_", "-")} brings weights of another architecture'
-        return {'model': f'{plain}{wanted}'}
-
-    def timm_note(self, before: dict[str, Any], after: dict[str, Any]) -> str:
-        """Says which network it is, and what became of the weights asked for."""
-        old, new = str(before.get('model')), after['model']
-        if self.params.variant == 'b':
-            return f"timm's {old} is ResNet-B: its stride lies in the 3x3 convolution"
-        tag = old.partition('.')[2]
-        return f'the weights named {tag} are those of another model' if tag and old != new else ''
 
 
 def _is_plain_resnet(kind: str, scope: str) -> bool:

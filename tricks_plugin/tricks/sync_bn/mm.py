@@ -5,15 +5,22 @@ from __future__ import annotations
 import dataclasses
 import functools
 import inspect
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from typing import Any
 
-from ...common.processes import world_size
-from ...mm.config_edit import default_scope, is_a, lookup_class, type_name
-from ...plan import TRICKS, Trick, Verdict
-from ...timm.facts import model_facts
+from ...mm.config_edit import (
+    append_hook,
+    default_scope,
+    find,
+    is_a,
+    lookup_class,
+    not_seen,
+    type_name,
+    walk,
+)
+from ...plan import ConfigEdit, Verdict
 
-__all__ = ['SyncBn']
+__all__ = ['Edit']
 
 _PLAIN = ('BN', 'BN1d', 'BN2d', 'BN3d', 'BatchNorm1d', 'BatchNorm2d', 'BatchNorm3d')
 _SYNCED = ('SyncBN', 'MMSyncBN', 'NaiveSyncBN', 'SyncBatchNorm', 'CrossRankBatchNorm')
@@ -41,16 +48,8 @@ class _Norm:
     freezers: tuple[tuple[str, Any, Any], ...]
 
 
-@TRICKS.register
-class SyncBn(Trick):
+class Edit(ConfigEdit):
     """Adds the hook, where a BN layer trains and none of another kind synchronizes it."""
-
-    name = 'sync_bn'
-    title = 'Batch normalization over the batch of all processes'
-    paper = 'BoF (arXiv 1902.04103) section 3.5'
-    order = 60
-    evidence = 'tricks_plugin.tricks.sync_bn.evidence:SyncBnEvidence'
-    timm_main = 'sync_bn'
 
     def apply(self, cfg: dict[str, Any]) -> Verdict:
         """Reads off the config which BN layers would train; builds no model."""
@@ -59,45 +58,26 @@ class SyncBn(Trick):
             return Verdict.not_applicable('the config has no model')
         if not isinstance(cfg.get('train_cfg'), dict):
             return Verdict.not_applicable('the config does not train')
-        hooks = cfg.get('custom_hooks') or []
-        hooks = list(hooks) if isinstance(hooks, (list, tuple)) else [hooks]
-        reason = _synchronized_by(cfg, model, hooks, scope)
-        if reason:
-            return Verdict.present(reason)
         norms = list(_norms(model, 'model', scope, ()))
         training = [norm for norm in norms if not norm.freezers]
+        if norms and not training:
+            return Verdict.not_applicable(_frozen_reason(norms))
+        reason = _synchronized_by(cfg, model, scope)
+        if reason:
+            return Verdict.present(reason, {})
         plain = [norm for norm in training if not norm.synced]
         if plain:
-            cfg['custom_hooks'] = [*hooks, dict(type=f'tricks_plugin.{_HOOK}')]
+            append_hook(cfg, dict(type=f'tricks_plugin.{_HOOK}'))
             return Verdict.applied(_applied_reason(plain, norms))
         if training:
-            return Verdict.present(f'{training[0].path} is a synchronized BN already')
-        if norms:
-            return Verdict.not_applicable(_frozen_reason(norms))
+            return Verdict.present(f'{training[0].path} is a synchronized BN already', {})
         return Verdict.not_applicable(_absent_reason(model, scope))
 
-    def timm_args(
-        self, args: dict[str, Any], given: Collection[str] = frozenset(),
-    ) -> dict[str, Any] | str | None:
-        """Timm's own switch, which does nothing in a single process."""
-        if world_size('any') < 2:
-            return 'a single process has the whole batch: there is nothing to synchronize'
-        other = next((name for name in ('split_bn', 'torchscript') if args.get(name)), None)
-        if other:
-            return f'--{other.replace("_", "-")} and --sync-bn exclude each other in timm'
-        model = model_facts(args)
-        if model is not None and not model.batch_norms:
-            return f'{args["model"]} has no BN layer'
-        return {'sync_bn': True}
 
-
-def _synchronized_by(
-    cfg: dict[str, Any], model: dict[str, Any], hooks: list[Any], scope: str,
-) -> str:
+def _synchronized_by(cfg: dict[str, Any], model: dict[str, Any], scope: str) -> str:
     """What synchronizes every BN layer of the config already, or an empty string."""
-    for index, hook in enumerate(hooks):
-        if isinstance(hook, dict) and is_a(hook, _HOOK, scope=scope):
-            return f'custom_hooks[{index}] is {type_name(hook)}'
+    for path, hook in find(cfg.get('custom_hooks'), _HOOK, path='custom_hooks', scope=scope):
+        return f'{path} is {type_name(hook)}'
     if isinstance(cfg.get('sync_bn'), str):
         return f"mmengine's own sync_bn={cfg['sync_bn']!r} converts every BN layer"
     if is_a(model, 'RTMDet', scope=scope) and _setting(model, 'use_syncbn', scope) is True:
@@ -208,4 +188,15 @@ def _absent_reason(model: dict[str, Any], scope: str) -> str:
                 and _accepts(neck, 'norm_cfg', scope):
             place = f'model.neck[{index}]' if isinstance(necks, list) else 'model.neck'
             return f"the model has no BN layer; {place}.norm_cfg=dict(type='BN') would add some"
-    return 'the model has no BN layer'
+    unseen = next(filter(None, (not_seen(node, scope) for path, node in walk(model, 'model')
+                                if _is_part(path, node))), '')
+    return f'no BN layer is found in the model{unseen}' if unseen else \
+        'the model has no BN layer'
+
+
+def _is_part(path: str, node: dict[str, Any]) -> bool:
+    """Whether a node is a module of its own with layers, rather than a loss or the like."""
+    name = path.rsplit('.', 1)[-1].partition('[')[0]
+    return bool(node.get('type')) and name in (
+        'model', 'backbone', 'neck', 'head', 'bbox_head', 'mask_head', 'rpn_head', 'roi_head',
+        'decode_head', 'auxiliary_head', 'encoder', 'decoder')

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Collection
 from typing import Any
 
 from ...mm.config_edit import (
+    append_hook,
     default_scope,
     find,
     get,
@@ -17,10 +17,12 @@ from ...mm.config_edit import (
     type_name,
     walk,
 )
-from ...plan import TRICKS, Params, Trick, Verdict, bounded
+from ...plan import ConfigEdit, Verdict
+from . import RuntimeParams
+from . import device as machine
 from .functional import fixed_size, needs_plain_layout
 
-__all__ = ['Runtime', 'RuntimeParams']
+__all__ = ['Edit']
 
 _LOADERS = ('train_dataloader', 'val_dataloader', 'test_dataloader')
 _HOOK = 'tricks_plugin.RuntimeOptionsHook'
@@ -34,58 +36,37 @@ _COMPILED = ('CTResNetNeck',)
 _SWITCHES = ('YOLOXModeSwitchHook', 'PipelineSwitchHook')
 
 
-@dataclasses.dataclass(frozen=True)
-class RuntimeParams(Params):
-    """Parameters of `runtime`: each option may be left out."""
-
-    cudnn_benchmark: bool = bounded(True, 'cuDNN tries its algorithms, where shapes are fixed')
-    tf32: bool = bounded(True, 'TensorFloat-32 on GPUs that have it')
-    channels_last: bool = bounded(True, 'the layout with channels together, where it helps')
-    persistent_workers: bool = bounded(True, 'data workers live on from epoch to epoch')
-    pin_memory: bool = bounded(True, 'batches in page-locked memory, where there is a GPU')
-
-
-@TRICKS.register
-class Runtime(Trick):
-    """Options that make training faster and change nothing that it learns, but for rounding."""
-
-    name = 'runtime'
-    title = 'small options for speed'
-    paper = 'Micikevicius et al. (arXiv 1710.03740) section 4, and the manuals of PyTorch'
-    order = 110
-    Params = RuntimeParams
-    evidence = 'tricks_plugin.tricks.runtime.evidence:RuntimeEvidence'
+class Edit(ConfigEdit):
+    """Goes through the options."""
 
     def apply(self, cfg: dict[str, Any]) -> Verdict:
         """Goes through the options; each edits the config or says why not."""
         if not optim_wrappers(cfg) or not isinstance(cfg.get('train_dataloader'), dict):
             return Verdict.not_applicable('the config does not train')
-        done: dict[str, str] = {}
-        left: list[str] = []
-        there: list[str] = []
+        found: dict[str, list[str]] = {'applied': [], 'present': [], 'left': []}
+        options: list[str] = []
         loaders: list[str] = []
         for field in dataclasses.fields(RuntimeParams):
             if not getattr(self.params, field.name):
                 continue
             status, words = getattr(self, f'_{field.name}')(cfg, loaders)
-            if status == 'applied':
-                done[field.name] = words
-            else:
-                (there if status == 'present' else left).append(f'{field.name} ({words})')
-        rest = f'left alone: {", ".join(left)}' if left else ''
-        if done:
-            changes = ', '.join(f'{name} ({words})' for name, words in done.items())
-            return Verdict.applied('; '.join(filter(None, [changes, rest])), options=list(done),
-                                   loaders=loaders)
-        if there:
-            return Verdict.present('; '.join(filter(None, [', '.join(there), rest])))
+            found[status].append(f'{field.name} ({words})')
+            options += [field.name] if status != 'left' else []
+        rest = f'left alone: {", ".join(found["left"])}' if found['left'] else ''
+        promise: dict[str, Any] = {'options': options}
+        if 'persistent_workers' in options:
+            promise['loaders'] = loaders
+        for status in ('applied', 'present'):
+            if found[status]:
+                reason = '; '.join(filter(None, [', '.join(found[status]), rest]))
+                return Verdict(status, reason, promise)  # type: ignore[arg-type]
         return Verdict.not_applicable(rest or 'every option is switched off')
 
     def _cudnn_benchmark(self, cfg: dict[str, Any], loaders: list[str]) -> tuple[str, str]:
         env = cfg.get('env_cfg')
         if isinstance(env, dict) and env.get('cudnn_benchmark'):
             return 'present', 'the config has it'
-        if not _capability():
+        if not machine.capability():
             return 'left', 'this machine has no GPU'
         size = _batch_size(cfg)
         if not size:
@@ -96,7 +77,7 @@ class Runtime(Trick):
     def _tf32(self, cfg: dict[str, Any], loaders: list[str]) -> tuple[str, str]:
         if _hook_of(cfg, 'tf32', True):
             return 'present', 'the hook is there'
-        if _capability() < (8, 0):
+        if machine.capability() < (8, 0):
             return 'left', 'this machine has no GPU of compute capability 8.0 or more'
         _hook_of(cfg, 'tf32')
         return 'applied', 'float32 products with 10 bits of fraction'
@@ -111,7 +92,7 @@ class Runtime(Trick):
         if obstacle:
             return 'left', f'{obstacle} reads the plain layout only'
         half = all(is_a(wrapper, *_HALF, scope=scope) for _, wrapper in optim_wrappers(cfg))
-        if _capability():
+        if machine.capability():
             if not half:
                 return 'left', 'on a GPU it helps 16-bit training'
             why = '16-bit convolutions of GPUs compute in it'
@@ -125,68 +106,46 @@ class Runtime(Trick):
     def _persistent_workers(self, cfg: dict[str, Any], loaders: list[str]) -> tuple[str, str]:
         switch = next(find(cfg.get('custom_hooks'), *_SWITCHES, path='custom_hooks',
                            scope=default_scope(cfg)), None)
-        found, doubtful = [], []
+        new, doubtful = [], ''
         for name in _LOADERS:
             loader = cfg.get(name)
             workers = loader.get('num_workers', 0) if isinstance(loader, dict) else 0
             if not isinstance(workers, int) or workers < 1:
                 continue
-            found.append(name)
-            if loader.get('persistent_workers'):  # type: ignore[union-attr]
-                continue
-            if switch and name == _LOADERS[0]:
-                doubtful.append(type_name(switch[1]))
-                continue
-            loader['persistent_workers'] = True  # type: ignore[index]
+            if not loader.get('persistent_workers'):  # type: ignore[union-attr]
+                if switch and name == _LOADERS[0]:
+                    doubtful = type_name(switch[1])
+                    continue
+                loader['persistent_workers'] = True  # type: ignore[index]
+                new.append(name)
             loaders.append(name)
-        note = f'; the training loader is left to {doubtful[0]}' if doubtful else ''
-        if loaders:
-            return 'applied', f'workers of {", ".join(loaders)} stay{note}'
+        note = f'; the training loader is left to {doubtful}' if doubtful else ''
+        if new:
+            return 'applied', f'workers of {", ".join(new)} stay{note}'
         if doubtful:
-            return ('present' if found[1:] else 'left',
-                    f'{doubtful[0]} restarts the workers of train_dataloader itself')
-        return ('present', 'the loaders have it') if found else ('left', 'no loader has workers')
+            return ('present' if loaders else 'left',
+                    f'{doubtful} restarts the workers of train_dataloader itself')
+        return ('present', 'the loaders have it') if loaders else ('left', 'no loader has workers')
 
     def _pin_memory(self, cfg: dict[str, Any], loaders: list[str]) -> tuple[str, str]:
         loader = cfg['train_dataloader']
         if loader.get('pin_memory'):
             return 'present', 'train_dataloader has it'
-        if not _capability():
+        if not machine.capability():
             return 'left', 'this machine has no GPU'
         loader['pin_memory'] = True
         return 'applied', 'copies to the GPU need no detour'
 
-    def timm_args(
-        self, args: dict[str, Any], given: Collection[str] = frozenset(),
-    ) -> dict[str, Any] | str | None:
-        """Timm's flags for pinned memory and, with 16 bits, the layout, where there is a GPU."""
-        if str(args.get('device') or 'cuda').split(':')[0] != 'cuda' or not _capability():
-            return 'its flags in timm (--pin-mem, --channels-last) help on a GPU only'
-        wanted = {'pin_mem': self.params.pin_memory,
-                  'channels_last': self.params.channels_last and bool(args.get('amp'))}
-        return {name: True for name, on in wanted.items() if on} or \
-            'timm has --pin-mem and, beside --amp, --channels-last for it: both are left out here'
-
-
-def _capability() -> tuple[int, ...]:
-    """The GPU's compute capability; empty without a GPU."""
-    import torch
-    return torch.cuda.get_device_capability() if torch.cuda.is_available() else ()
-
 
 def _hook_of(cfg: dict[str, Any], option: str, only_look: bool = False) -> bool:
     """Whether the hook has an option; else adds it, with the hook if need be."""
-    hooks = cfg.get('custom_hooks') or []
-    hooks = list(hooks) if isinstance(hooks, (list, tuple)) else [hooks]
-    mine = next((hook for hook in hooks if isinstance(hook, dict)
-                 and type_name(hook) == type_name(_HOOK)), None)
+    mine = next((hook for _, hook in find(cfg.get('custom_hooks'), type_name(_HOOK))), None)
     if only_look:
         return bool(mine and mine.get(option))
     if mine is None:
-        mine = dict(type=_HOOK)
-        hooks.append(mine)
-    mine[option] = True
-    cfg['custom_hooks'] = hooks
+        append_hook(cfg, {'type': _HOOK, option: True})
+    else:
+        mine[option] = True
     return False
 
 
