@@ -48,6 +48,8 @@ COMMANDS = (
             'tricks_plugin.cli.timm:train'),
     Command('recipe', "write a recipe for timm's own train.py",
             'tricks_plugin.cli.timm:recipe', prints=True),
+    Command('cache', "fill, show or clear the cache of a config's images",
+            'tricks_plugin.cli.cache:main'),
     Command('list', 'list the tricks and the recipes', 'tricks_plugin.cli.listing:main',
             prints=True),
 )

@@ -34,7 +34,7 @@ class DataCache(Trick):
     name = 'data_cache'
     title = 'images kept in memory or on a local SSD, one copy a node'
     paper = 'MinIO cache: Mohan et al. (arXiv 2007.06775) section 4.1'
-    order = 57
+    order = 115
     Params = DataCacheParams
     evidence = 'tricks_plugin.tricks.data_cache.evidence:CacheEvidence'
     distributed = 'all processes of a node share one folder and its budget'

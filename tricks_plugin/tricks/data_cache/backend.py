@@ -18,7 +18,7 @@ __all__ = ['CachedBackend', 'as_backend_args', 'inner_backend', 'name_and_stamp'
 
 
 def as_backend_args(file_client_args: dict[str, Any]) -> dict[str, Any] | None:
-    """mmengine's ``file_client_args``, which are on their way out, as ``backend_args``."""
+    """The deprecated ``file_client_args`` of mmengine as ``backend_args``."""
     args = {key: value for key, value in file_client_args.items() if key != 'prefix'}
     if args.get('backend') == 'disk':
         args['backend'] = 'local'
@@ -98,6 +98,14 @@ class CachedBackend(BaseStorageBackend):
         else:
             self._allow_symlink = LocalBackend._allow_symlink
 
+    def name_of(self, path: str | Path) -> str:
+        """What the cache calls a file."""
+        return str(name_and_stamp('encoded', path, self.inner)[0])
+
+    def load(self, path: str | Path) -> None:
+        """Reads a file, so that it is kept."""
+        self.get(path)
+
     def _at(self, path: Any) -> Any:
         return inner_backend(path, self.inner)
 
@@ -107,7 +115,7 @@ class CachedBackend(BaseStorageBackend):
         return self.keeper.fetch(name, stamp, lambda: _as_bytes(self._at(filepath).get(filepath)))
 
     def get_text(self, filepath: str | Path, encoding: str = 'utf-8') -> str:
-        """The text of a file; from a local one with its line ends made ``\\n``, as `open` does."""
+        """The text of a file; from a local one with its line ends as `open` gives them."""
         data = self.get(filepath)
         if isinstance(self._at(filepath), LocalBackend):
             return io.TextIOWrapper(io.BytesIO(data), encoding=encoding).read()

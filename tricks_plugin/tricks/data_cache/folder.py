@@ -7,8 +7,10 @@ import stat
 import tempfile
 from pathlib import Path
 
+from .state import load
+
 __all__ = ['FolderRefusedError', 'available_memory', 'default_budget', 'default_folder',
-           'free_bytes', 'is_tmpfs', 'open_private']
+           'file_system', 'free_bytes', 'is_tmpfs', 'open_private', 'planned_budget']
 
 _MARK = 'state'
 _TMPFS = ('tmpfs', 'ramfs')
@@ -89,6 +91,28 @@ def default_budget(fd: int, path: str) -> int:
     if memory is not None and is_tmpfs(path):
         budget = min(budget, memory // 4)
     return budget
+
+
+def planned_budget(path: str) -> int:
+    """The budget that a folder has, or would get by default; makes nothing."""
+    try:
+        fd = os.open(os.path.join(path, _MARK), os.O_RDONLY | os.O_NOFOLLOW)
+    except OSError:
+        found = None
+    else:
+        try:
+            found = load(fd)
+        finally:
+            os.close(fd)
+    if found is not None and found.budget:
+        return found.budget
+    while not os.path.isdir(path):
+        path = os.path.dirname(os.path.abspath(path))
+    fd = os.open(path, os.O_RDONLY)
+    try:
+        return default_budget(fd, path)
+    finally:
+        os.close(fd)
 
 
 def is_tmpfs(path: str) -> bool:

@@ -70,6 +70,14 @@ class LoadCachedImage(LoadImageFromFile):
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results
 
+    def name_of(self, path: str) -> str:
+        """What the cache calls an image, at the level ``decoded``."""
+        return self._known_by(path)[0]
+
+    def load(self, path: str) -> None:
+        """Loads an image, so that it is kept."""
+        self.transform({'img_path': path})
+
     def _known_by(self, path: str) -> tuple[str, Any]:
         return backend.name_and_stamp('decoded', path, self._inner, self.color_type,
                                       *_decoder(self.imdecode_backend))

@@ -53,6 +53,7 @@ class Store:
 
     def __init__(self, path: str, budget: int | None = None) -> None:
         self.path = path
+        self._budget = budget or 0
         self.dir = open_private(path)
         try:
             self._files = Files(self.dir)
@@ -68,6 +69,7 @@ class Store:
     def _set_budget(self, budget: int | None) -> None:
         now = self._current()
         wanted = budget or now.budget or max(default_budget(self.dir, self.path), 1)
+        self._budget = wanted
         if wanted == now.budget:
             return
         limit = MAX_RANK if wanted > now.budget else now.limit
@@ -96,7 +98,9 @@ class Store:
             found = self._files.stat(name) if held else None
             if found is not None and found.st_ino == inode:
                 now = self._begin(self._current())
-                self._end(self._remove(now, name))
+                self._files.unlink(name)
+                # Sizes that were wrong may have stopped the cache early: it begins anew.
+                self._recount(dataclasses.replace(now, limit=MAX_RANK))
 
     def put(self, name: str, stamp: bytes, payload: entries.Payload) -> bool:
         """Keeps a payload, if its rank is among those that fit; says whether it is kept now.
@@ -111,8 +115,7 @@ class Store:
             OSError: If it cannot be written.
         """
         rank = rank_of(name)
-        known = state.load(self._state)
-        if known is not None and rank >= known.limit:
+        if rank >= self.limit:
             return False
         header, body = entries.pack(name, stamp, payload)
         cost = rounded(len(header) + len(body))
@@ -144,6 +147,12 @@ class Store:
                 return dataclasses.replace(now, limit=rank)
             now = dataclasses.replace(self._remove(now, last), limit=rank_of(last))
         return now
+
+    @property
+    def limit(self) -> int:
+        """Entries of this rank and above are not kept, as they would not fit."""
+        known = state.load(self._state)
+        return MAX_RANK if known is None else known.limit
 
     def usage(self) -> Usage:
         """What the folder holds now; counts the entries."""
@@ -180,7 +189,9 @@ class Store:
     def _current(self) -> State:
         """The state; counted anew where a process has died while it changed entries."""
         now = state.load(self._state)
-        return now if now is not None and not now.dirty else self._recount(now or State())
+        if now is not None and not now.dirty:
+            return now
+        return self._recount(now or State(budget=self._budget))
 
     def _recount(self, now: State) -> State:
         self._files.unlink_draft()
