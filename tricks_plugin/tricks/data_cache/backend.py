@@ -9,7 +9,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from mmengine.fileio import BaseStorageBackend, LocalBackend, get_file_backend, register_backend
+from mmengine.fileio import (
+    BaseStorageBackend,
+    FileClient,
+    LocalBackend,
+    get_file_backend,
+    register_backend,
+)
 
 from .functional import entry_name
 from .keeper import UNCHANGING, Stamp, keeper, stamp_of_file
@@ -66,6 +72,7 @@ def _told(backend: Any, path: str | Path) -> Stamp:
     return Stamp(int(found.st_size), modified, getattr(found, 'st_ctime_ns', 0))
 
 
+@FileClient.register_backend('cached')  # for file_client_args, which are on their way out
 @register_backend('cached')
 class CachedBackend(BaseStorageBackend):
     """Reads files through a cache on this node, and answers all else as the inner backend does.
@@ -150,8 +157,17 @@ class CachedBackend(BaseStorageBackend):
         if name.startswith('_') or not hasattr(
                 LocalBackend if not self.__dict__.get('inner') else self._at(''), name):
             raise AttributeError(f'{type(self).__name__} has no attribute {name!r}')
-        return lambda *args, **kwargs: getattr(
-            self._at(next(iter((*args, *kwargs.values())))), name)(*args, **kwargs)
+        place = 1 if name in ('put', 'put_text') else 0
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            path = args[place] if len(args) > place else kwargs.get(
+                'filepath', next(iter(kwargs.values()), ''))
+            try:
+                return getattr(self._at(path), name)(*args, **kwargs)
+            finally:
+                if name in ('put', 'put_text', 'remove'):
+                    self.keeper.forget(self.name_of(path))
+        return call
 
 
 def _as_bytes(data: Any) -> bytes:

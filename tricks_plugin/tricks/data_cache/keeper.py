@@ -131,6 +131,15 @@ class Keeper:
             self._keep(store, name, before, value)
         return value
 
+    def forget(self, name: str) -> None:
+        """Drops an entry, as its source has been written."""
+        store = self.open()
+        if store is not None:
+            try:
+                store.drop(name)
+            except OSError as error:
+                self._failed(error)
+
     def _kept(self, store: Store, name: str, stamp: Stamp) -> Any:
         try:
             return store.get(name, stamp.digest)

@@ -92,6 +92,12 @@ class Store:
             self._drop(name, error.inode)
             raise
 
+    def drop(self, name: str) -> None:
+        """Removes an entry, if it is there; raises OSError if it cannot."""
+        with self._lock.held() as held:
+            if held and self._files.stat(name) is not None:
+                self._end(self._remove(self._begin(self._current()), name))
+
     def _drop(self, name: str, inode: int) -> None:
         """Removes a damaged entry, unless another process has replaced it."""
         with self._lock.held() as held:
