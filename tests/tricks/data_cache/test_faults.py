@@ -27,10 +27,10 @@ def on_disk(folder):
     return sum(-(-path.stat().st_size // PAGE) * PAGE for path in Path(folder).glob('??/*'))
 
 
-def reader(folder, budget, paths, seed, until, wrong):
-    """Reads at random until the time has come; says which path came back wrong."""
+def reader(folder, budget, paths, seed, ended, wrong):
+    """Reads at random until it is told to stop; says which path came back wrong."""
     keeper, draw = Keeper(folder, budget), random.Random(seed)
-    while time.monotonic() < until:
+    while not ended.is_set():
         path = draw.choice(paths)
         if fetch(keeper, path) != Path(path).read_bytes():
             wrong.put(path)
@@ -59,31 +59,32 @@ def damage(folder, draw):
 def test_eight_processes_some_killed_some_entries_damaged_every_read_is_right(
         cache_folder, tmp_path):
     paths, wrong = write_files(tmp_path, 40, 6000), FORK.Queue()
-    until, draw = time.monotonic() + 4, random.Random(0)
+    ended, draw = FORK.Event(), random.Random(0)
     # Some 60 % of the set fits.
     start = [cache_folder, 0.2, paths]
 
     def begin(seed):
-        process = FORK.Process(target=reader, args=(*start, seed, until, wrong), daemon=True)
+        process = FORK.Process(target=reader, args=(*start, seed, ended, wrong), daemon=True)
         process.start()
         return process
 
     running, killed = [begin(seed) for seed in range(8)], 0
-    while time.monotonic() < until - 0.3:
+    while killed < 12:
         time.sleep(draw.uniform(0.005, 0.05))
         if Path(cache_folder, 'state').exists():
             damage(cache_folder, draw)
-        if draw.random() < 0.3:
+        if draw.random() < 0.2:
             victim = draw.randrange(8)
             running[victim].kill()
             running[victim].join()
             assert running[victim].exitcode == -signal.SIGKILL
             killed += 1
             running[victim] = begin(100 + killed)
+    ended.set()
     for process in running:
-        process.join(30)
+        process.join(60)
         assert process.exitcode == 0
-    assert killed >= 5 and wrong.empty()
+    assert wrong.empty()
     # Left alone, the cache is whole again after two looks at every file, within its budget.
     keeper = Keeper(cache_folder, 0.2)
     for _ in range(2):
@@ -137,7 +138,7 @@ def dying(folder, paths, step):
         return mortal
 
     os_write = os.write
-    keeper = Keeper(folder, 0.05)
+    keeper = Keeper(folder, 0.025)
     keeper.open()
     for name in ('write', 'pwrite', 'rename', 'unlink', 'mkdir'):
         setattr(os, name, counted(getattr(os, name)))
@@ -147,8 +148,8 @@ def dying(folder, paths, step):
 
 
 def test_a_process_killed_at_any_step_leaves_nothing_that_is_trusted(cache_folder, tmp_path):
-    # Six entries of two pages fit 50000 bytes, so that some are dropped for others.
-    paths, step, ended = write_files(tmp_path, 10, 5000), 0, None
+    # Three entries of two pages fit 25000 bytes, so that some are dropped for others.
+    paths, step, ended = write_files(tmp_path, 6, 5000), 0, None
     while ended != 0:
         folder = f'{cache_folder}{step}'
         child = FORK.Process(target=dying, args=(folder, paths, step))
@@ -156,16 +157,15 @@ def test_a_process_killed_at_any_step_leaves_nothing_that_is_trusted(cache_folde
         child.join()
         ended = child.exitcode
         assert ended in (0, -signal.SIGKILL)
-        keeper = Keeper(folder, 0.05)
+        keeper = Keeper(folder, 0.025)
         for path in paths[::-1]:
             assert fetch(keeper, path) == Path(path).read_bytes()
-        assert on_disk(folder) <= 50_000
-        usage = keeper.open().usage()
-        assert usage.used == state.load(keeper.open()._state).used
+        assert on_disk(folder) <= 25_000
+        assert keeper.open().usage().used == on_disk(folder)
         assert {path.name for path in Path(folder).glob('??/*')} == set(
-            sorted(map(name_of, paths))[:6])
+            sorted(map(name_of, paths))[:3])
         step += 1
-    assert step > 40
+    assert step > 30
 
 
 def test_a_stopped_writer_stops_nobody_else(cache_folder, tmp_path, monkeypatch):

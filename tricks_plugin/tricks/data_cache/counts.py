@@ -64,19 +64,18 @@ def totals(folder: int) -> dict[str, int]:
     Args:
         folder: Descriptor of the cache's folder.
     """
-    sums = [0] * len(NAMES)
     try:
         fd = os.open(f'{_FOLDER}/{owner()}', os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC,
                      dir_fd=folder)
     except OSError:
-        return dict(zip(NAMES, sums, strict=True))
+        return dict.fromkeys(NAMES, 0)
     try:
-        for slot in range(_SLOTS):
-            sums = [old + new for old, new in zip(
-                sums, _read(fd, slot * _SLOT.size), strict=True)]
+        data = os.pread(fd, _SLOTS * _SLOT.size, 0)
     finally:
         os.close(fd)
-    return dict(zip(NAMES, sums, strict=True))
+    slots = _SLOT.iter_unpack(data[:len(data) // _SLOT.size * _SLOT.size])
+    return dict(zip(NAMES, map(sum, zip(*slots, strict=True)), strict=False)) or \
+        dict.fromkeys(NAMES, 0)
 
 
 def _read(fd: int, offset: int) -> list[int]:

@@ -128,6 +128,10 @@ class Files:
                 if found is not None:
                     yield name, rounded(found.st_size)
 
+    def count(self) -> int:
+        """The number of entries."""
+        return sum(len(self._names(part)) for part in self._parts())
+
     def _parts(self) -> list[str]:
         return [name for name in self._list('.') if _PART.fullmatch(name)]
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
+import io
 import os
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -90,15 +92,15 @@ def _level(node: dict[str, Any]) -> str:
 
 
 class ImageList(Sequence[str]):
-    """The paths of images, by number; of several data sets one after the other.
+    """The paths of images, by number; of several sets one after the other.
 
     Args:
-        datasets: mmengine data sets.
+        parts: mmengine's data sets, or lists of paths.
     """
 
-    def __init__(self, datasets: Sequence[Any]) -> None:
-        self._datasets = datasets
-        self._lengths = [len(one) for one in datasets]
+    def __init__(self, parts: Sequence[Any]) -> None:
+        self._parts = parts
+        self._lengths = [len(one) for one in parts]
 
     def __len__(self) -> int:
         return sum(self._lengths)
@@ -106,9 +108,10 @@ class ImageList(Sequence[str]):
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
             return [self[one] for one in range(*index.indices(len(self)))]
-        for dataset, length in zip(self._datasets, self._lengths, strict=True):
+        for part, length in zip(self._parts, self._lengths, strict=True):
             if index < length:
-                return dataset.get_data_info(index)['img_path']
+                return part[index] if isinstance(part, list) else \
+                    part.get_data_info(index)['img_path']
             index -= length
         raise IndexError('there is no such image')
 
@@ -118,28 +121,52 @@ def image_list(cfg: dict[str, Any], largest: int | None = _LARGEST) -> ImageList
 
     Args:
         cfg: A plain config.
-        largest: Annotations of more bytes are not read; None reads any.
+        largest: Of annotations of more bytes, the files of the image folder stand for those of the
+            set; None reads any.
     """
-    scope, datasets = default_scope(cfg), []
+    scope, parts = default_scope(cfg), []
     for path, node in _datasets(cfg):
         annotations = _annotations(node)
         if annotations and not os.path.isfile(annotations):
             return f'{annotations} is not here'
         if largest is not None and annotations and os.path.getsize(annotations) > largest:
-            return (f'{annotations} is too large to be read for a plan; `tricks cache CONFIG '
-                    '--show` reads it')
-        kind = lookup_class(node['type'], scope)
-        if kind is None:
-            return f'{path} is of the unknown class {node["type"]}'
-        settings = {key: value for key, value in node.items() if key not in ('type', 'lazy_init')}
-        try:
+            part: Any = _folder_files(node) or f'{path}: {annotations} is too large for a plan'
+        else:
+            part = _built(node, path, scope)
+        if isinstance(part, str):
+            return part
+        parts.append(part)
+    return ImageList(parts) if sum(map(len, parts)) else 'the config names no images'
+
+
+def _built(node: dict[str, Any], path: str, scope: str) -> Any:
+    """A data set without its transforms, or why there is none."""
+    kind = lookup_class(node['type'], scope)
+    if kind is None:
+        return f'{path} is of the unknown class {node["type"]}'
+    settings = {key: value for key, value in node.items() if key not in ('type', 'lazy_init')}
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools tells its progress
             dataset = kind(**{**settings, 'pipeline': []})
-            if len(dataset):
-                dataset.get_data_info(0)['img_path']
-        except Exception as error:  # the user's classes and files may raise anything
-            return f'{path} gives no list of images ({type(error).__name__}: {error})'
-        datasets.append(dataset)
-    return ImageList(datasets) if sum(map(len, datasets)) else 'the config names no images'
+        if len(dataset):
+            dataset.get_data_info(0)['img_path']
+    except Exception as error:  # the user's classes and files may raise anything
+        text = ' '.join(str(error).split())
+        return f'{path} gives no list of images ({type(error).__name__}: {text})'
+    return dataset
+
+
+def _folder_files(node: dict[str, Any]) -> list[str]:
+    """The files in a data set's image folder."""
+    prefix = node.get('data_prefix')
+    name = next((prefix[key] for key in ('img', 'img_path') if key in prefix), '') \
+        if isinstance(prefix, dict) else prefix
+    root = node.get('data_root')
+    folder = os.path.join(root if isinstance(root, str) else '',
+                          name if isinstance(name, str) else '')
+    if not os.path.isdir(folder):
+        return []
+    return sorted(os.path.join(folder, one) for one in os.listdir(folder))
 
 
 def _datasets(cfg: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -10,6 +10,7 @@ import dataclasses
 import hashlib
 import logging
 import os
+import stat
 import time
 from collections.abc import Callable
 from typing import Any
@@ -53,8 +54,14 @@ UNCHANGING = Stamp(0, 0, 0)
 
 
 def stamp_of_file(path: str | os.PathLike[str]) -> Stamp:
-    """The state of a local file; raises OSError if there is none."""
+    """The state of a local file.
+
+    Raises:
+        OSError: If there is none, or it is something else, such as a pipe.
+    """
     found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(f'{os.fspath(path)} is no regular file')
     return Stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
@@ -106,28 +113,28 @@ class Keeper:
         store = self.open()
         return {} if store is None else totals(store.dir)
 
-    def fetch(self, name: str, stamp: Callable[[], Stamp], read: Callable[[], Any]) -> Any:
+    def fetch(self, name: str, state: Callable[[], Stamp], read: Callable[[], Any]) -> Any:
         """The content of a source: from the cache, or read and, if it fits, kept.
 
         Args:
             name: The entry's name.
-            stamp: Tells the source's state; what it raises leaves the answer to ``read``.
+            state: Tells the source's state; what it raises leaves the answer to ``read``.
             read: Reads the source. Its errors are the caller's.
 
         Returns:
             What ``read`` returned now or an earlier time; an array is the caller's to change.
         """
-        store, before = self.open(), _asked(stamp)
+        store, before = self.open(), _asked(state)
         if store is None or before is None:
             return read()
         kept = self._kept(store, name, before)
         if kept is not None:
             self._count(hits=1, hit_bytes=_bytes(kept))
             return kept
-        before = _settled(before, stamp)
+        before = _settled(before, state)
         value = read()
         self._count(misses=1, missed_bytes=_bytes(value))
-        if value is not None and before is not None and before == _asked(stamp):
+        if value is not None and before is not None and before == _asked(state):
             self._keep(store, name, before, value)
         return value
 
@@ -174,14 +181,14 @@ class Keeper:
             self._opened[2].add(**counts)
 
 
-def _asked(stamp: Callable[[], Stamp]) -> Stamp | None:
+def _asked(state: Callable[[], Stamp]) -> Stamp | None:
     try:
-        return stamp()
+        return state()
     except Exception:  # the source's own code: reading it will raise what there is to raise
         return None
 
 
-def _settled(now: Stamp, stamp: Callable[[], Stamp]) -> Stamp | None:
+def _settled(now: Stamp, state: Callable[[], Stamp]) -> Stamp | None:
     """The stamp, once a further change would give another one; None where that takes long.
 
     Two changes within one tick of a file system's clock have the same times.
@@ -193,7 +200,7 @@ def _settled(now: Stamp, stamp: Callable[[], Stamp]) -> Stamp | None:
     if tick == _COARSE:
         return None
     time.sleep(min(_YOUNG, _YOUNG - age) / 1e9)
-    return _asked(stamp)
+    return _asked(state)
 
 
 def _bytes(value: Any) -> int:

@@ -161,10 +161,10 @@ class Store:
         return MAX_RANK if known is None else known.limit
 
     def usage(self) -> Usage:
-        """What the folder holds now; counts the entries."""
-        known = state.load(self._state) or State()
-        found = [size for _, size in self._files.all()]
-        return Usage(len(found), sum(found), known.budget, min(known.limit / MAX_RANK, 1.0))
+        """What the folder holds now."""
+        known = state.load(self._state) or State(dirty=True)
+        used = sum(size for _, size in self._files.all()) if known.dirty else known.used
+        return Usage(self._files.count(), used, known.budget, min(known.limit / MAX_RANK, 1.0))
 
     def clear(self) -> Usage:
         """Drops every entry; the budget stays.
