@@ -43,7 +43,7 @@ def measured(config: str, tricks: str) -> dict[str, int]:
 
     import tricks_plugin
     from tricks_plugin.cli import load_config
-    from tricks_plugin.tricks.sync_bn.convert import survey
+    from tricks_plugin.common.sync_bn import survey
     cfg, _ = tricks_plugin.apply_tricks(load_config(config, tricks, None))
     register_all_modules(init_default_scope=True)
     model = MODELS.build(cfg.model)

@@ -43,8 +43,8 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 
 from tricks_plugin import apply_tricks
+from tricks_plugin.functional import blend
 from tricks_plugin.mm.config_edit import find
-from tricks_plugin.tricks.mixup import blend
 from tricks_plugin.tricks.mixup.hook import mixup_transforms
 
 ZOO = Path(mmdet.__file__).parent / '.mim' / 'configs'

@@ -25,7 +25,7 @@ from mmdet.structures import DetDataSample
 from mmengine.logging import MessageHub
 from mmengine.structures import InstanceData
 
-from tricks_plugin.tricks.random_shapes import target_shape, training_sizes
+from tricks_plugin.functional import target_shape, training_sizes
 from tricks_plugin.tricks.random_shapes.batch_augment import BatchRandomShapes
 
 SHAPES = [(160, 192), (416, 416), (608, 416), (480, 640), (800, 1088), (800, 1344), (1344, 800)]

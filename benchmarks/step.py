@@ -158,7 +158,7 @@ def pairs_of(plain: Step, other: Step, args: argparse.Namespace,
 
 def sync_bn_worker(rank: int, args: argparse.Namespace, folder: str) -> None:
     """One of the two processes; rank 0 writes what it measured."""
-    from tricks_plugin.tricks.sync_bn.convert import synchronize_batch_norms
+    from tricks_plugin.common.sync_bn import synchronize_batch_norms
     torch.set_num_threads(1)
     dist.init_process_group('gloo', init_method=f'file://{folder}/group', rank=rank, world_size=2)
     cfg = load_config(args.model)

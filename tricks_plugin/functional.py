@@ -11,6 +11,7 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+from .common.sync_bn import CrossRankBatchNorm, synchronize_batch_norms
 from .tricks.amp.functional import pick_dtype
 from .tricks.cosine_warmup.functional import fitted_warmup, warmup_cosine, warmup_cosine_factor
 from .tricks.ema.functional import ema_momentum
@@ -57,7 +58,6 @@ from .tricks.random_shapes.functional import (
 from .tricks.resnet_d.functional import match_resnet_keys, resnet_multiply_adds, unmatched_keys
 from .tricks.runtime.functional import fixed_pipeline_size, needs_plain_layout
 from .tricks.step_decay.functional import decay_points, step_decay
-from .tricks.sync_bn.convert import CrossRankBatchNorm, synchronize_batch_norms
 from .tricks.sync_bn.functional import merge_moments, sync_bn_traffic
 from .tricks.zero_gamma.functional import last_norm, zero_last_scales
 

@@ -12,10 +12,10 @@ import torch
 import torch.distributed as dist
 from support.sums import tolerance
 from torch import nn
-from tricks_plugin.process_group import end_process_group
 
+from tricks_plugin.common.process_group import end_process_group
+from tricks_plugin.common.sync_bn import CrossRankBatchNorm, synchronize_batch_norms
 from tricks_plugin.tricks.runtime.evidence import RuntimeEvidence
-from tricks_plugin.tricks.sync_bn import CrossRankBatchNorm, synchronize_batch_norms
 
 DEVICES = ['cpu', pytest.param('cuda', marks=pytest.mark.cuda)]
 HALF = {'cpu': 'bfloat16', 'cuda': 'float16'}
@@ -30,26 +30,27 @@ def test_timm_trains_in_16_bits_channels_last_from_its_prefetcher(device, tmp_pa
     from tricks_plugin.timm.evidence import TimmEvidence
     from tricks_plugin.timm.loop import train_epoch, validate
     from tricks_plugin.timm.progress import Progress
+    from tricks_plugin.timm.settings import prepare
     write_images(tmp_path / 'train', 8)
     write_images(tmp_path / 'val', 2)
     pin = ['--pin-mem'] if device == 'cuda' else []
     args = flags.parse([str(tmp_path), *TINY, '--device', device, '--amp', '--amp-dtype',
                         HALF[device], '--channels-last', '--mixup', '0.2', *pin]).args
-    args.data_dir, args.grad_accum_steps = args.data, 1
-    vars(args).update(distributed=False, world_size=1, rank=0, local_rank=0, prefetcher=True)
-    run, quiet = build_run(args, torch.device(device)), Progress(1, shown=False)
-    evidence = TimmEvidence(run)
+    args.val_split = 'val'
+    run, quiet = build_run(*prepare(args)), Progress(1, shown=False)
+    evidence = TimmEvidence(run, vars(args))
     seen = []
     look = evidence.on_batch
     evidence.on_batch = lambda epoch, *batch: seen.append(batch) or look(epoch, *batch)
     evidence.start()
     loss = train_epoch(run, 0, evidence, quiet)['loss']
-    found = {name: evidence.measurements[name].finding() for name in ('amp', 'runtime', 'mixup')}
+    found = {name: evidence.monitor.evidence[name].finding(evidence.training)
+             for name in ('amp', 'runtime', 'mixup')}
     evidence.close()
     assert 0 < loss < 20 and 0 < validate(run, quiet)['loss'] < 20
     assert len(seen) == 6 and {one.device.type for batch in seen for one in batch} == {device}
     assert {name: row.live for name, row in found.items()} == dict.fromkeys(found, True)
-    assert found['amp'].values['outputs'] == {HALF[device]: 6}
+    assert set(found['amp'].values['outputs']) == {HALF[device]}
     assert {weight.dtype for weight in run.model.parameters()} == {torch.float32}
     if device == 'cuda':
         assert found['runtime'].values['pin_memory'] is True
@@ -68,7 +69,8 @@ def test_mmengine_trains_in_16_bits_with_mixed_images_and_the_runtime_s_options(
     from mmengine.config import Config
 
     from tricks_plugin import TricksRunner
-    subprocess.run([sys.executable, root / 'tools' / 'make_digits.py', '--out', tmp_path / 'digits',
+    subprocess.run([sys.executable, root / 'examples' / 'make_digits.py', '--out',
+                    tmp_path / 'digits',
                     '--train', '16', '--val', '2'], check=True, capture_output=True)
     monkeypatch.setenv('DIGITS_ROOT', f'{tmp_path / "digits"}/')
     before = (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
@@ -100,9 +102,10 @@ def test_mmengine_trains_in_16_bits_with_mixed_images_and_the_runtime_s_options(
 def test_the_evidence_tells_pinned_batches_from_others(device):
     pin = device == 'cuda'
     loader = torch.utils.data.DataLoader(torch.zeros(4, 3), batch_size=2, pin_memory=pin)
-    evidence = RuntimeEvidence(['pin_memory'], [])
-    evidence.before_iter(None, 0, dict(inputs=[next(iter(loader))]))
-    assert evidence.finding(None).live is pin
+    evidence = RuntimeEvidence(['pin_memory'])
+    training = types.SimpleNamespace(batch=dict(inputs=[next(iter(loader))]), loaders={})
+    evidence.before_iteration(training)
+    assert evidence.finding(training).live is (True if pin else None)
 
 
 @pytest.mark.parametrize('device', DEVICES)

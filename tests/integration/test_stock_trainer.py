@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STOCK = Path(mmdet.__file__).parent / '.mim' / 'tools'
 CONFIG = ROOT / 'configs' / 'demo' / 'yolov3_digits.py'
 BAG = ['linear_lr', 'cosine_warmup', 'no_bias_decay', 'label_smoothing', 'mixup', 'sync_bn',
-       'random_shapes']
+       'random_shapes', 'finite_guard']
 # 6 epochs of 8 iterations on 32 images; an effective batch of 4 against the config's base of 8.
 SMALL = ['train_cfg.max_epochs=6', 'train_cfg.val_interval=6', 'train_dataloader.batch_size=4',
          'default_hooks.checkpoint.interval=3', 'default_hooks.checkpoint.max_keep_ckpts=3']
@@ -71,9 +71,9 @@ def test_the_learning_rate_starts_at_0_and_follows_the_closed_form(run):
     work, _ = run
     rows = {row['name']: row['values'] for row in
             json.loads((work / 'tricks_evidence.json').read_text())['tricks']}
-    assert rows['cosine_warmup']['lr_at_0'] == 0
+    assert rows['cosine_warmup']['lr_first'] == 0
     # the config's own 100 iterations are too long for a run of 48: a tenth of it, 5
-    assert rows['cosine_warmup']['warmup_iters'] == 5
+    assert rows['cosine_warmup']['warmup_end_at'] == 5
     assert rows['cosine_warmup']['max_relative_deviation'] < 1e-9
     cfg = Config.fromfile(work / 'yolov3_digits.py')
     plain = Config.fromfile(CONFIG)

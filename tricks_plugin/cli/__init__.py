@@ -7,9 +7,10 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from ..common.door import run_door
 from ..plan.errors import TrickError, nearest
 from ..version import __version__
-from .common import add_config_arguments, load_config, run_door
+from .common import add_config_arguments, load_config
 
 __all__ = ['COMMANDS', 'Command', 'add_config_arguments', 'load_config', 'main', 'run_door']
 

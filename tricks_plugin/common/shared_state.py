@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -10,21 +11,22 @@ from torch.utils.data import get_worker_info
 __all__ = ['SharedState']
 
 _SLOTS = 64  # worker processes that count apart; worker 64 adds to the counts of worker 0
-_COUNTS = ('failed_partners', 'loaded_partners', 'dropped_proposals')
-_PEAKS = ('sample_bytes', 'cache_bytes')
 
 
 class SharedState:
     """Numbers in shared memory, which copies, forked and spawned processes go on sharing.
 
-    Every worker process writes into a place of its own, so no lock is needed. The counts are
-    ``failed_partners``, ``loaded_partners`` and ``dropped_proposals``; the peaks are
-    ``sample_bytes`` (the largest cached sample) and ``cache_bytes`` (one process's cache).
+    Every worker process writes into a place of its own, so no lock is needed.
+
+    Args:
+        counts: Names of numbers that are added up over the processes.
+        peaks: Names of numbers of which the largest counts.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, counts: Sequence[str] = (), peaks: Sequence[str] = ()) -> None:
+        self._counts, self._peaks = tuple(counts), tuple(peaks)
         self._switch = torch.ones(1, dtype=torch.uint8).share_memory_()
-        self._numbers = torch.zeros((len(_COUNTS) + len(_PEAKS), _SLOTS),
+        self._numbers = torch.zeros((len(counts) + len(peaks), _SLOTS),
                                     dtype=torch.int64).share_memory_()
 
     @property
@@ -38,20 +40,20 @@ class SharedState:
 
     def count(self, name: str) -> None:
         """Adds 1 to a count, for this process."""
-        self._numbers.numpy()[_COUNTS.index(name), _slot()] += 1
+        self._numbers.numpy()[self._counts.index(name), _slot()] += 1
 
     def raise_to(self, name: str, value: int) -> None:
         """Raises a peak of this process to a value, if it lies below."""
-        row = self._numbers.numpy()[len(_COUNTS) + _PEAKS.index(name)]
+        row = self._numbers.numpy()[len(self._counts) + self._peaks.index(name)]
         row[_slot()] = max(row[_slot()], value)
 
     def total(self, name: str) -> int:
         """A count over all processes."""
-        return int(self._numbers.numpy()[_COUNTS.index(name)].sum())
+        return int(self._numbers.numpy()[self._counts.index(name)].sum())
 
     def peak(self, name: str) -> int:
         """The largest value of a peak over all processes."""
-        return int(self._numbers.numpy()[len(_COUNTS) + _PEAKS.index(name)].max())
+        return int(self._numbers.numpy()[len(self._counts) + self._peaks.index(name)].max())
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)

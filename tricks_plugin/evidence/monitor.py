@@ -161,6 +161,8 @@ class Monitor:
                 judge: bool = True) -> None:
         training = self.training
         findings = self._findings() if findings is None else findings
+        if not findings:  # a process that measures nothing reports nothing
+            return
         elapsed = self._elapsed + (self._last - self._began)
         cost = self._spent / max(elapsed, 1e-9)
         self._reported = (training.epoch, training.iteration)

@@ -6,10 +6,13 @@ import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import nn
+
+if TYPE_CHECKING:
+    from .learning_rate import Curve
 
 __all__ = ['Average', 'Training']
 
@@ -111,6 +114,26 @@ class Training(ABC):
     @abstractmethod
     def component(self, kind: type) -> Any:
         """The registered hook or other component of a class that takes part, or None."""
+
+    # What the settings ask for.
+
+    @property
+    def schedule(self) -> Mapping[str, Curve]:
+        """The LR over time that the settings describe, by optimizer."""
+        return {}
+
+    @property
+    def asked_lr(self) -> Mapping[str, float]:
+        """The LR that the settings name for `lr_batch_size` images, by optimizer.
+
+        Under a one-cycle schedule it is the peak.
+        """
+        return {}
+
+    @property
+    def lr_batch_size(self) -> int | None:
+        """The images per update that `asked_lr` is for, or None if the settings do not say."""
+        return None
 
     # When.
 

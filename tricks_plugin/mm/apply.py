@@ -7,7 +7,7 @@ from typing import Any
 
 from ..plan import Plan, Trick, TrickError, TrickPlan, compare
 from ..plan.recipes import Selection, select
-from .config_edit import append_hook, copy_plain, find, plain, type_name
+from .config_edit import append_hook, copy_plain, find, old_form, plain, type_name
 from .run_facts import run_facts
 
 __all__ = ['apply_tricks']
@@ -85,7 +85,10 @@ def _apply_one(trick: Trick, tree: dict[str, Any]) -> tuple[dict[str, Any], Tric
     edited = copy_plain(tree)
     verdict = trick.apply(edited)
     if verdict.status != 'applied':
-        return tree, TrickPlan(trick.name, verdict.status, verdict.reason,
+        reason = verdict.reason
+        if verdict.status == 'not_applicable' and (old := old_form(tree)):
+            reason = f'{reason}: {old}'
+        return tree, TrickPlan(trick.name, verdict.status, reason,
                                evidence=verdict.evidence)
     changes = tuple(compare(tree, edited))
     if not changes:

@@ -14,8 +14,8 @@ from typing import Any
 
 __all__ = [
     'Pipeline', 'RunLength', 'append_hook', 'copy_plain', 'default_scope', 'find', 'get', 'is_a',
-    'lookup_class', 'not_seen', 'optim_wrappers', 'plain', 'run_length', 'train_pipelines',
-    'type_name', 'walk',
+    'lookup_class', 'no_pipeline', 'not_seen', 'old_form', 'optim_wrappers', 'plain', 'run_length',
+    'train_pipelines', 'type_name', 'walk',
 ]
 
 _REGISTRIES = ('MODELS', 'TRANSFORMS', 'DATASETS', 'HOOKS', 'PARAM_SCHEDULERS', 'OPTIMIZERS',
@@ -83,6 +83,16 @@ def get(cfg: Any, path: str, default: Any = None) -> Any:
             return default
         node = node[key]
     return node
+
+
+def old_form(cfg: dict[str, Any]) -> str:
+    """A clause that says so where a config is written for mmdet 2.x; empty for others."""
+    if any(key in cfg for key in ('optim_wrapper', 'train_dataloader', 'param_scheduler')):
+        return ''
+    keys = [key for key in ('optimizer', 'lr_config', 'runner', 'data') if key in cfg]
+    return '' if len(keys) < 2 else (
+        f'this is a config of mmdet 2.x ({", ".join(keys)} at the top), whose sections mmengine '
+        'does not read; write optim_wrapper, param_scheduler, train_cfg and train_dataloader')
 
 
 def append_hook(cfg: dict[str, Any], *hooks: dict[str, Any]) -> None:
@@ -246,6 +256,13 @@ def train_pipelines(cfg: dict[str, Any]) -> list[Pipeline]:
         for path, node in walk(get(cfg, root), root)
         if isinstance(node.get('pipeline'), list)
     ]
+
+
+def no_pipeline(cfg: dict[str, Any]) -> str:
+    """Why `train_pipelines` finds none, in one clause."""
+    kind = type_name(get(cfg, 'train_dataloader.dataset'))
+    return f'train_dataloader.dataset is {kind}, which shows no list named pipeline' if kind else \
+        'the config has no training pipeline'
 
 
 def optim_wrappers(cfg: dict[str, Any]) -> list[tuple[str, dict[str, Any]]]:

@@ -9,6 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 from ..evidence import DeadTrickError, Monitor, build_evidence
+from .resume import overruled
 from .training import RunnerTraining
 
 __all__ = ['DeadTrickError', 'TrickEvidenceHook']
@@ -45,6 +46,10 @@ class TrickEvidenceHook(Hook):
         """Lets every measurement attach itself."""
         self._training = RunnerTraining(runner)
         self._training.watch()
+        if self._training.begun_at and (words := overruled(runner)):
+            runner.logger.warning(
+                'Resumed: the checkpoint overrules what the config has changed since: '
+                f'{"; ".join(words)}. Train from its weights (load_from) to change them.')
         self._monitor = Monitor(
             self._training, self.evidence, strict=self.strict, logger=runner.logger,
             folder=Path(runner.work_dir) if runner.rank == 0 else None, first=self.first)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -14,7 +15,9 @@ from torch import nn
 from typing_extensions import override
 
 from ..common.processes import world_size
-from ..evidence import Average, Training
+from ..evidence import Average, Curve, Training
+from .config_edit import get, plain
+from .curves import RunUnits, asked_rates, curves
 
 __all__ = ['RunnerTraining', 'optimizers_of', 'wrappers_of']
 
@@ -166,6 +169,26 @@ class RunnerTraining(Training):
     @override
     def component(self, kind: type) -> Any:
         return next((hook for hook in self.runner.hooks if isinstance(hook, kind)), None)
+
+    @functools.cached_property
+    def _settings(self) -> dict[str, Any]:
+        return plain(self.runner.cfg)
+
+    @property
+    @override
+    def schedule(self) -> Mapping[str, Curve]:
+        return curves(self._settings, self.optimizers,
+                      RunUnits(self.epoch_length, self.max_iterations))
+
+    @property
+    @override
+    def asked_lr(self) -> Mapping[str, float]:
+        return asked_rates(self._settings)
+
+    @property
+    @override
+    def lr_batch_size(self) -> int | None:
+        return get(self._settings, 'auto_scale_lr.base_batch_size')
 
     @property
     @override

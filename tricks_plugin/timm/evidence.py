@@ -9,13 +9,14 @@ from typing import Any
 
 import torch
 
-from ..evidence import Monitor, build_evidence
+from ..evidence import Evidence, Monitor, RateEvidence, build_evidence
 from ..plan import TRICKS, Plan
 from .run import Run
 from .training import TimmTraining
 
 __all__ = ['TimmEvidence']
 
+_SCHEDULE = 'sched'  # the row of a schedule that no trick asked for
 _logger = logging.getLogger('tricks_plugin')
 
 
@@ -47,9 +48,13 @@ class TimmEvidence:
                     promises[trick.name] = promise
         if run.args.rank != 0:
             promises = {}
+        evidence: dict[str, Evidence] = {
+            name: build_evidence(name, one) for name, one in promises.items()}
+        if run.args.rank == 0 and run.scheduler is not None and not any(
+                isinstance(one, RateEvidence) for one in evidence.values()):
+            evidence[_SCHEDULE] = RateEvidence()
         self.monitor = Monitor(
-            self.training, {name: build_evidence(name, one) for name, one in promises.items()},
-            strict=strict, judged=asked, logger=_logger, first=None,
+            self.training, evidence, strict=strict, judged=asked, logger=_logger, first=None,
             folder=None if run.output_dir is None else Path(run.output_dir))
 
     def start(self) -> None:

@@ -14,10 +14,10 @@ from timm.layers import convert_splitbn_model, set_fast_norm
 from timm.models import create_model, load_checkpoint, load_state_dict, safe_model_name
 from torch import nn
 
+from ..common.sync_bn import synchronize_batch_norms
 from ..plan.errors import TrickError
-from ..tricks.sync_bn.convert import synchronize_batch_norms
 from .boundary import naming
-from .checks_names import model_arguments
+from .facts import model_arguments
 
 __all__ = ['build_model', 'place']
 

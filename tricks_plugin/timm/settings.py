@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from timm import utils
 
+from .rate import scales_linearly
+
 __all__ = ['changed', 'prepare', 'with_classes', 'with_lr']
 
-_SQRT_OPTIMIZERS = ('ada', 'lamb')
 _logger = logging.getLogger('tricks_plugin')
 
 
@@ -58,10 +59,7 @@ def with_lr(args: argparse.Namespace, images: float) -> argparse.Namespace:
         return args
     effective = images * args.world_size * args.grad_accum_steps
     ratio = effective / args.lr_base_size
-    scale = args.lr_base_scale
-    if not scale:
-        adaptive = any(name in args.opt.lower() for name in _SQRT_OPTIMIZERS)
-        scale = 'sqrt' if adaptive else 'linear'
+    scale = args.lr_base_scale or ('linear' if scales_linearly(vars(args)) else 'sqrt')
     lr = args.lr_base * (ratio ** 0.5 if scale == 'sqrt' else ratio)
     if args.rank == 0:
         _logger.info('lr %g: %s scaling of lr_base %g from %d to %g images per update', lr,

@@ -10,8 +10,9 @@ import torch
 from torch import nn
 from typing_extensions import override
 
-from ..evidence import Average, Training
+from ..evidence import Average, Curve, Training
 from .run import Run
+from .schedule import curve
 
 __all__ = ['TimmTraining']
 
@@ -146,6 +147,21 @@ class TimmTraining(Training):
     def component(self, kind: type) -> Any:
         return next((part for part in (self.run.mixup, self.run.scheduler, self.run.task)
                      if isinstance(part, kind)), None)
+
+    @property
+    @override
+    def schedule(self) -> Mapping[str, Curve]:
+        return {'': curve(self.run.args, self.run.updates_per_epoch)}
+
+    @property
+    @override
+    def asked_lr(self) -> Mapping[str, float]:
+        return {'': float(self.run.args.lr_base)}
+
+    @property
+    @override
+    def lr_batch_size(self) -> int | None:
+        return int(self.run.args.lr_base_size)
 
     @property
     @override

@@ -9,7 +9,7 @@ from mmengine.config import Config  # noqa: E402
 
 from tricks_plugin.mm.config_edit import plain  # noqa: E402
 from tricks_plugin.plan.errors import TrickError  # noqa: E402
-from tricks_plugin.tricks.cosine_warmup.trick import CosineWarmup  # noqa: E402
+from tricks_plugin.tricks.cosine_warmup import CosineWarmup  # noqa: E402
 
 TYPE = 'tricks_plugin.WarmupCosineLR'
 SGD = {'optimizer': {'type': 'SGD', 'lr': 0.02}}
@@ -43,8 +43,7 @@ def test_faster_rcnn_keeps_its_own_warm_up_of_500_iterations(zoo):
     assert cfg['param_scheduler'] == [{
         'type': TYPE, 'warmup_iters': 500, 'by_epoch': True, 'convert_to_iter_based': True,
         'fit_warmup': True, 'eta_min': 0.0}]
-    assert verdict.evidence == {'warmup_iters': 500, 'eta_min': 0.0, 'fit_warmup': True,
-                                'optimizers': None}
+    assert verdict.evidence == {}
 
 
 def test_detr_has_no_warm_up_and_a_scheduler_that_is_no_list(zoo):
@@ -182,3 +181,93 @@ def test_timm_s_warm_up_of_the_user_s_goes_into_the_arithmetic():
 def test_timm_s_warm_up_must_fit_the_run(params, given, words):
     with pytest.raises(TrickError, match=words):
         CosineWarmup.from_dict(params).timm_args({'epochs': 9, 'warmup_epochs': 30}, given)
+
+
+FLOORED = {'type': 'CosineAnnealingLR', 'T_max': 12, 'eta_min': 0.0004}
+
+
+@pytest.mark.parametrize(('own', 'params', 'ends', 'words'), [
+    (FLOORED, {}, {'eta_min': 0.0004}, "cosine to 0.0004 (the config's own eta_min)"),
+    ({**FLOORED, 'type': 'PolyLR'}, {}, {'eta_min': 0.0004}, "the config's own eta_min"),
+    ({'type': 'ReduceOnPlateauLR', 'min_value': 3e-5}, {}, {'eta_min': 3e-5}, 'to 3e-05'),
+    ({'type': 'CosineAnnealingLR', 'eta_min_ratio': 0.05}, {}, {'eta_min_ratio': 0.05},
+     "cosine to 0.05 of the base LR (the config's own eta_min_ratio)"),
+    (FLOORED, {'eta_min': 0.001}, {'eta_min': 0.001},
+     "cosine to 0.001 (the config's own eta_min 0.0004 gives way)"),
+    (FLOORED, {'eta_min': 0.0}, {'eta_min': 0.0}, 'cosine to 0 (the config'),
+    ({'type': 'StepLR', 'step_size': 4}, {}, {'eta_min': 0.0}, 'cosine to 0 over'),
+])
+def test_the_configs_own_lowest_rate_stays_unless_another_is_given(own, params, ends, words):
+    cfg = epochs(12, own)
+    verdict = apply(cfg, **params)
+    node = cfg['param_scheduler'][0]
+    assert {key: node[key] for key in node if key.startswith('eta_')} == ends
+    assert words in verdict.reason
+
+
+def slow(**paramwise):
+    cfg = epochs(12, {'type': 'StepLR', 'step_size': 4})
+    constructor = paramwise.pop('constructor', None)
+    cfg['optim_wrapper']['paramwise_cfg'] = paramwise
+    if constructor:
+        cfg['optim_wrapper']['constructor'] = constructor
+    return cfg
+
+
+@pytest.mark.parametrize(('paramwise', 'group', 'lr'), [
+    (dict(custom_keys={'backbone': {'lr_mult': 0.1}}), 'custom_keys.backbone', 0.002),
+    (dict(custom_keys={'backbone': {'lr': 0.003, 'lr_mult': 2}}), 'custom_keys.backbone', 0.003),
+    (dict(custom_keys={'a': {'lr_mult': 0.1}, 'b': {'lr_mult': 0.0}}), 'custom_keys.b', 0.0),
+    (dict(bias_lr_mult=0.2), 'bias_lr_mult', 0.004),
+    (dict(norm_lr_mult=0.2), 'norm_lr_mult', 0.004),
+    (dict(decay_rate=0.5, num_layers=2,
+          constructor='LearningRateDecayOptimizerConstructor'), 'decay_rate over 2', 0.0025),
+])
+def test_an_eta_min_above_a_slow_groups_rate_is_refused_with_the_group_named(paramwise, group, lr):
+    with pytest.raises(TrickError) as error:
+        apply(slow(**paramwise), eta_min=0.005)
+    assert str(error.value).startswith('tricks.cosine_warmup.eta_min must be <= the LR of '
+                                       f'optim_wrapper.paramwise_cfg.{group}')
+    assert f'({lr!r}), got 0.005' in str(error.value)
+    assert apply(slow(**paramwise), eta_min=lr).status == 'applied'
+
+
+def test_an_offset_multiplier_counts_where_the_model_has_deformable_convolutions():
+    cfg = slow(dcn_offset_lr_mult=0.1)
+    assert apply(copy.deepcopy(cfg), eta_min=0.005).status == 'applied'
+    cfg['model'] = {'backbone': {'dcn': {'type': 'DCNv2'}}}
+    with pytest.raises(TrickError, match='paramwise_cfg.dcn_offset_lr_mult'):
+        apply(cfg, eta_min=0.005)
+
+
+def test_the_configs_own_floor_above_a_slow_groups_rate_is_no_error_and_is_said():
+    cfg = slow(custom_keys={'backbone': {'lr_mult': 0.1}})
+    cfg['param_scheduler'] = [{**FLOORED, 'eta_min': 0.003}]
+    verdict = apply(cfg)
+    assert cfg['param_scheduler'][0]['eta_min'] == 0.0
+    assert ("cosine to 0 (the config's own 0.003 is above the LR 0.002 of optim_wrapper."
+            'paramwise_cfg.custom_keys.backbone)') in verdict.reason
+
+
+def test_mmengines_own_scaling_counts_in_the_bound():
+    cfg = epochs(12, {'type': 'StepLR'}, train_dataloader={'batch_size': 2},
+                 auto_scale_lr={'enable': True, 'base_batch_size': 16})
+    with pytest.raises(TrickError, match=r'optimizer.lr \(0.0025\), got 0.003'):
+        apply(cfg, eta_min=0.003)
+
+
+def test_one_cycle_is_replaced_with_a_word_on_its_peak():
+    cfg = epochs(12, {'type': 'OneCycleLR', 'eta_max': 0.3})
+    assert apply(copy.deepcopy(cfg)).status == 'present'
+    assert "no longer OneCycleLR's eta_max" in apply(cfg, replace=True).reason
+
+
+def test_timm_refuses_an_eta_min_above_the_runs_rate():
+    settings = dict(epochs=50, lr=None, lr_base=0.1, lr_base_size=256, batch_size=64,
+                    grad_accum_steps=1, opt='sgd')
+    trick = CosineWarmup.from_dict({'eta_min': 0.03})
+    with pytest.raises(TrickError, match=r'eta_min must be <= the LR of the run \(0.025\)'):
+        trick.timm_args(settings)
+    # The root of a quarter is a half: 0.05.
+    assert trick.timm_args({**settings, 'opt': 'adamw'})['min_lr'] == 0.03
+    assert trick.timm_args({**settings, 'lr': 0.03})['min_lr'] == 0.03

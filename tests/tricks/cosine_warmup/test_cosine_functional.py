@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from tricks_plugin.tricks.cosine_warmup import fitted_warmup, warmup_cosine
+from tricks_plugin.tricks.cosine_warmup.functional import fitted_warmup, warmup_cosine
 
 # A run of 13 steps with a warm-up of 4 to 0.08, ending at 0.005. The cosine's values over
 # ninths of pi: 1, 0.9396926, 0.7660444, 0.5, 0.1736482, and the same negative.

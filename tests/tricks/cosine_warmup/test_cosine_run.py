@@ -10,12 +10,14 @@ import pytest
 import torch
 
 pytest.importorskip('mmengine')
+from mmengine.config import Config  # noqa: E402
 from mmengine.hooks import Hook  # noqa: E402
 from mmengine.model import BaseModel  # noqa: E402
 from mmengine.optim import OptimWrapper, OptimWrapperDict  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
 
-from tricks_plugin.tricks.cosine_warmup.evidence import LearningRateEvidence  # noqa: E402
+from tricks_plugin.mm.training import RunnerTraining  # noqa: E402
+from tricks_plugin.tricks.cosine_warmup.evidence import CosineEvidence  # noqa: E402
 from tricks_plugin.tricks.cosine_warmup.scheduler import WarmupCosineLR  # noqa: E402
 
 RUNS = itertools.count()
@@ -52,20 +54,22 @@ class Recorder(Hook):
 
     def before_train(self, runner):
         if self.evidence:
-            self.evidence.start(runner)
+            self.training = RunnerTraining(runner)
+            self.training.watch()
+            self.evidence.start(self.training)
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         if self.meddle:
             self.meddle(runner)
         self.rows[runner.iter] = runner.optim_wrapper.get_lr()
         if self.evidence:
-            self.evidence.before_iter(runner, batch_idx, data_batch)
-
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        if self.evidence:
-            self.evidence.after_iter(runner, batch_idx, data_batch)
-            if self.evidence.switched(runner):
+            self.training.begin(data_batch)
+            self.evidence.before_iteration(self.training)
+            if self.evidence.switched(self.training):
                 self.switches.append(runner.iter)
+
+    def finding(self):
+        return self.evidence.finding(self.training)
 
 
 def dataset():
@@ -77,7 +81,8 @@ def run(tmp_path, name, scheduler, train_cfg, recorder, optim=None, stop=None, *
     if stop is not None:
         recorder = StopAfter(stop, recorder)
     runner = Runner(
-        model=Tiny(), work_dir=str(tmp_path / name), train_cfg=train_cfg,
+        model=Tiny(), cfg=Config({'param_scheduler': scheduler}), work_dir=str(tmp_path / name),
+        train_cfg=train_cfg,
         train_dataloader={'dataset': dataset(), 'batch_size': 2, 'num_workers': 0,
                           'sampler': {'type': 'DefaultSampler' if train_cfg['by_epoch']
                                       else 'InfiniteSampler', 'shuffle': False}},
@@ -122,25 +127,25 @@ EPOCHS = {'type': 'tricks_plugin.WarmupCosineLR', 'convert_to_iter_based': True,
 ITERS = {'type': EPOCHS['type'], 'by_epoch': False, 'warmup_iters': 7, 'eta_min': 1e-4}
 
 
-@pytest.mark.parametrize(('scheduler', 'train_cfg', 'settings'), [
-    (EPOCHS, {'by_epoch': True, 'max_epochs': 4}, {'warmup_epochs': 1.4, 'eta_min': 1e-4}),
-    (ITERS, {'by_epoch': False, 'max_iters': 20}, {'warmup_iters': 7, 'eta_min': 1e-4}),
-    ({**EPOCHS, 'total_iters': 20}, {'by_epoch': False, 'max_iters': 20},
-     {'warmup_epochs': 1.4, 'eta_min': 1e-4}),
+@pytest.mark.parametrize(('scheduler', 'train_cfg'), [
+    (EPOCHS, {'by_epoch': True, 'max_epochs': 4}),
+    (ITERS, {'by_epoch': False, 'max_iters': 20}),
+    ({**EPOCHS, 'total_iters': 20}, {'by_epoch': False, 'max_iters': 20}),
 ])
-def test_a_real_run_follows_the_curve_at_every_iteration(tmp_path, scheduler, train_cfg, settings):
-    recorder = Recorder(LearningRateEvidence(**settings))
-    runner = run(tmp_path, 'run', dict(scheduler), train_cfg, recorder)
+def test_a_real_run_follows_the_curve_at_every_iteration(tmp_path, scheduler, train_cfg):
+    recorder = Recorder(CosineEvidence())
+    run(tmp_path, 'run', dict(scheduler), train_cfg, recorder)
     assert len(recorder.rows) == 20
     for step, row in recorder.rows.items():
         small, large = curve(step, 0.01, 7, 20, 1e-4), curve(step, 0.03, 7, 20, 1e-4)
         assert row['lr'] == pytest.approx([small] * 2 + [large] * 2, rel=1e-9, abs=1e-12), step
-    finding = recorder.evidence.finding(runner)
+    finding = recorder.finding()
     assert finding.live is True
-    assert finding.values['lr_at_0'] == 0.0
-    assert finding.values['lr_at_warmup_end'] == 0.03
+    assert finding.values['lr_first'] == 0.0
+    assert (finding.values['lr_warmup_end'], finding.values['warmup_end_at']) == (0.03, 7)
     assert finding.values['max_relative_deviation'] < 1e-9
-    assert (finding.values['warmup_iters'], finding.values['total_iters']) == (7, 20)
+    assert finding.planned == ('from 0 to the base LR in 7 iterations, then cosine to 0.0001 at '
+                               'iteration 20')
     assert recorder.switches == [7]
 
 
@@ -155,22 +160,22 @@ def test_a_resumed_run_has_the_same_lr_at_every_later_iteration(
     whole, cut = Recorder(), Recorder()
     run(tmp_path, 'whole', dict(scheduler), train_cfg, whole)
     run(tmp_path, 'cut', dict(scheduler), train_cfg, cut, stop=stop)
-    resumed = Recorder(LearningRateEvidence(warmup_iters=7, eta_min=1e-4))
-    runner = run(tmp_path, 'cut', dict(scheduler), train_cfg, resumed, resume=True)
+    resumed = Recorder(CosineEvidence())
+    run(tmp_path, 'cut', dict(scheduler), train_cfg, resumed, resume=True)
     assert sorted(resumed.rows) == list(range(resume_at, 20))
     assert resumed.rows == {step: whole.rows[step] for step in resumed.rows}
-    assert resumed.evidence.finding(runner).live is True
+    assert resumed.finding().live is True
 
 
 def test_a_schedule_changed_between_two_runs_takes_effect_from_the_first_iteration(tmp_path):
     train_cfg = {'by_epoch': False, 'max_iters': 20}
     run(tmp_path, 'cut', dict(ITERS), train_cfg, Recorder(), stop=6)
-    recorder = Recorder(LearningRateEvidence(warmup_iters=12))
-    runner = run(tmp_path, 'cut', {**ITERS, 'warmup_iters': 12, 'eta_min': 0.0},
-                 {'by_epoch': False, 'max_iters': 30}, recorder, resume=True)
+    recorder = Recorder(CosineEvidence())
+    run(tmp_path, 'cut', {**ITERS, 'warmup_iters': 12, 'eta_min': 0.0},
+        {'by_epoch': False, 'max_iters': 30}, recorder, resume=True)
     assert recorder.rows[6]['lr'] == pytest.approx([0.005, 0.005, 0.015, 0.015])
     assert recorder.rows[21]['lr'][0] == pytest.approx(0.005)
-    assert recorder.evidence.finding(runner).live is True
+    assert recorder.finding().live is True
 
 
 def test_two_optimizers_follow_the_curve_at_their_own_rates(tmp_path):
@@ -179,19 +184,24 @@ def test_two_optimizers_follow_the_curve_at_their_own_rates(tmp_path):
         return OptimWrapperDict(
             a=OptimWrapper(torch.optim.SGD(model.a.parameters(), lr=0.02)),
             b=OptimWrapper(torch.optim.Adam(model.b.parameters(), lr=0.5)))
-    recorder = Recorder(LearningRateEvidence(warmup_iters=7, eta_min=1e-4))
-    runner = run(tmp_path, 'run', dict(ITERS), {'by_epoch': False, 'max_iters': 20}, recorder,
-                 optim=optimizers())
+    recorder = Recorder(CosineEvidence())
+    run(tmp_path, 'run', dict(ITERS), {'by_epoch': False, 'max_iters': 20}, recorder,
+        optim=optimizers())
     assert recorder.rows[2] == {'a.lr': pytest.approx([0.04 / 7]), 'b.lr': pytest.approx([1 / 7])}
     for step, row in recorder.rows.items():
         assert row['a.lr'] == pytest.approx([curve(step, 0.02, 7, 20, 1e-4)], rel=1e-9)
         assert row['b.lr'] == pytest.approx([curve(step, 0.5, 7, 20, 1e-4)], rel=1e-9)
-    assert recorder.evidence.finding(runner).live is True
+    assert recorder.finding().live is True
 
 
 def halve_later(runner):
     if runner.iter > 10:
         runner.optim_wrapper.param_groups[2]['lr'] *= 0.5
+
+
+def stand_still(runner):
+    if runner.iter == 12:
+        runner.param_schedulers.clear()
 
 
 def nudge_once(runner):
@@ -200,27 +210,27 @@ def nudge_once(runner):
 
 
 @pytest.mark.parametrize(('scheduler', 'meddle', 'words'), [
-    (None, None, 'groups without a scheduler'),
-    ({'type': 'CosineAnnealingLR', 'T_max': 20, 'by_epoch': False}, None, '(at iteration 0)'),
-    ({**ITERS, 'warmup_iters': 6}, None, 'at iteration'),
+    (None, None, 'at iteration 0'),
+    ({'type': 'MultiStepLR', 'milestones': [9], 'by_epoch': False}, None, 'at iteration 0'),
     (ITERS, halve_later, 'at iteration'),
     (ITERS, nudge_once, '(at iteration 10)'),
+    (ITERS, stand_still, 'at iteration'),
 ])
 def test_a_broken_schedule_is_reported_as_not_live(tmp_path, scheduler, meddle, words):
-    recorder = Recorder(LearningRateEvidence(warmup_iters=7, eta_min=1e-4), meddle)
-    runner = run(tmp_path, 'run', scheduler and dict(scheduler),
-                 {'by_epoch': False, 'max_iters': 20}, recorder)
-    finding = recorder.evidence.finding(runner)
+    recorder = Recorder(CosineEvidence(), meddle)
+    run(tmp_path, 'run', scheduler and dict(scheduler),
+        {'by_epoch': False, 'max_iters': 20}, recorder)
+    finding = recorder.finding()
     assert finding.live is False
     assert words in finding.measured
 
 
 def test_a_stock_warm_up_longer_than_the_run_is_measured_at_its_shortened_length(tmp_path):
-    recorder = Recorder(LearningRateEvidence(warmup_iters=1000, fit_warmup=True))
+    recorder = Recorder(CosineEvidence())
     scheduler = {'type': EPOCHS['type'], 'convert_to_iter_based': True, 'warmup_iters': 1000,
                  'fit_warmup': True}
     runner = run(tmp_path, 'run', scheduler, {'by_epoch': True, 'max_epochs': 4}, recorder)
     assert isinstance(runner.param_schedulers[0], WarmupCosineLR)
-    assert recorder.evidence.finding(runner).live is True
+    assert recorder.finding().live is True
     assert recorder.rows[1]['lr'][0] == 0.005
     assert recorder.rows[2]['lr'][0] == 0.01

@@ -172,3 +172,19 @@ def test_a_run_begun_with_stock_schedulers_goes_on_with_this_one():
     assert lrs(converted.optimizer.optimizer) == pytest.approx([0.04])
     with pytest.raises(ValueError, match='cannot continue, got _global_step=2 epochs'):
         scheduler.load_state_dict(epochs.state_dict())
+
+
+def test_an_eta_min_above_a_groups_rate_names_the_option_and_the_group():
+    with pytest.raises(ValueError, match=r'of parameter group 1 \(see paramwise_cfg\): lower '
+                                         r'tricks.cosine_warmup.eta_min'):
+        WarmupCosineLR(optimizer(0.06, 0.003), 3, end=12, eta_min=0.004, by_epoch=False)
+
+
+def test_the_lowest_rate_may_be_a_share_of_each_groups_own():
+    optim = optimizer(0.06, 0.0)
+    scheduler = WarmupCosineLR(optim, 3, end=12, eta_min_ratio=0.05, by_epoch=False)
+    for _ in range(13):
+        advance(optim, scheduler)
+    assert lrs(optim) == [pytest.approx(0.003), 0.0]
+    with pytest.raises(ValueError, match='eta_min and eta_min_ratio exclude each other'):
+        WarmupCosineLR(optim, 3, end=12, eta_min=0.1, eta_min_ratio=0.05, by_epoch=False)

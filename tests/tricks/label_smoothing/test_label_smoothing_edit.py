@@ -10,7 +10,7 @@ from mmengine.config import Config  # noqa: E402
 
 from tricks_plugin.mm import config_edit  # noqa: E402
 from tricks_plugin.plan.errors import TrickError  # noqa: E402
-from tricks_plugin.tricks.label_smoothing.trick import LabelSmoothing  # noqa: E402
+from tricks_plugin.tricks.label_smoothing import LabelSmoothing  # noqa: E402
 
 CE = 'tricks_plugin.SmoothedCrossEntropyLoss'
 FOCAL = 'tricks_plugin.SmoothedFocalLoss'
@@ -38,8 +38,7 @@ def test_faster_rcnn_is_smoothed_at_its_box_head_and_not_at_its_rpn(smooth):
     assert verdict.reason == \
         f'roi_head.bbox_head: softmax he, K=81: true 0.9, others 0.00125; {RPN_LEFT}'
     assert verdict.evidence == {'expected': [
-        {'path': 'roi_head.bbox_head.loss_cls', 'variant': 'he', 'eps': 0.1, 'pos': 0.9,
-         'neg': 0.00125}]}
+        {'path': 'roi_head.bbox_head.loss_cls', 'variant': 'he', 'eps': 0.1}]}
 
 
 def test_retinanet_s_focal_loss_keeps_its_settings(smooth):
@@ -50,14 +49,15 @@ def test_retinanet_s_focal_loss_keeps_its_settings(smooth):
     assert verdict.reason == 'bbox_head: sigmoid szegedy, K=80: true 0.8025, others 0.0025'
 
 
-def test_yolov3_uses_its_own_smoother_converted_exactly(smooth):
+def test_yolov3_uses_its_own_smoother_where_it_is_right_for_any_number_of_classes(smooth):
     name = 'yolo/yolov3_d53_8xb8-ms-608-273e_coco.py'
     cfg, _ = smooth(name)
     head = cfg['model']['bbox_head']
     assert head['one_hot_smoother'] == 0.1
     assert head['loss_cls']['type'] == 'CrossEntropyLoss'
-    cfg, verdict = smooth(name, variant='he', eps=0.079)
-    assert cfg['model']['bbox_head']['one_hot_smoother'] == pytest.approx(0.08, abs=1e-12)
+    cfg, verdict = smooth(name, variant='he', eps=0.079)  # 0.08 of szegedy for 80 classes alone
+    assert 'one_hot_smoother' not in cfg['model']['bbox_head']
+    assert cfg['model']['bbox_head']['loss_cls']['variant'] == 'he'
     assert verdict.reason == 'bbox_head: sigmoid he, K=80: true 0.921, others 0.001'
 
 
@@ -143,7 +143,8 @@ def test_an_unknown_head_gets_the_formula_instead_of_the_numbers():
         'type': 'Mine', 'num_classes': 7, 'loss_cls': {'type': 'CrossEntropyLoss'}}}})
     assert verdict.reason == \
         'head: softmax he, K=unknown: true 1 - eps, others eps / (K - 1), eps=0.1'
-    assert verdict.evidence['expected'][0]['pos'] is None
+    assert verdict.evidence == {'expected': [
+        {'path': 'head.loss_cls', 'variant': 'he', 'eps': 0.1}]}
 
 
 def test_a_softmax_is_not_given_targets_that_do_not_sum_to_one(smooth):
@@ -195,6 +196,7 @@ def test_timm_gets_its_own_variant_s_smoothing(params, args, expected):
 @pytest.mark.parametrize(('params', 'args', 'words'), [
     ({}, {}, "'he' smooths over 2 classes or more, got None"),
     ({}, {'num_classes': 1}, "'he' smooths over 2 classes or more, got 1"),
+    ({'variant': 'szegedy'}, {'num_classes': 1}, 'over 2 classes or more, got 1'),
     ({'variant': 'gluoncv'}, {'num_classes': 7}, "timm cannot: no eps of 'szegedy' gives"),
     ({'eps': 0.95}, {'num_classes': 10}, "'szegedy' would need eps >= 1"),
     ({}, {'num_classes': 7, 'bce_loss': True, 'bce_target_thresh': 0.2},
@@ -207,3 +209,18 @@ def test_timm_smoothing_that_cannot_be_says_why(params, args, words):
 def test_timm_s_row_shows_the_targets_of_a_number():
     note = LabelSmoothing.from_dict({}).timm_note({}, {'smoothing': 1 / 9, 'num_classes': 10})
     assert note == "targets 0.9 and 0.01111 for 10 classes: He's eps 0.1"
+
+
+@pytest.mark.parametrize(('head', 'promise'), [
+    ({'type': 'YOLOV3Head', 'num_classes': 3, 'one_hot_smoother': 0.2,
+      'loss_cls': {'type': 'CrossEntropyLoss', 'use_sigmoid': True}},
+     {'variant': 'szegedy', 'eps': 0.2}),
+    ({'type': 'RetinaHead', 'loss_cls': {'type': FOCAL}}, {'variant': 'szegedy', 'eps': 0.1}),
+    ({'type': 'Mine', 'loss_cls': {'type': CE, 'eps': 0.3}}, {'variant': 'he', 'eps': 0.3}),
+    ({'type': 'Mine', 'loss_cls': {'type': 'LabelSmoothLoss'}}, None),
+])
+def test_what_is_smoothed_already_is_measured_where_that_is_possible(head, promise):
+    _, verdict = _smooth({'model': {'bbox_head': head}})
+    assert verdict.status == 'present'
+    assert verdict.evidence == (promise and {
+        'expected': [{'path': 'bbox_head.loss_cls', **promise}]})

@@ -17,9 +17,9 @@ from mmengine.config import Config, ConfigDict  # noqa: E402
 from mmengine.registry import init_default_scope  # noqa: E402
 
 from tricks_plugin.mm import config_edit  # noqa: E402
+from tricks_plugin.tricks.label_smoothing import LabelSmoothing  # noqa: E402
 from tricks_plugin.tricks.label_smoothing.evidence import LabelSmoothingEvidence  # noqa: E402
 from tricks_plugin.tricks.label_smoothing.smoother import TargetSmoother  # noqa: E402
-from tricks_plugin.tricks.label_smoothing.trick import LabelSmoothing  # noqa: E402
 
 
 def _small(model):
@@ -55,19 +55,26 @@ def build(zoo):
     return run
 
 
+def seen(model, targets=(), iteration=0):
+    """What the evidence sees of a training of mmdet's."""
+    return SimpleNamespace(model=model, criterion=None, targets=targets, iteration=iteration,
+                           epoch=0)
+
+
 def _train(model, verdict, iterations=1):
     """Steps on random images, watched as in a run; returns the finding and the last losses."""
-    runner = SimpleNamespace(model=model, iter=0)
+    training = seen(model)
     evidence = LabelSmoothingEvidence(**verdict.evidence)
-    evidence.start(runner)
+    evidence.start(training)
     for step in range(iterations):
         data = demo_mm_inputs(2, [[3, 96, 128], [3, 128, 112]], num_items=[2, 3], num_classes=4)
-        evidence.before_iter(runner, step, data)
+        training.iteration, training.targets = step, data['data_samples']
+        evidence.before_iteration(training)
         losses = model(**model.data_preprocessor(data, True), mode='loss')
         total, logged = model.parse_losses(losses)
         total.backward()
-        evidence.after_iter(runner, step, data)
-    found = evidence.finding(runner)
+        evidence.after_iteration(training)
+    found = evidence.finding(training)
     evidence.close()
     return found, logged
 
@@ -84,7 +91,8 @@ def test_a_step_of_a_real_detector_sees_the_planned_targets(build, name, path, l
     found, losses = _train(model, verdict)
     assert found.live is True
     assert found.values['targets'][path] == pytest.approx([low, high], abs=1e-6)
-    assert found.planned == f'{path} targets {low:g} to {high:g}' == found.measured
+    assert found.measured == f'{path} targets {low:g} to {high:g}'
+    assert f'eps 0.1: targets {low:g} to {high:g} of ' in found.planned
     assert torch.isfinite(losses['loss'])
     assert all(parameter.grad.isfinite().all() for parameter in model.parameters()
                if parameter.grad is not None)
@@ -126,24 +134,39 @@ def _head(eps, **layers):
     return nn.ModuleDict({**layers, 'loss_cls': loss})
 
 
-def _evidence(model, *paths):
-    expected = [{'path': path, 'variant': 'szegedy', 'eps': 0.2, 'pos': 0.85, 'neg': 0.05}
-                for path in paths]
-    evidence = LabelSmoothingEvidence(expected)
-    evidence.start(SimpleNamespace(model=model))
+def _evidence(model, *paths, eps=0.2):
+    evidence = LabelSmoothingEvidence(
+        [{'path': path, 'variant': 'szegedy', 'eps': eps} for path in paths])
+    evidence.start(seen(model))
     return evidence
+
+
+FULL, EMPTY = [SimpleNamespace(gt_instances=[1])], [SimpleNamespace(gt_instances=[])]
 
 
 def test_a_loss_that_is_never_called_is_an_error_only_after_enough_objects():
     evidence = _evidence(nn.ModuleDict({'head': _head(0.2)}), 'head.loss_cls')
-    empty = {'data_samples': [SimpleNamespace(gt_instances=[])]}
-    full = {'data_samples': [SimpleNamespace(gt_instances=[1])]}
-    for batch in [empty] * 40 + [full] * 19:
-        evidence.after_iter(None, 0, batch)
+    for batch in [EMPTY] * 40 + [FULL] * 19:
+        evidence.after_iteration(seen(None, batch))
     assert evidence.finding(None).live is None
-    evidence.after_iter(None, 0, full)
+    evidence.after_iteration(seen(None, FULL))
     found = evidence.finding(None)
     assert (found.live, found.measured) == (False, 'head.loss_cls not called so far')
+
+
+def test_a_loss_that_is_called_no_more_after_a_good_start_is_found_out():
+    model = nn.ModuleDict({'head': _head(0.2)})
+    evidence = _evidence(model, 'head.loss_cls')
+    for _ in range(30):
+        model['head']['loss_cls']['smoother'](torch.eye(4))
+        evidence.after_iteration(seen(model, FULL))
+    for batch in [FULL] * 19 + [EMPTY] * 40:
+        evidence.after_iteration(seen(model, batch))
+    assert evidence.finding(None).live is True
+    evidence.after_iteration(seen(model, FULL))
+    found = evidence.finding(None)
+    assert (found.live, found.measured) == (
+        False, 'head.loss_cls not called in the last 21 iterations with objects')
 
 
 def test_a_wrapper_s_prefix_and_the_stages_of_a_cascade_are_matched():
@@ -159,31 +182,41 @@ def test_a_wrapper_s_prefix_and_the_stages_of_a_cascade_are_matched():
     assert evidence.finding(None).live is False
 
 
-def test_targets_are_planned_from_the_outputs_seen_where_the_config_does_not_say_how_many():
+@pytest.mark.parametrize(('classes', 'low', 'high'), [(6, 0.05, 0.75), (3, 0.1, 0.8)])
+def test_the_targets_follow_from_the_number_of_classes_that_arrives(classes, low, high):
     model = nn.ModuleDict({'head': _head(0.3)})
-    evidence = LabelSmoothingEvidence([
-        {'path': 'head.loss_cls', 'variant': 'szegedy', 'eps': 0.3, 'pos': None, 'neg': None}])
-    evidence.start(SimpleNamespace(model=model))
+    evidence = _evidence(model, 'head.loss_cls', eps=0.3)
     assert evidence.finding(None).live is None
-    model['head']['loss_cls']['smoother'](torch.eye(6))
+    model['head']['loss_cls']['smoother'](torch.eye(classes))
     found = evidence.finding(None)
     assert found.live is True
-    assert found.values['targets']['head.loss_cls'] == pytest.approx([0.05, 0.75])
+    assert found.values['targets']['head.loss_cls'] == pytest.approx([low, high])
+
+
+def test_with_one_class_labels_stay_and_nothing_is_claimed():
+    model = nn.ModuleDict({'head': _head(0.2)})
+    evidence = _evidence(model, 'head.loss_cls')
+    hot = torch.tensor([[True], [False]])
+    assert model['head']['loss_cls']['smoother'](hot).tolist() == [[1.0], [0.0]]
+    found = evidence.finding(None)
+    assert found.live is None
+    assert found.measured == 'head.loss_cls has one class, and nothing to spread a label over'
 
 
 def test_background_rows_do_not_count_and_later_iterations_are_sampled():
     model = nn.ModuleDict({'head': _head(0.2)})
     smoother = model['head']['loss_cls']['smoother']
     evidence = _evidence(model, 'head.loss_cls')
+    evidence.before_iteration(seen(model, FULL))
     smoother(torch.zeros(3, 4))
     found = evidence.finding(None)
     assert (found.live, found.measured) == (None, 'head.loss_cls called without objects so far')
     for _ in range(20):
-        evidence.after_iter(None, 0, {})
+        evidence.after_iteration(seen(model, FULL))
     smoother.eps = 0.6
-    evidence.before_iter(None, 21, {})
+    evidence.before_iteration(seen(model, FULL, 21))
     smoother(torch.eye(4))
     assert evidence.finding(None).live is None
-    evidence.before_iter(None, 50, {})
+    evidence.before_iteration(seen(model, FULL, 50))
     smoother(torch.eye(4))
     assert evidence.finding(None).live is False

@@ -177,8 +177,6 @@ def test_a_copied_loss_uses_its_own_smoother():
     (lambda: SmoothedCrossEntropyLoss(variant='gluoncv'), "sum to 1 for a softmax, got 'gluoncv'"),
     (lambda: SmoothedFocalLoss(eps=1.2), 'eps must be at least 0 and below 1, got 1.2'),
     (lambda: SmoothedFocalLoss(variant=''), "variant must be one of .* got ''"),
-    (lambda: SmoothedFocalLoss()(SIGMOID[:, :1], torch.tensor([0, 1])),
-     'num_classes must be at least 2 to be smoothed, got 1'),
     (lambda: SmoothedCrossEntropyLoss(use_sigmoid=True)(SIGMOID[0], torch.ones(4)),
      r'pred must be of shape \(..., K\)'),
     (lambda: SmoothedFocalLoss()(SIGMOID, torch.tensor([0, 4]), reduction_override='max'),
@@ -187,3 +185,11 @@ def test_a_copied_loss_uses_its_own_smoother():
 def test_what_cannot_be_smoothed_is_refused_by_name(make, message):
     with pytest.raises(ValueError, match=message):
         make()
+
+
+@pytest.mark.parametrize('kind', [SmoothedCrossEntropyLoss, SmoothedFocalLoss])
+def test_a_single_class_is_learned_as_without_smoothing(kind):
+    pred, target = torch.tensor([[0.3], [-0.7]]), torch.tensor([0, 1])
+    parent = kind.__mro__[1](use_sigmoid=True)
+    assert kind(use_sigmoid=True, eps=0.3)(pred, target) == pytest.approx(
+        float(parent(pred, target)), abs=1e-6)

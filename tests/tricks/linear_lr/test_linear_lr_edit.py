@@ -7,9 +7,10 @@ import pytest
 pytest.importorskip('mmdet')
 from mmengine.config import Config  # noqa: E402
 
+from tricks_plugin.common.processes import world_size  # noqa: E402
 from tricks_plugin.mm.config_edit import plain  # noqa: E402
 from tricks_plugin.plan.errors import TrickError  # noqa: E402
-from tricks_plugin.tricks.linear_lr.trick import LinearScaling, world_size  # noqa: E402
+from tricks_plugin.tricks.linear_lr import LinearScaling  # noqa: E402
 
 
 def config(batch=4, lr=0.02, base=16, accumulation=None, **more):
@@ -35,9 +36,12 @@ def test_faster_rcnn_for_8_gpus_is_scaled_to_one(zoo):
     cfg = plain(Config.fromfile(zoo / 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'))
     verdict = apply(cfg)
     assert cfg['optim_wrapper']['optimizer']['lr'] == pytest.approx(0.0025)
-    assert verdict.reason == 'lr 0.02 x 2/16 = 0.0025 (2 images x 1 process x 1 accumulation)'
-    assert verdict.evidence == {'effective_batch_size': 2, 'lr': {'optim_wrapper': 0.0025}}
-    assert cfg['tricks_applied']['linear_lr'] == {'effective_batch_size': 2, 'base_batch_size': 16}
+    assert verdict.reason == (
+        'lr 0.02 x 2/16 = 0.0025 (2 images x 1 process x 1 accumulation); 16 is auto_scale_lr.'
+        'base_batch_size: an lr that is for 2 images already needs '
+        'tricks.linear_lr.base_batch_size=2')
+    assert verdict.evidence == {}
+    assert cfg['auto_scale_lr'] == {'enable': False, 'base_batch_size': 2}
 
 
 def test_yolox_takes_its_schedules_absolute_floor_along(zoo):
@@ -101,7 +105,8 @@ def test_an_effective_config_on_other_hardware_is_scaled_from_what_its_lr_fits_n
     verdict = apply(cfg, base_batch_size=16)
     assert 'lr 0.005 x 24/4 = 0.03' in verdict.reason
     assert cfg['optim_wrapper']['optimizer']['lr'] == pytest.approx(0.03)
-    assert cfg['tricks_applied']['linear_lr'] == {'effective_batch_size': 24, 'base_batch_size': 16}
+    assert cfg['auto_scale_lr'] == {
+        'enable': False, 'base_batch_size': 24, 'tricks_scaled_from': 16}
 
 
 def test_mmengines_own_scaling_is_left_alone_where_it_is_right():
@@ -118,7 +123,7 @@ def test_mmengines_own_scaling_is_replaced_where_it_forgets_accumulation(accumul
     verdict = apply(cfg)
     assert verdict.status == 'applied'
     assert 'auto_scale_lr is switched off' in verdict.reason
-    assert cfg['auto_scale_lr'] == {'enable': False, 'base_batch_size': 16}
+    assert cfg['auto_scale_lr'] == {'enable': False, 'base_batch_size': batch * accumulation}
     assert cfg['optim_wrapper']['optimizer']['lr'] == pytest.approx(lr)
 
 
@@ -126,9 +131,9 @@ def test_auto_scale_lr_switched_on_over_an_effective_config_does_not_scale_twice
     cfg = config()
     apply(cfg)
     cfg['auto_scale_lr']['enable'] = True
-    assert apply(cfg).status == 'applied'
+    verdict = apply(cfg)
+    assert (verdict.status, '4/4 itself' in verdict.reason) == ('present', True)
     assert cfg['optim_wrapper']['optimizer']['lr'] == pytest.approx(0.005)
-    assert cfg['auto_scale_lr']['enable'] is False
 
 
 def test_every_optimizer_and_every_absolute_lr_is_scaled():
@@ -143,8 +148,9 @@ def test_every_optimizer_and_every_absolute_lr_is_scaled():
                                                        'eta_min': 0.8}],
         'd': {'type': 'PolyLR', 'eta_min': 0.0008, 'eta_min_ratio': None}}
     verdict = apply(cfg)
-    assert verdict.evidence['lr'] == pytest.approx(
-        {'optim_wrapper.g': 0.005, 'optim_wrapper.d': 0.00075})
+    assert verdict.evidence == {}
+    assert cfg['optim_wrapper']['g']['optimizer']['lr'] == pytest.approx(0.005)
+    assert cfg['optim_wrapper']['d']['optimizer']['lr'] == pytest.approx(0.00075)
     assert cfg['optim_wrapper']['g']['paramwise_cfg']['custom_keys']['stem'] == {
         'lr': pytest.approx(0.1), 'lr_mult': 0.1}
     one_cycle, momentum = cfg['param_scheduler']['g']
@@ -206,3 +212,66 @@ def test_timm_s_row_shows_the_arithmetic(monkeypatch):
     assert note.endswith('the rule was derived for SGD, not for adamw')
     assert LinearScaling.from_dict({}).timm_note({}, dict(settings, lr=0.4)).startswith(
         '--lr 0.4 is yours and stands')
+
+
+@pytest.mark.parametrize(('scheduler', 'path', 'scaled'), [
+    ({'type': 'OneCycleLR', 'eta_max': 0.008, 'total_steps': 9}, 'eta_max', 0.002),
+    ({'type': 'CosineAnnealingLR', 'eta_min': 0.0004}, 'eta_min', 0.0001),
+    ({'type': 'CosineAnnealingParamScheduler', 'param_name': 'lr', 'eta_min': 0.0004}, 'eta_min',
+     0.0001),
+    ({'type': 'ReduceOnPlateauLR', 'min_value': [0.0004, 0.0]}, 'min_value', [0.0001, 0.0]),
+    ({'type': 'tricks_plugin.WarmupCosineLR', 'warmup_iters': 3, 'eta_min': 0.0004}, 'eta_min',
+     0.0001),
+    ({'type': 'UnknownLR', 'warmup_lr': 0.0004}, 'warmup_lr', 0.0001),
+])
+@pytest.mark.parametrize('form', ['list', 'one', 'per optimizer'])
+def test_an_absolute_rate_that_mmengine_would_leave_behind_is_scaled_here(
+        scheduler, path, scaled, form):
+    cfg = config()
+    cfg['auto_scale_lr']['enable'] = True
+    node = dict(scheduler)
+    cfg['param_scheduler'] = {'list': [{'type': 'LinearLR', 'end': 3}, node], 'one': node,
+                              'per optimizer': {'g': [node]}}[form]
+    where = {'list': 'param_scheduler[1]', 'one': 'param_scheduler',
+             'per optimizer': 'param_scheduler.g[0]'}[form]
+    verdict = apply(cfg)
+    assert verdict.status == 'applied'
+    assert f'(it would leave {where}.{path} as it is)' in verdict.reason
+    assert node[path] == pytest.approx(scaled)
+    assert cfg['auto_scale_lr'] == {'enable': False, 'base_batch_size': 4}
+
+
+def test_rates_that_are_shares_are_left_to_mmengines_own_scaling():
+    cfg = config()
+    cfg['auto_scale_lr']['enable'] = True
+    cfg['param_scheduler'] = [
+        {'type': 'LinearLR', 'start_factor': 0.1, 'end_factor': 1.0, 'end': 3},
+        {'type': 'CosineAnnealingLR', 'eta_min': 0.0}, {'type': 'CosineAnnealingMomentum',
+                                                        'eta_min': 0.8}]
+    assert apply(cfg).status == 'present'
+
+
+def test_a_named_batch_that_is_the_runs_own_is_recorded():
+    cfg = config(batch=4, base=16)
+    verdict = apply(cfg, base_batch_size=4)
+    assert verdict.status == 'applied'
+    assert cfg['optim_wrapper']['optimizer']['lr'] == 0.02
+    assert cfg['auto_scale_lr']['base_batch_size'] == 4
+
+
+def test_a_dumped_config_with_another_batch_is_scaled_from_what_its_lr_fits():
+    cfg = config(batch=4, lr=0.02, base=16)
+    cfg['param_scheduler'] = [{'type': 'CosineAnnealingLR', 'eta_min': 0.0008}]
+    apply(cfg)
+    cfg.pop('tricks_applied', None)
+    cfg['train_dataloader']['batch_size'] = 12
+    assert 'lr 0.005 x 12/4 = 0.015' in apply(cfg).reason
+    assert cfg['optim_wrapper']['optimizer']['lr'] == pytest.approx(0.015)
+    assert cfg['param_scheduler'][0]['eta_min'] == pytest.approx(0.0006)
+
+
+def test_another_driver_of_the_rate_is_said_and_the_rate_not_judged():
+    cfg = config(default_hooks={'param_scheduler': {'type': 'PPYOLOEParamSchedulerHook'}})
+    verdict = apply(cfg)
+    assert verdict.status == 'applied' and verdict.evidence == {'rate': False}
+    assert 'PPYOLOEParamSchedulerHook' in verdict.reason

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from tricks_plugin.tricks.linear_lr import effective_batch_size, linear_scaled_lr
+from tricks_plugin.tricks.linear_lr.functional import effective_batch_size, linear_scaled_lr
 
 
 @pytest.mark.parametrize(('batch', 'world', 'accumulation', 'expected'), [

@@ -9,11 +9,13 @@ import types
 import numpy as np
 import pytest
 from mmcv.transforms import Compose
+from mmdet.engine.hooks import PipelineSwitchHook
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
 from tricks_plugin import GeometryPreservingMixUp, MixUpOffHook
-from tricks_plugin.tricks.mixup.hook import mixup_transforms, switch_times
+from tricks_plugin.tricks.mixup.hook import mixup_transforms
+from tricks_plugin.tricks.mixup.times import switch_times
 
 
 class Numbers(Dataset):
@@ -32,12 +34,12 @@ class Numbers(Dataset):
                     gt_bboxes_labels=np.array([number]), gt_ignore_flags=np.array([False]))
 
 
-def fake_runner(dataset, epochs=None, iters=None, epoch=0, iteration=0):
+def fake_runner(dataset, epochs=None, iters=None, epoch=0, iteration=0, hooks=()):
     loop = object.__new__(EpochBasedTrainLoop if epochs else IterBasedTrainLoop)
     loader = DataLoader(dataset, batch_size=2)
     return types.SimpleNamespace(
         train_loop=loop, train_dataloader=loader, max_epochs=epochs or 1,
-        max_iters=iters or epochs * 8, epoch=epoch, iter=iteration,
+        max_iters=iters or epochs * 8, epoch=epoch, iter=iteration, hooks=list(hooks),
         logger=logging.getLogger('mixup-test'))
 
 
@@ -155,18 +157,51 @@ def test_a_pipeline_that_a_hook_puts_in_is_switched_and_counted_too(caplog):
     assert 'mixup: 1 partners failed to load' in caplog.text
 
 
-@pytest.mark.parametrize('workers, total, kwargs, flip, clean', [
-    (0, 30, {}, 27, 27),
-    (2, 30, {}, 23, 27),                    # 2 workers x 2 batches ahead
-    (2, 30, dict(fraction=0.0), 30, 30),    # never off: nothing to turn early
-    (2, 4, dict(fraction=0.5), 1, 5),       # the switch lies within the first batches made ahead
+@pytest.mark.parametrize('workers, total, fraction, flip, clean', [
+    (0, 30, 0.1, 27, 27),
+    (2, 30, 0.1, 23, 27),   # 2 workers x 2 batches ahead
+    (2, 30, 0.0, 30, 30),   # never off: nothing to turn early
+    (2, 4, 0.5, 1, 5),      # the switch lies within the first batches made ahead
 ])
 def test_with_workers_the_switch_is_turned_as_many_batches_ahead_as_they_work(
-        workers, total, kwargs, flip, clean):
-    runner = fake_runner(Numbers(), iters=total)
-    runner.train_dataloader = DataLoader(Numbers(), batch_size=2, num_workers=workers)
-    times = switch_times(runner, kwargs.get('fraction', 0.1), None)
+        workers, total, fraction, flip, clean):
+    times = switch_times(False, total, fraction, ahead=2 * workers)
     assert (times.flip_from, times.clean_from) == (flip, clean)
+
+
+@pytest.mark.parametrize('switch, off', [(2, 2), (9, 9), (10, 9), (0, 0)])
+def test_a_pipeline_switch_before_it_is_the_end_of_mixup(switch, off, caplog):
+    hook = PipelineSwitchHook(switch, [dict(type='PackDetInputs')])
+    with caplog.at_level(logging.INFO):
+        MixUpOffHook().before_train(fake_runner(Numbers(), epochs=10, hooks=[hook]))
+    assert f'off from epoch {off} of 10' in caplog.text
+
+
+def test_a_pipeline_switch_that_does_not_reach_the_mixing_ends_nothing(caplog):
+    hook = PipelineSwitchHook(2, [dict(type='PackDetInputs')])
+    with caplog.at_level(logging.INFO):  # it sets an attribute of the wrapper, which none reads
+        MixUpOffHook().before_train(fake_runner(ConcatDataset([Numbers()]), 10, hooks=[hook]))
+    assert 'off from epoch 9 of 10' in caplog.text
+
+
+class Closed(Dataset):
+    """A wrapper of a user's own, which holds its dataset under a name of its own."""
+
+    def __init__(self, within):
+        self.within = within
+
+    def __len__(self):
+        return len(self.within)
+
+    def __getitem__(self, number):
+        return self.within[number]
+
+
+def test_a_wrapper_of_one_s_own_is_looked_into_and_one_that_hides_its_inside_is_named(caplog):
+    numbers = Numbers()
+    assert mixup_transforms(Closed(numbers)) == [numbers.pipeline.transforms[1]]
+    MixUpOffHook().before_train(fake_runner(Closed(range(4)), epochs=10))
+    assert 'it switches nothing; no pipeline can be seen in Closed' in caplog.text
 
 
 @pytest.mark.parametrize('wrong, words', [

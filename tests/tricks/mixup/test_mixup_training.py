@@ -9,6 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 import tricks_plugin
+from tricks_plugin.mm.training import RunnerTraining
 from tricks_plugin.tricks.mixup.evidence import MixUpEvidence
 from tricks_plugin.tricks.mixup.hook import mixup_transforms
 from tricks_plugin.tricks.mixup.weighting.hook import MixUpWeightingHook
@@ -26,22 +27,27 @@ class Watch(Hook):
         self.finding = None
 
     def before_train(self, runner):
-        self.evidence.start(runner)
+        self.training = RunnerTraining(runner)
+        self.training.watch()
+        self.evidence.start(self.training)
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         self.mixed.append(any((sample.gt_instances.mixup_weights != 1).any()
                               for sample in data_batch['data_samples']
                               if 'mixup_weights' in sample.gt_instances))
-        self.evidence.before_iter(runner, batch_idx, data_batch)
+        self.training.begin(data_batch)
+        self.evidence.before_iteration(self.training)
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        self.evidence.after_iter(runner, batch_idx, data_batch)
-        if self.evidence.switched(runner):
+        self.training.end(outputs)
+        self.evidence.after_iteration(self.training)
+        if self.evidence.switched(self.training):
             self.switches.append(runner.iter)
 
     def after_train(self, runner):
-        self.finding = self.evidence.finding(runner)
+        self.finding = self.evidence.finding(self.training)
         self.evidence.close()
+        self.training.release()
 
 
 def train(cfg, tamper=None, **params):
@@ -73,7 +79,7 @@ def test_a_training_is_mixed_and_weighted_and_then_off(train_config):
     assert 0 < values['weight_min'] < values['weight_mean'] < values['weight_max'] < 1
     assert values['weighted_heads'] == ['bbox_head (YOLOV3Head)']
     assert values['weighted_positives'] > 0
-    assert watch.finding.measured.startswith('8 of 8 samples mixed (4 iterations before the sw')
+    assert watch.finding.measured.startswith('8 of 8 samples mixed (4 of 4 batches looked at be')
 
 
 def never_mix(runner):
@@ -95,15 +101,58 @@ def no_weighting_hook(runner):
 
 
 @pytest.mark.parametrize('tamper, measured', [
-    (never_mix, '0 of 8 samples mixed'), (never_switch, '8 of 8 after the switch'),
+    (never_mix, '0 of 24 samples mixed'), (never_switch, '8 of 8 after the switch'),
     (never_weight, '0 positives weighted'), (no_weighting_hook, 'no head weighted'),
 ])
 def test_a_silently_broken_part_is_seen_by_the_evidence(train_config, tamper, measured):
     train_config['train_dataloader']['batch_size'] = 4
-    train_config['train_cfg']['max_epochs'] = 3
+    train_config['train_cfg']['max_epochs'] = 4
     watch = train(train_config, tamper, off_epochs=1)
     assert watch.finding.live is False
-    assert measured.replace('0 of 8', '0 of 16') in watch.finding.measured
+    assert measured in watch.finding.measured
+
+
+class Breaks(Hook):
+    """Breaks the mixing, or its probability, after a good start."""
+
+    def __init__(self, how):
+        self.how = how
+
+    def before_train_epoch(self, runner):
+        if runner.epoch == 1:
+            for transform in mixup_transforms(runner.train_dataloader.dataset):
+                self.how(transform)
+
+
+@pytest.mark.parametrize('how', [
+    lambda transform: setattr(transform, 'prob', 0.0),
+    lambda transform: setattr(transform, '_draw', lambda results: (None, 1.0))])
+def test_a_mixing_that_stops_after_a_good_start_is_seen(train_config, how):
+    train_config['train_cfg']['max_epochs'] = 4
+    watch = train(train_config, lambda runner: runner.register_hook(Breaks(how)), off_fraction=0.0)
+    finding = watch.finding
+    assert finding.live is False and finding.values['mixed'] == 8
+    assert 'none of the last 24' in finding.measured
+
+
+def test_the_moment_is_that_of_a_pipeline_switch_where_it_comes_first(train_config):
+    pipeline = train_config['train_dataloader']['dataset']['pipeline']
+    train_config['custom_hooks'] = [dict(
+        type='PipelineSwitchHook', switch_epoch=1, switch_pipeline=list(pipeline))]
+    train_config['train_cfg']['max_epochs'] = 4
+    watch = train(train_config, off_epochs=1)
+    assert watch.mixed == [True] * 4 + [False] * 12
+    assert watch.finding.planned == 'alpha 1.5, off from epoch 1' and watch.finding.live is True
+    assert watch.finding.values['samples_after_switch'] == 24
+
+
+def test_a_run_that_was_over_before_it_was_resumed_claims_nothing(train_config):
+    train_config['default_hooks']['checkpoint'] = dict(type='CheckpointHook', interval=2)
+    train(dict(train_config))
+    train_config.update(resume=True, load_from=f'{train_config["work_dir"]}/epoch_2.pth')
+    watch = train(train_config)
+    assert watch.mixed == [] and watch.finding.live is None
+    assert watch.finding.measured == 'no batch seen'
 
 
 def test_too_few_samples_leave_the_verdict_open(train_config):

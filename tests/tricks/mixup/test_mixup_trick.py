@@ -73,6 +73,7 @@ def test_a_second_application_changes_nothing(zoo):
     again, verdict = apply(cfg)
     assert verdict.status == 'present' and again == cfg
     assert verdict.reason.startswith('train_dataloader.dataset')
+    assert verdict.evidence == dict(alpha=1.5, prob=1.0, off_fraction=0.1, off_epochs=None)
 
 
 def test_yolox_keeps_its_mixup_unless_it_is_to_be_replaced(zoo):
@@ -152,7 +153,9 @@ def test_odd_configs_end_in_a_reason(cfg, words):
     assert cfg == before
 
 
-def test_a_user_s_own_packing_stays_if_it_carries_the_weights_and_else_the_fix_is_named():
+@pytest.fixture()
+def packings():
+    """Packings of a user's own, registered for the test."""
     from mmdet.datasets.transforms import PackDetInputs
     from mmdet.registry import TRANSFORMS
 
@@ -165,24 +168,68 @@ def test_a_user_s_own_packing_stays_if_it_carries_the_weights_and_else_the_fix_i
         mapping_table = {**PackDetInputs.mapping_table, 'gt_mixup_weights': 'mixup_weights'}
 
     class PackBest(PackWeightedDetInputs):
-        pass
+        mapping_table = PackDetInputs.mapping_table
 
-    kinds = (PackLess, PackMore, PackBest)
+    class PackHeights(PackDetInputs):
+        mapping_table = {**PackDetInputs.mapping_table, 'gt_heights': 'heights'}
+
+    class PackHeightsBest(PackWeightedDetInputs):
+        mapping_table = PackHeights.mapping_table
+
+    kinds = (PackLess, PackMore, PackBest, PackHeights, PackHeightsBest)
     for kind in kinds:
         TRANSFORMS.register_module(module=kind)
-    try:
-        _, refused = apply(small(LOAD, dict(type='PackLess')))
-        edited = [apply(small(LOAD, dict(type=kind.__name__, meta_keys=()))) for kind in kinds[1:]]
-    finally:
-        for kind in kinds:
-            TRANSFORMS._module_dict.pop(kind.__name__)
-            config_edit._found.pop((kind.__name__, 'mmdet'), None)
+    yield
+    for kind in kinds:
+        TRANSFORMS._module_dict.pop(kind.__name__)
+        config_edit._found.pop((kind.__name__, 'mmdet'), None)
+
+
+@pytest.mark.usefixtures('packings')
+def test_a_user_s_own_packing_stays_if_it_carries_the_weights_and_else_the_fix_is_named():
+    _, refused = apply(small(LOAD, dict(type='PackLess')))
     assert refused.status == 'not_applicable' and 'ends in PackLess, another' in refused.reason
     assert 'derive it from tricks_plugin.PackWeightedDetInputs, or add' in refused.reason
-    for (cfg, verdict), kind in zip(edited, kinds[1:], strict=True):
+    for name in ('PackMore', 'PackBest'):
+        cfg, verdict = apply(small(LOAD, dict(type=name, meta_keys=())))
         assert verdict.status == 'applied'
         steps = cfg['train_dataloader']['dataset']['pipeline']
-        assert steps[-1] == dict(type=kind.__name__, meta_keys=()) and steps[-2]['type'] == MIX
+        assert steps[-1] == dict(type=name, meta_keys=()) and steps[-2]['type'] == MIX
+
+
+@pytest.mark.usefixtures('packings')
+def test_what_a_packing_takes_along_is_to_be_declared():
+    _, refused = apply(small(LOAD, dict(type='PackHeights')))
+    assert 'ends in PackHeights, another' in refused.reason
+    assert "also packs gt_heights: tricks.mixup.per_box=['gt_heights'] joins it" in refused.reason
+    _, refused = apply(small(LOAD, dict(type='PackHeightsBest')))
+    assert refused.status == 'not_applicable'
+    assert "also packs gt_heights, and it is not known how to mix it; tricks.mixup.per_box=['" in \
+        refused.reason
+    for name in ('per_box', 'ignore'):
+        cfg, verdict = apply(small(LOAD, dict(type='PackHeightsBest')), **{name: ['gt_heights']})
+        assert verdict.status == 'applied'
+        assert cfg['train_dataloader']['dataset']['pipeline'][-2][name] == ['gt_heights']
+
+
+@pytest.mark.parametrize('epochs, epoch, words', [
+    (10, 4, 'off from epoch 4, counted from 0, as custom_hooks[0] puts a pipeline'),
+    (10, 9, ''), (10, 12, '')])
+def test_a_pipeline_switch_that_ends_it_earlier_is_in_the_plan(epochs, epoch, words):
+    hook = dict(type='PipelineSwitchHook', switch_epoch=epoch, switch_pipeline=[LOAD, PACK])
+    cfg = small(LOAD, PACK, custom_hooks=[hook], train_cfg=dict(max_epochs=epochs))
+    _, verdict = apply(cfg)
+    assert verdict.evidence['replaced'] is True
+    assert verdict.reason.startswith(words) and bool(verdict.reason) == bool(words)
+    outer = small(LOAD, PACK, wrapper=dict(type='RepeatDataset', times=2), custom_hooks=[hook],
+                  train_cfg=dict(max_epochs=epochs))
+    assert apply(outer)[1].reason == ''  # the hook sets what RepeatDataset does not read
+
+
+def test_a_dataset_that_shows_no_pipeline_is_named():
+    cfg = dict(train_dataloader=dict(dataset=dict(type='MyWrapper', recipe='a.yml')))
+    assert apply(cfg)[1].reason == ('train_dataloader.dataset is MyWrapper, which shows no list '
+                                    'named pipeline')
 
 
 def test_proposals_are_dropped_where_the_model_can_do_without():

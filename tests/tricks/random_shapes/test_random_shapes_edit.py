@@ -10,8 +10,8 @@ from mmengine.config import Config
 
 from tricks_plugin.mm import config_edit
 from tricks_plugin.plan.errors import TrickError
+from tricks_plugin.tricks.random_shapes import MIN_SIZE, RandomShapes, functional
 from tricks_plugin.tricks.random_shapes.scales import find_canvas
-from tricks_plugin.tricks.random_shapes.trick import RandomShapes
 
 PAPER = [320, 352, 384, 416, 448, 480, 512, 544, 576, 608]
 AUGMENT = 'tricks_plugin.BatchRandomShapes'
@@ -49,7 +49,7 @@ def test_yolov3_608_draws_the_papers_sizes_from_its_largest_scale(zoo):
     before = config_edit.plain(load(zoo, 'yolo/yolov3_d53_8xb8-ms-608-273e_coco.py'))
     cfg, verdict = apply(before)
     assert verdict.status == 'applied'
-    assert verdict.evidence == dict(sizes=PAPER, divisor=32, interval=10)
+    assert verdict.evidence == dict(sizes=PAPER, divisor=32, interval=10, base=608)
     assert cfg['model']['data_preprocessor']['batch_augments'] == [
         dict(type=AUGMENT, base=608, sizes=PAPER, divisor=32, interval=10)]
     assert cfg['custom_hooks'] == [HOOK]
@@ -154,8 +154,10 @@ def test_two_stage_detectors_get_it_on_request(zoo):
 def test_a_second_application_changes_nothing(zoo, path):
     cfg, verdict = apply(load(zoo, path))
     assert verdict.status == 'applied'
+    promised = verdict.evidence
     again, verdict = apply(cfg)
     assert verdict.status == 'present' and again == cfg
+    assert verdict.evidence == promised
     assert verdict.reason == 'model.data_preprocessor.batch_augments[0] is BatchRandomShapes'
 
 
@@ -265,3 +267,7 @@ def test_timm_says_why_it_cannot_draw_sizes(args, words):
     pytest.importorskip('timm')
     assert words in RandomShapes.from_dict({}).timm_args(args)
 
+
+
+def test_the_smallest_size_is_that_of_the_functions():
+    assert MIN_SIZE == functional.MIN_SIZE

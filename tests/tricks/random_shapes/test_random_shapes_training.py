@@ -14,7 +14,8 @@ from mmengine.hooks import Hook
 from mmengine.runner import FlexibleRunner, Runner
 
 import tricks_plugin
-from tricks_plugin.tricks.random_shapes import trick as _registered  # noqa: F401
+from tricks_plugin.mm.training import RunnerTraining
+from tricks_plugin.plan.errors import TrickError
 from tricks_plugin.tricks.random_shapes.batch_augment import BatchRandomShapes
 from tricks_plugin.tricks.random_shapes.evidence import RandomShapesEvidence
 
@@ -32,17 +33,23 @@ class Watch(Hook):
     def before_train(self, runner):
         backbone = runner.model.backbone
         backbone.register_forward_pre_hook(lambda _, args: self.sides.append(args[0].shape[-1]))
-        self.evidence.start(runner)
+        self.training = RunnerTraining(runner)
+        self.training.watch()
+        self.evidence.start(self.training)
 
     def before_train_iter(self, runner, batch_idx, data_batch=None):
-        self.evidence.before_iter(runner, batch_idx, data_batch)
+        del self.sides[runner.iter - self.training.begun_at:]  # of a trial before the first one
+        self.training.begin(data_batch)
+        self.evidence.before_iteration(self.training)
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        self.evidence.after_iter(runner, batch_idx, data_batch)
+        self.training.end(outputs)
+        self.evidence.after_iteration(self.training)
 
     def after_train(self, runner):
-        self.finding = self.evidence.finding(runner)
+        self.finding = self.evidence.finding(self.training)
         self.evidence.close()
+        self.training.release()
 
 
 def train(cfg, tamper=None, **params):
@@ -113,7 +120,8 @@ def no_augment(model):
 
 
 @pytest.mark.parametrize('tamper, epochs, measured', [
-    (stuck, 3, 'up to 1 shapes'), (no_augment, 1, '4 batches did not pass BatchRandomShapes')])
+    (stuck, 4, 'the shape changes no more'),
+    (no_augment, 1, '4 batches did not pass BatchRandomShapes')])
 def test_a_training_with_a_silently_broken_part_is_seen(train_config, tamper, epochs, measured):
     train_config['train_cfg']['max_epochs'] = epochs
     watch = train(train_config, lambda runner: tamper(runner.model), interval=1)
@@ -132,21 +140,23 @@ class Toy(torch.nn.Module):
         self.backbone(self.augment(images, None)[0])
 
 
-def drive(tamper, iterations, start=0):
+def drive(tamper, iterations, start=0, later=None):
     """The evidence's finding on a toy run whose batches are 128 x 192 and 128 x 128 in turn."""
     model = Toy()
-    runner = types.SimpleNamespace(model=model, iter=start)
-    evidence = RandomShapesEvidence(sizes=[64, 96, 128], divisor=32, interval=2)
+    training = types.SimpleNamespace(model=model, iteration=start)
+    evidence = RandomShapesEvidence(sizes=[64, 96, 128], divisor=32, interval=2, base=128)
     if tamper:
         tamper(model)
-    evidence.start(runner)
-    for runner.iter in range(start, start + iterations):
-        model.augment.set_iteration(runner.iter, 5)
-        evidence.before_iter(runner, 0, None)
-        model.train_step(torch.rand(1, 3, 128, 192 if runner.iter % 2 else 128))
-        evidence.after_iter(runner, 0, None)
+    evidence.start(training)
+    for training.iteration in range(start, start + iterations):
+        if training.iteration == later:
+            never_resizes(model)
+        model.augment.set_iteration(training.iteration, 5)
+        evidence.before_iteration(training)
+        model.train_step(torch.rand(1, 3, 128, 192 if training.iteration % 2 else 128))
+        evidence.after_iteration(training)
         model.backbone(torch.rand(1, 3, 50, 50))  # validation between iterations is not counted
-    found = evidence.finding(runner)
+    found = evidence.finding(training)
     evidence.close()
     assert not model.backbone._forward_pre_hooks and not model.augment._forward_pre_hooks
     return found
@@ -179,16 +189,53 @@ def smallest_first(model):
 
 
 @pytest.mark.parametrize('tamper, measured', [
-    (never_resizes, 'up to 1 shapes'),
+    (never_resizes, 'up to 1 shapes; largest first; the shape changes no more'),
     (another_divisor, 'batches are no multiple of 32'),
-    (restless, '6 changes of shape within an interval'),
-    (smallest_first, '10 batches larger than in the first interval'),
+    (restless, '14 changes of shape within an interval'),
+    (smallest_first, '26 batches larger than in the first interval'),
 ])
 def test_a_silently_broken_part_is_seen_by_the_evidence(tamper, measured):
-    found = drive(tamper, 12)
+    found = drive(tamper, 28)  # 14 draws, of which 13 can repeat: 1/3 to the 13th
     assert found.live is False and measured in found.measured
+
+
+def test_shapes_that_change_no_more_after_a_good_start_are_seen():
+    assert drive(None, 60).live is True
+    found = drive(None, 60, later=30)
+    assert found.live is False and 'the shape changes no more' in found.measured
+
+
+def test_a_shape_that_rounding_gives_at_every_size_says_nothing():
+    evidence = RandomShapesEvidence(sizes=[576, 608], divisor=32, interval=1, base=608)
+    for step in range(60):  # 300 * 576 / 608 = 284, which is 288 as well
+        evidence._note(step, (300, 300), (288, 288))
+    assert evidence.finding(None).live is None
+    for step in range(60, 82):
+        evidence._note(step, (608, 608), (608, 608))
+    assert evidence.finding(None).live is False
 
 
 def test_one_interval_and_no_batch_at_all_leave_the_verdict_open():
     assert drive(None, 2).live is None and drive(None, 0).live is None
     assert drive(None, 0).measured == 'no batch seen'
+
+
+class OneSize(torch.nn.Module):
+    """A backbone with a map of positions, in front of another one."""
+
+    def __init__(self, inner, side):
+        super().__init__()
+        self.inner = inner
+        self.positions = torch.nn.Parameter(torch.zeros(3, side, side))
+
+    def forward(self, images):
+        return self.inner(images + self.positions)
+
+
+def test_a_model_of_one_size_ends_before_the_first_iteration(train_config):
+    def fix(runner):
+        runner.model.backbone = OneSize(runner.model.backbone, 128)
+
+    with pytest.raises(TrickError, match=r'^tricks.random_shapes: YOLOV3 with OneSize takes images '
+                       r'of \(128, 128\) \(h, w\) px and not of \(64, 64\): RuntimeError: The'):
+        train(train_config, fix)

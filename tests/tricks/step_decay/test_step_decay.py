@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import types
+from collections import Counter
 
 import pytest
 import torch
@@ -13,9 +14,10 @@ from mmengine.registry import PARAM_SCHEDULERS
 import tricks_plugin
 from tricks_plugin.functional import decay_points, step_decay
 from tricks_plugin.mm.config_edit import plain
+from tricks_plugin.mm.training import RunnerTraining
 from tricks_plugin.plan.errors import TrickError
+from tricks_plugin.tricks.step_decay import StepDecay
 from tricks_plugin.tricks.step_decay.evidence import StepEvidence
-from tricks_plugin.tricks.step_decay.trick import StepDecay
 
 
 def test_points_are_shares_of_the_run_rounded_down():
@@ -51,7 +53,7 @@ def test_faster_rcnn_keeps_its_warm_up(zoo):
         dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500),
         dict(type='MultiStepLR', by_epoch=True, milestones=[3, 7, 10], gamma=0.1)]
     assert verdict.reason == "LR times 0.1 at epoch 3, 7, 10 of 12; the config's own warm-up stays"
-    assert verdict.evidence['warmup'] == [[500, False]]
+    assert verdict.evidence == {}
 
 
 def test_an_iteration_based_run_steps_in_iterations(zoo):
@@ -90,19 +92,25 @@ def test_timm_gets_the_same_points():
     assert 'a run of 2 is too short' in StepDecay.from_dict({}).timm_args({'epochs': 2})
 
 
-def run(cfg, evidence, epochs, length):
+def run(items, epochs, length, meddle=None):
     """Steps mmengine's own schedulers as its hook does, and shows every LR to the evidence."""
     parameter = torch.nn.Parameter(torch.zeros(1))
     wrapper = OptimWrapper(torch.optim.SGD([parameter], lr=0.4))
-    schedulers = [PARAM_SCHEDULERS.build(dict(item, optimizer=wrapper.optimizer)) for item in cfg]
-    runner = types.SimpleNamespace(optim_wrapper=wrapper, epoch=0, iter=0)
+    schedulers = [PARAM_SCHEDULERS.build(dict(item, optimizer=wrapper.optimizer)) for item in items]
+    runner = types.SimpleNamespace(
+        optim_wrapper=wrapper, epoch=0, iter=0, cfg=Config({'param_scheduler': items}),
+        train_dataloader=range(length), max_iters=epochs * length, max_epochs=epochs)
+    training, evidence = RunnerTraining(runner), StepEvidence()
+    evidence.start(training)
     rates, switches = [], []
     for epoch in range(epochs):
         runner.epoch = epoch
         for _ in range(length):
-            evidence.before_iter(runner, 0, None)
+            if meddle:
+                meddle(runner, schedulers)
+            evidence.before_iteration(training)
             rates.append(wrapper.optimizer.param_groups[0]['lr'])
-            switches.append(evidence.switched(runner))
+            switches.append(evidence.switched(training))
             wrapper.optimizer.step()
             runner.iter += 1
             for scheduler in schedulers:
@@ -111,27 +119,60 @@ def run(cfg, evidence, epochs, length):
         for scheduler in schedulers:
             if scheduler.by_epoch:
                 scheduler.step()
-    return runner, rates, switches
+    return evidence.finding(training), rates, switches
+
+
+STEPS = [dict(type='LinearLR', start_factor=0.5, by_epoch=False, end=2),
+         dict(type='MultiStepLR', by_epoch=True, milestones=[1, 2, 3], gamma=0.1)]
 
 
 def test_the_lr_of_a_run_falls_where_planned_and_the_evidence_follows():
     cfg = dict(optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.4)),
-               train_cfg=dict(by_epoch=True, max_epochs=4),
-               param_scheduler=[dict(type='LinearLR', start_factor=0.5, by_epoch=False, end=2)])
-    evidence = StepEvidence(**planned(cfg).evidence)
-    runner, rates, switches = run(cfg['param_scheduler'], evidence, 4, 3)
+               train_cfg=dict(by_epoch=True, max_epochs=4), param_scheduler=STEPS[:1])
+    assert planned(cfg).evidence == {} and cfg['param_scheduler'] == STEPS
+    finding, rates, switches = run(cfg['param_scheduler'], 4, 3)
     assert rates == pytest.approx([0.2, 0.4, 0.4, *[0.04] * 3, *[0.004] * 3, *[0.0004] * 3])
-    assert [i for i, switch in enumerate(switches) if switch] == [3, 6, 9]
-    finding = evidence.finding(runner)
+    assert [i for i, switch in enumerate(switches) if switch] == [2, 3, 6, 9]
     assert finding.live and finding.values['steps'] == 3
-    assert finding.values['factor'] == pytest.approx(0.001)
+    assert finding.planned == ('a warm-up of 2 iterations, then times 0.1 at epoch 1, 2, 3')
+    assert finding.values['lr_last'] == pytest.approx(0.0004)
 
 
-def test_an_lr_that_does_not_fall_is_reported():
-    evidence = StepEvidence([1, 2], True, 0.1, [])
-    runner, *_ = run([], evidence, 1, 2)
-    assert evidence.finding(runner).live is False  # no scheduler: no base LR to compare with
-    evidence = StepEvidence([1, 2], True, 0.1, [])
-    runner, *_ = run([dict(type='ConstantLR', factor=1.0, by_epoch=True)], evidence, 3, 2)
-    finding = evidence.finding(runner)
-    assert finding.live is False and 'off by at most 9.9e+01' in finding.measured
+def test_a_dumped_schedule_with_other_points_is_judged_by_its_own():
+    steps = dict(type='MultiStepLR', by_epoch=False, milestones=[2, 5], gamma=0.3)
+    finding, *_ = run([steps], 3, 3)
+    assert finding.live and finding.planned == 'times 0.3 at iteration 2, 5'
+
+
+def stop_stepping(runner, schedulers):
+    if runner.iter == 7:
+        schedulers.clear()
+
+
+def by_hand(runner, schedulers):
+    if runner.iter == 10:
+        runner.optim_wrapper.optimizer.param_groups[0]['lr'] = 0.4
+
+
+def milestones_of_a_checkpoint(runner, schedulers):
+    if runner.iter == 0:
+        schedulers[1].milestones = Counter([1, 2])
+
+
+@pytest.mark.parametrize('meddle', [stop_stepping, by_hand, milestones_of_a_checkpoint])
+def test_an_lr_that_does_not_fall_after_a_good_start_is_dead(meddle):
+    finding, *_ = run(STEPS, 4, 3, meddle)
+    assert finding.live is False and 'off the curve by at most' in finding.measured
+
+
+def test_no_schedule_or_another_one_is_dead():
+    assert run([], 1, 2)[0].live is False
+    finding, *_ = run([dict(type='PolyLR', by_epoch=True, end=9)], 3, 2)
+    assert (finding.live, finding.planned) == (False, 'schedule step or multistep')
+
+
+def test_what_goes_with_the_old_schedule_is_said():
+    cfg = dict(optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.4)),
+               train_cfg=dict(by_epoch=True, max_epochs=10),
+               param_scheduler=dict(type='CosineAnnealingLR', eta_min=1e-4))
+    assert 'its lowest LR of 0.0001 goes with its schedule' in planned(cfg).reason

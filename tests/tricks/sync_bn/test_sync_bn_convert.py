@@ -10,9 +10,13 @@ import pytest
 import torch
 from torch import nn
 
-from tricks_plugin.tricks.sync_bn.convert import survey, synchronize_batch_norms
+from tricks_plugin.common.sync_bn import (
+    CrossRankBatchNorm,
+    CrossRankBatchNormAct,
+    survey,
+    synchronize_batch_norms,
+)
 from tricks_plugin.tricks.sync_bn.functional import merge_moments, sync_bn_traffic
-from tricks_plugin.tricks.sync_bn.layer import CrossRankBatchNorm, CrossRankBatchNormAct
 
 
 class WithActivation(nn.BatchNorm2d):

@@ -8,10 +8,10 @@ pytest.importorskip('mmdet')
 
 from mmengine.config import Config, ConfigDict
 
+from tricks_plugin.common.sync_bn import survey
 from tricks_plugin.mm import config_edit
 from tricks_plugin.plan.errors import TrickError
 from tricks_plugin.tricks.sync_bn import SyncBn
-from tricks_plugin.tricks.sync_bn.convert import survey
 
 HOOK = dict(type='tricks_plugin.SyncBatchNormHook')
 FROZEN = ('model.backbone.norm_eval=True keeps every BN layer in eval mode; with '

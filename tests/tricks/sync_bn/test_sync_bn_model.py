@@ -31,7 +31,7 @@ def plain_model():
 def test_losses_add_up_to_those_of_the_whole_batch(one, two):
     first, second = (result['model']['losses'] for result in two[0])
     for both, whole in zip(zip(first, second, strict=True), one[0]['losses'], strict=True):
-        assert sum(both) == pytest.approx(whole, rel=1e-9)
+        assert sum(both) == pytest.approx(whole, rel=1e-6)
     assert one[0]['losses'][0] != pytest.approx(one[0]['losses'][1], rel=1e-3)
 
 
@@ -41,8 +41,11 @@ def test_weights_and_statistics_are_those_of_the_whole_batch(one, two, start):
         for result in two[0]:
             assert list(result['model'][key]) == list(one[0][key])
             for name, value in one[0][key].items():
-                torch.testing.assert_close(result['model'][key][name], value, rtol=1e-7,
-                                           atol=1e-9, msg=lambda text, name=name: f'{name}: {text}')
+                # mmdet's losses take their targets, and some of their steps, in float32
+                torch.testing.assert_close(
+                    result['model'][key][name], value, rtol=0,
+                    atol=1e-9 + 1e-6 * float(value.abs().max()),
+                    msg=lambda text, name=name: f'{name}: {text}')
     for name in ('bbox_head.convs_bridge.0.bn.running_var',
                  'backbone.layer3.0.depthwise_conv.bn.weight'):
         # that they agree means something only where training moved them

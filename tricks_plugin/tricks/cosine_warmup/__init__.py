@@ -1,5 +1,49 @@
 """Linear warm-up from 0, then a cosine to `eta_min`, stepped per iteration."""
 
-from . import trick  # noqa: F401
+from __future__ import annotations
+
+import dataclasses
+
+from ...plan import TRICKS, Params, Trick, bounded
+from ...plan.errors import TrickError
+
+__all__ = ['COMPONENTS', 'MAX_DEFAULT_EPOCHS', 'TWENTIETH', 'CosineWarmup', 'CosineWarmupParams']
 
 COMPONENTS = {'WarmupCosineLR': 'scheduler'}
+
+# The warm-up of a run that names none: a twentieth of it, up to BoT's 5 epochs.
+TWENTIETH = 20
+MAX_DEFAULT_EPOCHS = 5
+
+
+@dataclasses.dataclass(frozen=True)
+class CosineWarmupParams(Params):
+    """Parameters of the schedule."""
+
+    warmup_epochs: float | None = bounded(
+        None, 'length of the warm-up in epochs; None keeps the length the config has', ge=0)
+    warmup_iters: int | None = bounded(None, 'the same in iterations', ge=0)
+    eta_min: float | None = bounded(
+        None, "the LR at the end of the run, absolute; None keeps the config's own, else 0", ge=0)
+    replace: bool = bounded(False, 'replace a schedule that has warm-up and cosine already')
+
+    def check(self, path: str) -> None:
+        """Raises TrickError if both lengths are given."""
+        if self.warmup_epochs is not None and self.warmup_iters is not None:
+            raise TrickError(
+                f'{path}.warmup_epochs and {path}.warmup_iters exclude each other, got '
+                f'{self.warmup_epochs!r} and {self.warmup_iters!r}'
+            )
+
+
+@TRICKS.register
+class CosineWarmup(Trick):
+    """Linear warm-up from 0, then cosine, stepped per iteration."""
+
+    name = 'cosine_warmup'
+    title = 'linear warm-up from 0, then cosine to eta_min, per iteration'
+    paper = 'BoT (arXiv 1812.01187) sections 3.1 and 5.1; BoF (arXiv 1902.04103) section 3.4'
+    order = 20
+    Params = CosineWarmupParams
+    evidence = 'tricks_plugin.tricks.cosine_warmup.evidence:CosineEvidence'
+    functions = ('warmup_cosine',)

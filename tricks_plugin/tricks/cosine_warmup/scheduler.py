@@ -40,6 +40,7 @@ class WarmupCosineLR(LRSchedulerMixin, _ParamScheduler):
         warmup_iters: Length of the warm-up in iterations; 0 for none.
         end: The iteration at which ``eta_min`` is reached.
         eta_min: The LR at the end, absolute and the same for all groups.
+        eta_min_ratio: The same as a share of each group's base LR; takes the place of ``eta_min``.
         begin: The iteration at which the warm-up begins.
         fit_warmup: What a warm-up of more than half of the run means: shorten it to a tenth of
             the run with a warning (True), or take it as it is (False).
@@ -51,7 +52,7 @@ class WarmupCosineLR(LRSchedulerMixin, _ParamScheduler):
 
     Raises:
         ValueError: If ``by_epoch`` is True, ``end`` is missing, the warm-up is not shorter than
-            the run, or ``eta_min`` is above a group's base LR.
+            the run, or ``eta_min`` is above a group's base LR, or given beside ``eta_min_ratio``.
 
     Source: BoT (arXiv 1812.01187) sections 3.1 and 5.1.
     """
@@ -66,6 +67,7 @@ class WarmupCosineLR(LRSchedulerMixin, _ParamScheduler):
         fit_warmup: bool = False,
         by_epoch: bool = True,
         epoch_length: int | None = None,
+        eta_min_ratio: float | None = None,
         last_step: int = -1,
         verbose: bool = False,
     ) -> None:
@@ -80,7 +82,11 @@ class WarmupCosineLR(LRSchedulerMixin, _ParamScheduler):
         self.total_iters = end - begin
         self.warmup_iters = _fit(warmup_iters, self.total_iters) if fit_warmup else warmup_iters
         check_schedule(self.warmup_iters, self.total_iters)
+        if eta_min and eta_min_ratio is not None:
+            raise ValueError('eta_min and eta_min_ratio exclude each other, got '
+                             f'{eta_min!r} and {eta_min_ratio!r}')
         self.eta_min = eta_min
+        self.eta_min_ratio = eta_min_ratio
         self.epoch_length = epoch_length
         # No end for the base class: it would leave the LR one step short of eta_min.
         super().__init__(optimizer, begin=begin, end=_INF, last_step=last_step, by_epoch=False,
@@ -139,9 +145,12 @@ class WarmupCosineLR(LRSchedulerMixin, _ParamScheduler):
 
     def _get_value(self) -> list[float]:
         return [
-            warmup_cosine(self.last_step, base, self.warmup_iters, self.total_iters, self.eta_min)
-            for base in self.base_values
+            warmup_cosine(self.last_step, base, self.warmup_iters, self.total_iters,
+                          self._floor(base)) for base in self.base_values
         ]
+
+    def _floor(self, base: float) -> float:
+        return self.eta_min if self.eta_min_ratio is None else base * self.eta_min_ratio
 
     def state_dict(self) -> dict[str, Any]:
         """The step and the base LRs, but no setting of the schedule."""
@@ -180,9 +189,18 @@ class WarmupCosineLR(LRSchedulerMixin, _ParamScheduler):
     def step(self) -> None:
         """Sets the LR of the coming iteration."""
         if self._global_step < 0:
-            for base in self.base_values:
-                check_eta_min(self.eta_min, base)
+            for index, base in enumerate(self.base_values):
+                self._check_floor(index, base)
         super().step()
+
+
+    def _check_floor(self, index: int, base: float) -> None:
+        try:
+            check_eta_min(self._floor(base), base)
+        except ValueError as error:
+            raise ValueError(
+                f'{error}, of parameter group {index} (see paramwise_cfg): lower '
+                'tricks.cosine_warmup.eta_min, or eta_min of WarmupCosineLR') from None
 
 
 def _fit(warmup: int, total: int) -> int:

@@ -27,7 +27,7 @@ class FiniteGuard(Trick):
     title = 'a run whose loss is NaN or infinite stops, in place of ending as a success'
     paper = ('practice; what a scaler may skip: mixed precision training (arXiv 1710.03740) '
              'section 3.2')
-    order = 110
+    order = 120
     Params = FiniteGuardParams
     evidence = 'tricks_plugin.tricks.finite_guard.evidence:FiniteGuardEvidence'
     distributed = 'one number is shared at each look, so that all processes stop together'

@@ -2,158 +2,142 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
 
-from tricks_plugin.evidence import Evidence, Finding
-
+from ...evidence import Evidence, Finding, Training
 from .functional import targets
-from .smoother import TargetSmoother
+from .reading import Watch, attach, effective_targets
 
 __all__ = ['LabelSmoothingEvidence']
 
-_ENOUGH = 20  # iterations: each is measured up to here, and a missing target is an error from here
+_ENOUGH = 20  # iterations: each is measured up to here; a loss silent for so many is gone
 _INTERVAL = 50  # iterations between later measurements
+_ROWS = 8  # of a batch, where a criterion's gradient is taken
 _TOLERANCE = 1e-6  # smoothed targets are float32
-
-
-class _Watch:
-    """The smallest and largest target of one loss, over rows that hold an object.
-
-    Attributes:
-        name: The module's name in the model.
-        low, high: Tensors on the loss's device, or None before the first row.
-        outputs: K of the targets seen.
-        calls: How often the loss asked for targets while measured.
-    """
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-        self.low: Tensor | None = None
-        self.high: Tensor | None = None
-        self.outputs = 0
-        self.calls = 0
-
-    def see(self, soft: Tensor, holds: Tensor) -> None:
-        """Takes in targets of shape (..., K); ``holds``, (..., 1), marks rows with an object."""
-        self.calls += 1
-        if soft.numel() == 0:
-            return
-        self.outputs = soft.shape[-1]
-        soft = soft.detach().float()
-        low = torch.where(holds, soft, torch.inf).amin()
-        high = torch.where(holds, soft, -torch.inf).amax()
-        self.low = low if self.low is None else torch.minimum(self.low, low)
-        self.high = high if self.high is None else torch.maximum(self.high, high)
-
-    def seen(self) -> tuple[float, float] | None:
-        """(smallest, largest), or None if no row held an object. Synchronises the device."""
-        if self.low is None or self.high is None:
-            return None
-        low, high = float(self.low), float(self.high)
-        return (low, high) if low <= high else None
+_COARSE = 1e-2  # in 16 bits timm's per-image shares are rounded before they meet the targets
+_HALF = (torch.float16, torch.bfloat16)
 
 
 class LabelSmoothingEvidence(Evidence):
-    """Compares the targets that the losses work with to the planned ones.
+    """Compares the targets that the losses work with to the rule that was planned.
 
-    The output of every `TargetSmoother`, and the class targets of a YOLOV3Head that smooths by
-    itself, are measured in each of the first 20 iterations and in every 50th later. Losses are
-    found by what they are, and matched to the plan by the end of their name in the model, since
-    wrappers put a name in front.
+    How targets are read depends on the trainer, see `reading`: from the modules of a detector, or
+    from the gradient of the criterion. They are read in each of the first 20 iterations, in every
+    50th later, and in the first of each epoch; that a loss is called at all is counted always.
+    The rest is one rule: for the number of classes that arrives, the variant's two values. Losses
+    of a detector are found by what they are, and matched to the plan by the end of their name in
+    the model, since wrappers put a name in front.
 
     Args:
-        expected: One dict per planned loss: ``path`` (of the loss in the model), ``pos`` and
-            ``neg`` (None where the config does not say K), ``variant`` and ``eps``.
+        expected: One dict per planned loss: ``path`` (of the loss in the model), ``variant`` and
+            ``eps``.
     """
 
     def __init__(self, expected: list[dict[str, Any]]) -> None:
         self.expected = expected
-        self._watches: list[tuple[int, _Watch]] = []
+        self._watches: list[tuple[int, Watch]] = []
         self._handles: list[Any] = []
         self._measuring = True
         self._with_objects = 0
+        self._epoch = -1
 
-    def start(self, runner: Any) -> None:
-        """Attaches a hook to every loss with smoothed targets."""
-        for name, module in runner.model.named_modules():
-            if isinstance(module, TargetSmoother):
-                watch = self._new_watch(name.rpartition('.')[0])
-                self._handles.append(module.register_forward_hook(self._smoother_hook(watch)))
-            elif _is_yolov3(module) and not hasattr(module.loss_cls, 'smoother'):
-                watch = self._new_watch(f'{name}.loss_cls')
-                self._handles.append(module.loss_cls.register_forward_pre_hook(
-                    self._yolov3_hook(watch), with_kwargs=True))
+    def start(self, training: Training) -> None:
+        """Attaches a hook to every loss with smoothed targets; of a criterion it needs none."""
+        if training.criterion is not None:
+            self._watches.append((0, Watch(str(self.expected[0]['path']))))
+            return
+        for watch, handle in attach(training.model, lambda: self._measuring):
+            self._handles.append(handle)
+            scores = [_likeness(watch.name, str(item['path'])) for item in self.expected]
+            best = max(range(len(scores)), key=scores.__getitem__, default=-1)
+            self._watches.append((best if best >= 0 and scores[best] >= 1 else -1, watch))
 
-    def _new_watch(self, name: str) -> _Watch:
-        """A watch, kept with the number of the planned loss that it belongs to (-1: none)."""
-        watch = _Watch(name)
-        scores = [_likeness(name, str(item['path'])) for item in self.expected]
-        best = max(range(len(scores)), key=scores.__getitem__, default=-1)
-        self._watches.append((best if best >= 0 and scores[best] >= 1 else -1, watch))
-        return watch
+    def before_iteration(self, training: Training) -> None:
+        """Decides whether this iteration is measured, and measures a criterion."""
+        self._measuring = (self._with_objects < _ENOUGH or training.epoch != self._epoch
+                           or training.iteration % _INTERVAL == 0)
+        self._epoch = training.epoch
+        if training.criterion is not None and self._measuring:
+            self._read_criterion(training)
 
-    def _smoother_hook(self, watch: _Watch) -> Any:
-        def hook(module: nn.Module, args: tuple[Tensor, ...], output: Tensor) -> None:
-            if self._measuring:
-                watch.see(output, (args[0] > 0).any(dim=-1, keepdim=True))
-        return hook
+    def _read_criterion(self, training: Training) -> None:
+        _, watch = self._watches[0]
+        rows, classes = training.targets[:_ROWS], _outputs(training)
+        if not len(rows) or classes is None:
+            return
+        watch.calls += 1
+        watch.half = watch.half or training.images.dtype in _HALF
+        watch.see(effective_targets(training.criterion, rows, classes))
 
-    def _yolov3_hook(self, watch: _Watch) -> Any:
-        def hook(module: nn.Module, args: tuple[Tensor, ...], kwargs: dict[str, Any]) -> None:
-            if self._measuring and isinstance(kwargs.get('weight'), Tensor):
-                watch.see(args[1], kwargs['weight'] > 0)
-        return hook
-
-    def before_iter(self, runner: Any, batch_idx: int, data_batch: Any) -> None:
-        """Decides whether this iteration is measured."""
-        self._measuring = self._with_objects < _ENOUGH or batch_idx % _INTERVAL == 0
-
-    def after_iter(self, runner: Any, batch_idx: int, data_batch: Any) -> None:
+    def after_iteration(self, training: Training) -> None:
         """Counts the iterations that had an object to learn."""
-        if self._with_objects < _ENOUGH:
-            self._with_objects += _has_objects(data_batch)
+        if training.criterion is not None:
+            self._with_objects += self._with_objects < _ENOUGH
+        elif _has_objects(training.targets):
+            self._with_objects += self._with_objects < _ENOUGH
+            for _, watch in self._watches:
+                watch.silent += 1
 
-    def finding(self, runner: Any) -> Finding:
+    def finding(self, training: Training) -> Finding:
         """Live if every planned loss saw its planned targets; see `Evidence.finding`."""
         results = [self._judge(index) for index in range(len(self.expected))]
         verdicts = [live for live, _, _ in results]
         live = False if False in verdicts else None if None in verdicts or not verdicts else True
         words = [f"{item['path']} {text}" for item, (_, text, _)
                  in zip(self.expected, results, strict=True)]
-        planned = [f"{item['path']} {_pair(item['neg'], item['pos'])}" if item['pos'] is not None
-                   else f"{item['path']} {item['variant']}, eps {item['eps']:g}"
-                   for item in self.expected]
+        planned = [self._planned(index) for index in range(len(self.expected))]
         values = {str(item['path']): measured for item, (_, _, measured)
                   in zip(self.expected, results, strict=True)}
         return Finding('; '.join(planned), live, '; '.join(words), {'targets': values})
 
+    def _of(self, index: int) -> list[Watch]:
+        return [watch for number, watch in self._watches if number == index]
+
+    def _planned(self, index: int) -> str:
+        """The rule, and what it gives for the number of classes that arrived."""
+        item = self.expected[index]
+        words = f"{item['path']} {item['variant']}, eps {item['eps']:g}"
+        classes = next((watch.outputs for watch in self._of(index) if watch.outputs > 1), 0)
+        if not classes:
+            return words
+        true, other = targets(item['variant'], item['eps'], classes)
+        return f'{words}: {_words(other, true)} of {classes} classes'
+
     def _judge(self, index: int) -> tuple[bool | None, str, list[float] | None]:
         """Live or not, in words, and [smallest, largest] target, for one planned loss."""
-        watches = [watch for number, watch in self._watches if number == index]
-        enough = self._with_objects >= _ENOUGH
+        watches = self._of(index)
         if not watches:
             return False, 'has no smoothed loss in the model', None
-        seen = [(watch, pair) for watch in watches if (pair := watch.seen()) is not None]
-        if not seen:
-            called = any(watch.calls for watch in watches)
-            words = 'called without objects so far' if called else 'not called so far'
-            return (False if enough and not called else None), words, None
-        low = min(pair[0] for _, pair in seen)
-        high = max(pair[1] for _, pair in seen)
-        right = all(self._as_planned(index, watch, pair) for watch, pair in seen)
-        return right, _pair(low, high), [low, high]
+        if all(not watch.calls for watch in watches):
+            return (False if self._with_objects >= _ENOUGH else None), 'not called so far', None
+        if all(watch.silent > _ENOUGH for watch in watches):
+            silent = min(watch.silent for watch in watches)
+            return False, f'not called in the last {silent} iterations with objects', None
+        if all(watch.outputs == 1 for watch in watches):
+            return None, 'has one class, and nothing to spread a label over', None
+        pairs = [(watch, *watch.seen()) for watch in watches if watch.outputs != 1]
+        low = [other[0] for _, other, _ in pairs if other]
+        high = [true[1] for _, _, true in pairs if true]
+        if not low and not high:
+            return None, 'called without objects so far', None
+        right = all(self._as_planned(index, watch, other, true) for watch, other, true in pairs)
+        words = _words(min(low), max(high)) if low and high else \
+            f'others {min(low):.6g}, all rows mixed' if low else f'true {max(high):.6g}'
+        return right, words, [min(low, default=min(high, default=0.0)),
+                              max(high, default=max(low, default=0.0))]
 
-    def _as_planned(self, index: int, watch: _Watch, seen: tuple[float, float]) -> bool:
+    def _as_planned(self, index: int, watch: Watch, other: tuple[float, float] | None,
+                    true: tuple[float, float] | None) -> bool:
         item = self.expected[index]
-        pos, neg = item['pos'], item['neg']
-        if pos is None:
-            if watch.outputs < 2:
-                return False
-            pos, neg = targets(item['variant'], item['eps'], watch.outputs)
-        return abs(seen[0] - neg) <= _TOLERANCE and abs(seen[1] - pos) <= _TOLERANCE
+        if not item['eps'] > 0:
+            return False
+        pos, neg = targets(item['variant'], item['eps'], watch.outputs)
+        slack = (_COARSE * neg, _COARSE / 100 * pos) if watch.half else (_TOLERANCE, _TOLERANCE)
+        return all(abs(value - neg) <= slack[0] for value in other or ()) and \
+            all(abs(value - pos) <= slack[1] for value in true or ())
 
     def close(self) -> None:
         """Detaches the hooks."""
@@ -162,11 +146,20 @@ class LabelSmoothingEvidence(Evidence):
         self._handles.clear()
 
 
-def _is_yolov3(module: nn.Module) -> bool:
-    return any(base.__name__ == 'YOLOV3Head' for base in type(module).__mro__)
+def _outputs(training: Training) -> int | None:
+    """How many classes a classifier has, from the batch or the model; None if neither tells."""
+    rows = training.targets
+    if rows.dim() == 2:
+        return int(rows.shape[1])
+    known = getattr(training.model, 'num_classes', None)
+    if isinstance(known, int) and known > 0:
+        return known
+    linear = [module for module in training.model.modules()
+              if isinstance(module, torch.nn.Linear)]
+    return linear[-1].out_features if linear else None
 
 
-def _pair(low: float, high: float) -> str:
+def _words(low: float, high: float) -> str:
     return f'targets {low:.6g} to {high:.6g}'
 
 
@@ -191,9 +184,9 @@ def _likeness(name: str, path: str) -> float:
     return max(equal - 1, equal == len(right)) + (0.5 if numbers[0] == numbers[1] else 0)
 
 
-def _has_objects(data_batch: Any) -> bool:
-    """Whether a batch holds a box or mask to learn; True where its form is unknown."""
-    samples = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
-    if not isinstance(samples, (list, tuple)):
+def _has_objects(samples: Any) -> bool:
+    """Whether data samples hold a box or mask to learn; True where their form is unknown."""
+    if not isinstance(samples, Iterable) or isinstance(samples, (dict, torch.Tensor)):
         return True
-    return any(len(getattr(sample, 'gt_instances', ())) > 0 for sample in samples)
+    samples = list(samples)
+    return not samples or any(len(getattr(one, 'gt_instances', ())) > 0 for one in samples)

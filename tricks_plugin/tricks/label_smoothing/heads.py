@@ -10,9 +10,11 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
-from tricks_plugin.mm import config_edit
+from ...mm import config_edit
+from .functional import default_variant
 
-__all__ = ['Site', 'already_smoothed', 'obstacle', 'output_count', 'sites']
+__all__ = ['Site', 'already_smoothed', 'obstacle', 'output_count', 'present_promise', 'promise',
+           'sites']
 
 _AGNOSTIC = ('RPNHead', 'GARPNHead', 'CascadeRPNHead', 'StageCascadeRPNHead')
 # mmdet heads whose targets, or whose use of `loss_cls`, leave no class label to smooth.
@@ -61,7 +63,7 @@ class Site:
     @property
     def use_sigmoid(self) -> bool:
         """Whether the loss sees independent sigmoids."""
-        default = config_edit.type_name(self.loss) == 'FocalLoss'
+        default = config_edit.type_name(self.loss) in ('FocalLoss', 'SmoothedFocalLoss')
         return bool((self.loss or {}).get('use_sigmoid', default))
 
     def is_a(self, *names: str) -> bool:
@@ -113,6 +115,24 @@ def already_smoothed(site: Site) -> bool:
     if site.is_a('YOLOV3Head') and _is_set(site.head.get('one_hot_smoother')):
         return True
     return config_edit.type_name(site.loss) in _SMOOTHED or 'label_smooth_val' in (site.loss or {})
+
+
+def promise(site: Site, variant: str, eps: float) -> dict[str, Any]:
+    """What a head's loss is to show in the run: the rule, for as many classes as arrive."""
+    path = '.'.join(part for part in (site.path.replace('[', '.').replace(']', ''),
+                                      'loss_cls') if part)
+    return {'path': path, 'variant': variant, 'eps': eps}
+
+
+def present_promise(site: Site) -> dict[str, Any] | None:
+    """The same of a head that the config smooths by itself; None where it cannot be measured."""
+    if site.is_a('YOLOV3Head') and _is_set(site.head.get('one_hot_smoother')):
+        return promise(site, 'szegedy', float(site.head['one_hot_smoother']))
+    loss = site.loss or {}
+    if config_edit.type_name(loss) in ('SmoothedCrossEntropyLoss', 'SmoothedFocalLoss'):
+        variant = loss.get('variant') or default_variant(site.use_sigmoid)
+        return promise(site, str(variant), float(loss.get('eps', 0.1)))
+    return None
 
 
 def _is_set(value: Any) -> bool:

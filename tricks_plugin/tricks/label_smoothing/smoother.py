@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from .functional import check_smoothing, smooth_one_hot
@@ -29,7 +30,12 @@ class TargetSmoother(nn.Module):
         self.variant = variant
 
     def forward(self, one_hot: Tensor) -> Tensor:
-        """Smooths one-hot rows of shape (..., K); see `smooth_one_hot`."""
+        """Smooths one-hot rows of shape (..., K); see `smooth_one_hot`.
+
+        With K of 1, where there is nothing to spread a label over, it stays as it is.
+        """
+        if one_hot.shape[-1] < 2:
+            return one_hot.to(torch.promote_types(one_hot.dtype, torch.float32))
         return smooth_one_hot(one_hot, self.eps, self.variant)
 
     def extra_repr(self) -> str:

@@ -1,96 +1,100 @@
-"""Measures, in the running training, the batch that an update averages over and its LR."""
+"""Measures, in the running training, the images that an update averages over and its LR."""
 
 from __future__ import annotations
 
+import collections
 import math
-from collections.abc import Iterator
-from typing import Any
 
-from ...evidence import Evidence, Finding
+from ...evidence import Evidence, Finding, Training, base_lr
 
 __all__ = ['BatchEvidence']
 
-_COUNTED = 10
+_TOLERANCE = 1e-6
+_VARYING = 0.1  # by how much the mean of drawn batch sizes may miss their expectation
+_ENOUGH_VARYING = 100  # updates
+_RECENT = 20  # updates whose most common size is an update's size now
 
 
 class BatchEvidence(Evidence):
-    """Counts the samples of the first batches, the processes and the accumulated iterations.
+    """Counts the images behind each update, and compares the base LR with the rule.
+
+    The rule is ``lr = settings' lr * images per update / settings' batch``, whatever its numbers
+    are in the run at hand.
 
     Args:
-        effective_batch_size: Images per update that were planned.
-        lr: Planned LR by the optimizer wrapper's path in the config.
+        rate: Whether the LR is judged as well as the batch.
     """
 
-    def __init__(self, effective_batch_size: int, lr: dict[str, float]) -> None:
-        self._effective = effective_batch_size
-        self._lr = dict(lr)
-        self._samples = 0
-        self._batches = 0
-        self._processes = 1
+    def __init__(self, rate: bool = True) -> None:
+        self._rate = rate
+        self._images = self._batches = 0
+        self._recent: collections.deque[int] = collections.deque(maxlen=_RECENT)
+        self._updates = self._total = self._short = 0
+        self._world = self._accumulation = 1
+        self._first_lrs: dict[str, list[float]] = {}
 
-    def start(self, runner: Any) -> None:
-        """Asks the process group for its size."""
-        from torch import distributed
-        if distributed.is_available() and distributed.is_initialized():
-            self._processes = distributed.get_world_size()
+    def start(self, training: Training) -> None:
+        """Notes the number of processes, and the groups' LRs where no schedule has."""
+        self._world = training.world_size
+        self._accumulation = max(training.accumulation.values(), default=1)
+        self._first_lrs = {name: [float(group['lr']) for group in one.param_groups]
+                           for name, one in training.optimizers.items()}
 
-    def before_iter(self, runner: Any, batch_idx: int, data_batch: Any) -> None:
-        """Counts the samples of a batch; the largest of the first ones is the batch size."""
-        if self._batches < _COUNTED:
-            self._batches += 1
-            self._samples = max(self._samples, _count(data_batch))
+    def before_iteration(self, training: Training) -> None:
+        """Counts the images of a batch."""
+        self._images += training.samples
+        self._batches += 1
 
-    def finding(self, runner: Any) -> Finding:
-        """Compares the effective batch and the LR of the parameter groups with the plan."""
-        counts = sorted({getattr(wrapper, '_accumulative_counts', 1)
-                         for _, wrapper in _wrappers(runner)})
-        effective = [self._samples * self._processes * count for count in counts]
-        wrong = {path: lrs for path, lrs in self._base_lrs(runner).items()
-                 if not any(math.isclose(lr, self._lr[path], rel_tol=1e-6) for lr in lrs)}
-        live: bool | None = None
-        if self._samples:
-            live = effective == [self._effective] and not wrong
-        rates = ', '.join(f'{lr:g}' for lr in self._lr.values())
-        processes = 'process' if self._processes == 1 else 'processes'
-        measured = (f'{self._samples} samples x {self._processes} {processes} x '
-                    f'{"/".join(map(str, counts))} accumulation = '
-                    f'{"/".join(map(str, effective))}')
-        measured += ''.join(
-            f'; no group of {path} has the planned LR (base LRs {_short(lrs)})'
-            for path, lrs in wrong.items()) or f'; base LR {rates}'
-        return Finding(f'effective batch {self._effective}, LR {rates}', live, measured, {
-            'samples': self._samples, 'processes': self._processes, 'accumulation': counts,
-            'effective_batch_size': effective, 'wrong_lr': wrong,
-        })
+    def on_update(self, training: Training) -> None:
+        """Closes the count of an update."""
+        if self._images:
+            self._recent.append(self._images)
+            self._updates += 1
+            self._total += self._images
+            self._short += self._batches < self._accumulation
+        self._images = self._batches = 0
 
-    def _base_lrs(self, runner: Any) -> dict[str, list[float]]:
-        """The groups' LRs before any schedule, by the planned paths."""
-        found = {}
-        for path, wrapper in _wrappers(runner):
-            if path in self._lr:
-                groups = wrapper.optimizer.param_groups
-                found[path] = sorted({group.get('initial_lr', group['lr']) for group in groups})
-        return {path: found.get(path, []) for path in self._lr}
+    def finding(self, training: Training) -> Finding:
+        """The images per update and the LR, against the rule."""
+        asked, size = training.asked_lr, training.lr_batch_size
+        rates = ', '.join(f'{lr:g}' for lr in asked.values())
+        planned = f'lr {rates} x images per update / {size}'
+        if not self._updates:
+            return Finding(planned, None, 'no update yet')
+        seen, varying = self._usual()
+        found = self._base_lrs(training)
+        wanted = {name: lr * seen / size for name, lr in asked.items()} if size else {}
+        tolerance = _VARYING if varying else _TOLERANCE
+        if self._rate:
+            wrong = {name: found.get(name, []) for name, rate in wanted.items() if not any(
+                math.isclose(lr, rate, rel_tol=tolerance) for lr in found.get(name, []))}
+        else:  # Somebody else sets the rate: what is left is the batch that the settings name.
+            wrong = {} if math.isclose(seen, size or seen, rel_tol=tolerance) else found
+        early = self._updates < _ENOUGH_VARYING if varying else self._updates == self._short == 1
+        live = None if not wanted or (early and wrong) else not wrong
+        processes = 'process' if self._world == 1 else 'processes'
+        measured = (f'{seen:g} images per update ({self._world} {processes}), for which the rule '
+                    f'gives {", ".join(f"{lr:g}" for lr in wanted.values()) or "no LR"}')
+        measured += ''.join(f'; no group{f" of {name}" if name else ""} has that LR (base LRs '
+                            f'{_short(lrs)})' for name, lrs in wrong.items())
+        return Finding(planned, live, measured, {
+            'images_per_update': seen, 'updates': self._updates, 'processes': self._world,
+            'base_lrs': found, 'lr_by_the_rule': wanted})
 
+    def _usual(self) -> tuple[float, bool]:
+        """The images of an update on all processes, and whether they are a mean of many sizes."""
+        sizes = collections.Counter(self._recent)
+        times = max(sizes.values())
+        if len(self._recent) > 2 and 2 * times <= len(self._recent):
+            return self._total / self._updates * self._world, True
+        return float(max(size for size in sizes if sizes[size] == times) * self._world), False
 
-def _wrappers(runner: Any) -> Iterator[tuple[str, Any]]:
-    wrapper = runner.optim_wrapper
-    if hasattr(wrapper, 'optim_wrappers'):
-        for name, inner in wrapper.items():
-            yield f'optim_wrapper.{name}', inner
-    else:
-        yield 'optim_wrapper', wrapper
-
-
-def _count(batch: Any) -> int:
-    """The samples in a batch; semi-supervised batches hold one list per branch."""
-    if isinstance(batch, dict):
-        inputs = batch.get('inputs', next(iter(batch.values()), ()))
-        if isinstance(inputs, dict):
-            return max((len(item) for item in inputs.values()), default=0)
-    else:
-        inputs = batch[0] if isinstance(batch, (list, tuple)) and batch else ()
-    return len(inputs) if hasattr(inputs, '__len__') else 0
+    def _base_lrs(self, training: Training) -> dict[str, list[float]]:
+        """The groups' LRs before any schedule, by optimizer."""
+        return {name: sorted({base_lr(group) if 'initial_lr' in group else first
+                              for group, first in zip(one.param_groups, self._first_lrs[name],
+                                                      strict=False)})
+                for name, one in training.optimizers.items()}
 
 
 def _short(values: list[float]) -> str:

@@ -2,201 +2,208 @@
 
 from __future__ import annotations
 
-import collections
-import dataclasses
-from collections.abc import Iterable
 from typing import Any
 
-from ...evidence import Evidence, Finding
-from .hook import SwitchTimes, mixup_transforms, switch_times
-from .weighting.hook import MixUpWeightingHook
+import torch
+
+from ...evidence import Evidence, Finding, Training
+from .reading import Count, of_samples, of_targets
+from .times import SwitchTimes, switch_times
 
 __all__ = ['MixUpEvidence']
 
-_WINDOW = 20
-_DOUBT = 1e-3  # an all-unmixed run of samples less likely than this is a fault
-
-
-@dataclasses.dataclass
-class _Count:
-    """Samples with boxes, how many of them are mixed, and the weights of the mixed ones."""
-
-    samples: int = 0
-    mixed: int = 0
-    boxes: int = 0
-    total: float = 0.0
-    low: float = float('inf')
-    high: float = float('-inf')
-
-    def add(self, other: _Count) -> None:
-        self.samples += other.samples
-        self.mixed += other.mixed
-        self.boxes += other.boxes
-        self.total += other.total
-        self.low = min(self.low, other.low)
-        self.high = max(self.high, other.high)
+_VISIBLE = 0.6  # at least this share of the mixed ones shows it: partners may look alike
+_DOUBT = 1e-6  # an all-unmixed run less likely than this is a fault
+_FIRST, _EVERY = 32, 8  # targets on a device: an epoch's first batches, then each eighth
 
 
 class MixUpEvidence(Evidence):
-    """Reads ``gt_instances.mixup_weights`` of the batches that reach the model.
+    """Counts the mixed samples among those that arrive, before and after the switch.
 
-    A sample counts as mixed if a box of it carries a weight other than 1; samples without boxes
-    cannot be told and are left out. Before the switch some must be mixed, after it none may be.
+    What shows a mixture depends on the batch, see `reading`: the weights of a detection sample's
+    boxes, or two classes in a row of targets. The rest is one rule. Before the switch there must
+    be no run of unmixed samples (or batches of targets, whose samples are mixed together) that
+    chance does not explain, however many were mixed earlier; after it none may be mixed. Where
+    losses are to be weighted, some positive must have been.
 
     Args:
         alpha: As planned.
         prob: As planned.
-        off_fraction: As planned.
-        off_epochs: As planned.
+        off_fraction: Last part of the training without mixup, as planned.
+        off_epochs: The same in epochs, or None.
+        off_from: The first epoch without mixup where a setting names it itself, or None.
+        replaced: Whether a PipelineSwitchHook takes the mixing out, if it comes first.
+        cutmix: The alpha of timm's cutmix, 0 for none, or ``'minmax'``.
+        smoothing: timm's smoothing, which is in the targets of both classes.
     """
 
-    def __init__(self, alpha: float, prob: float, off_fraction: float,
-                 off_epochs: int | None = None) -> None:
+    def __init__(
+        self, alpha: float, prob: float = 1.0, off_fraction: float = 0.0,
+        off_epochs: int | None = None, off_from: int | None = None, replaced: bool = False,
+        cutmix: float | str = 0.0, smoothing: float = 0.0,
+    ) -> None:
         self.alpha = alpha
         self.prob = prob
         self.off_fraction = off_fraction
         self.off_epochs = off_epochs
+        self.off_from = off_from
+        self.replaced = replaced
+        self.cutmix = cutmix
+        self.smoothing = smoothing
+        self.on, self.off = Count(), Count()
         self._times = SwitchTimes(True, 0, 0, 0, 0, 0)
-        self._transforms: list[Any] = []
-        self.on, self.off = _Count(), _Count()
-        self._window: collections.deque[_Count] = collections.deque(maxlen=_WINDOW)
-        self._weighting: MixUpWeightingHook | None = None
+        self._epoch, self._in_epoch = -1, 0
+        self._weighting: Any = None
+        self._detects = False
         self._switch_seen = self._switch_told = False
 
-    def start(self, runner: Any) -> None:
+    def start(self, training: Training) -> None:
         """Learns when the switch is due, and which hook weights the losses."""
-        self._times = switch_times(runner, self.off_fraction, self.off_epochs)
-        self._transforms = mixup_transforms(runner.train_dataloader.dataset)
-        self._weighting = next(
-            (hook for hook in runner.hooks if isinstance(hook, MixUpWeightingHook)), None)
+        loader = training.loaders.get('train')
+        by_epoch = training.by_epoch
+        replaced_from = self.off_from
+        if self.replaced:
+            replaced_from = self._switch_epoch(training)
+        self._times = switch_times(
+            by_epoch, training.max_epochs if by_epoch else training.max_iterations,
+            self.off_fraction, self.off_epochs, epoch_length=training.epoch_length,
+            ahead=getattr(loader, 'num_workers', 0) * (getattr(loader, 'prefetch_factor', 0) or 0),
+            replaced_from=replaced_from)
 
-    def before_iter(self, runner: Any, batch_idx: int, data_batch: Any) -> None:
+    @staticmethod
+    def _switch_epoch(training: Training) -> int | None:
+        from mmdet.engine.hooks import PipelineSwitchHook
+        hook = training.component(PipelineSwitchHook)
+        return None if hook is None else int(hook.switch_epoch)
+
+    def before_iteration(self, training: Training) -> None:
         """Counts one batch."""
+        if training.epoch != self._epoch:
+            self._epoch, self._in_epoch = training.epoch, 0
+        self._in_epoch += 1
         times = self._times
-        now = runner.epoch if times.by_epoch else runner.iter
+        now = training.epoch if times.by_epoch else training.iteration
         if times.flip_from <= now < times.clean_from:
             return
-        count = _count(_samples(data_batch))
-        if now < times.flip_from:
-            self._window.append(count)
-            self.on.add(count)
-        else:
-            self.off.add(count)
-            self._switch_seen = self._switch_seen or count.samples > count.mixed
+        before = now < times.flip_from
+        phase = self.on if before else self.off
+        targets = training.targets
+        if isinstance(targets, torch.Tensor):
+            if before and self._in_epoch > _FIRST and self._in_epoch % _EVERY:
+                return
+            phase.wait_for(*of_targets(targets, self.smoothing))
+            self._switch_seen = self._switch_seen or not before
+            return
+        if self._weighting is None:
+            self._find_weighting(training)
+        one = of_samples(targets)
+        phase.add(one)
+        self._switch_seen = self._switch_seen or (not before and one.samples > one.mixed)
 
-    def switched(self, runner: Any) -> bool:
-        """True once, when the first sample after the switch has arrived unmixed."""
+    def _find_weighting(self, training: Training) -> None:
+        from .weighting.hook import MixUpWeightingHook
+        self._detects = True
+        self._weighting = training.component(MixUpWeightingHook)
+
+    def switched(self, training: Training) -> bool:
+        """True once, when the first sample after the switch has arrived, and unmixed if told."""
         told, self._switch_told = self._switch_told, self._switch_seen
         return self._switch_seen and not told
 
-    def finding(self, runner: Any) -> Finding:
+    def finding(self, training: Training) -> Finding:
         """The share of mixed samples before and after the switch, and the heads weighted."""
-        recent = _Count()
-        for count in self._window:
-            recent.add(count)
-        weighted = self._weighting.weighted_positives if self._weighting else 0
-        heads = self._weighting.weighted_heads if self._weighting else []
-        verdicts = [self._mixing(runner, recent), self._rest(runner),
-                    self._weights_used(heads, weighted)]
+        self.on.reduce()
+        self.off.reduce()
+        on, off = self.on, self.off
+        verdicts = [self._mixing(training), off.mixed == 0 if off.samples else None]
+        if self._detects:
+            verdicts.append(self._weights_used())
         live = None
         if any(verdict is not None for verdict in verdicts):
             live = False not in verdicts
         values = {
-            'samples': self.on.samples, 'mixed': self.on.mixed,
-            'samples_after_switch': self.off.samples, 'mixed_after_switch': self.off.mixed,
-            'window_samples': recent.samples, 'window_mixed': recent.mixed,
-            'weight_min': self.on.low if self.on.boxes else None,
-            'weight_max': self.on.high if self.on.boxes else None,
-            'weight_mean': self.on.total / self.on.boxes if self.on.boxes else None,
-            'weighted_heads': list(heads), 'weighted_positives': weighted,
-            'unweighted_heads': list(self._weighting.unweighted_heads) if self._weighting else [],
-            **self._shared_counts(),
+            'samples': on.samples, 'mixed': on.mixed, 'batches': on.batches,
+            'mixed_batches': on.mixed_batches, 'unmixed_run': on.run,
+            'samples_after_switch': off.samples, 'mixed_after_switch': off.mixed,
+            'batches_after_switch': off.batches, 'mixed_batches_after_switch': off.mixed_batches,
+            'weight_min': on.low if on.shares else None,
+            'weight_max': on.high if on.shares else None,
+            'weight_mean': on.total / on.shares if on.shares else None,
         }
-        return Finding(self._planned(), live, self._measured(recent, heads, weighted), values)
+        if self._detects:
+            values.update(self._detection(training))
+        return Finding(self._planned(), live, self._measured(), values)
 
-    def _shared_counts(self) -> dict[str, int]:
-        """What the transforms of all worker processes counted."""
-        counts = {name: sum(transform.shared.total(name) for transform in self._transforms)
-                  for name in ('failed_partners', 'loaded_partners', 'dropped_proposals')}
-        peaks = {name: max((transform.shared.peak(name) for transform in self._transforms),
-                           default=0) for name in ('sample_bytes', 'cache_bytes')}
-        return {**counts, **peaks}
+    def _detection(self, training: Training) -> dict[str, Any]:
+        """The heads that are weighted, and what the transforms of all processes counted."""
+        from .hook import mixup_transforms
+        from .transform import COUNTS, PEAKS
+        hook = self._weighting
+        shared = [transform.shared for transform in
+                  mixup_transforms(training.loaders['train'].dataset)]
+        return {
+            'weighted_heads': list(hook.weighted_heads) if hook else [],
+            'weighted_positives': hook.weighted_positives if hook else 0,
+            'unweighted_heads': list(hook.unweighted_heads) if hook else [],
+            **{name: sum(one.total(name) for one in shared) for name in COUNTS},
+            **{name: max((one.peak(name) for one in shared), default=0) for name in PEAKS}}
 
-    def _mixing(self, runner: Any, recent: _Count) -> bool | None:
-        """Whether samples before the switch arrive mixed."""
-        seen = recent if mixup_transforms(runner.train_dataloader.dataset) else self.on
-        if seen.mixed:
-            return seen.low >= 0.0 and seen.high <= 1.0
+    def _mixing(self, training: Training) -> bool | None:
+        """Whether samples before the switch arrive mixed, up to now."""
         # A worker that does not know its dataset has no partner for its first sample.
-        tries = seen.samples - max(runner.train_dataloader.num_workers, 1)
-        return False if tries > 0 and (1 - self.prob) ** tries < _DOUBT else None
-
-    def _rest(self, runner: Any) -> bool | None:
-        """Whether samples after the switch arrive unmixed."""
-        return self.off.mixed == 0 if self.off.samples else None
-
-    def _weights_used(self, heads: list[str], weighted: int) -> bool | None:
-        """Whether a head that can be weighted was; None if no mixed sample came yet."""
-        if self._weighting is None:
+        spare = 0
+        if self._detects:
+            spare = max(getattr(training.loaders.get('train'), 'num_workers', 0), 1)
+        tries = self.on.run - spare
+        # With a probability of 0 nothing is mixed, which is not what a plan promises.
+        shown = _VISIBLE * min(self.prob, 1.0) or _VISIBLE
+        if tries > 0 and (1 - shown) ** tries < _DOUBT:
             return False
-        if not heads or weighted:
-            return True if heads else None
+        if self.on.mixed:
+            return self.on.low >= 0.0 and self.on.high <= 1.0
+        return None
+
+    def _weights_used(self) -> bool | None:
+        """Whether a head that can be weighted was; None if no mixed sample came yet."""
+        hook = self._weighting
+        if hook is None:
+            return False
+        if not hook.weighted_heads or hook.weighted_positives:
+            return True if hook.weighted_heads else None
         return False if self.on.mixed >= 8 else None
 
     def _planned(self) -> str:
         times = self._times
+        words = [f'alpha {self.alpha:g}'] if self.alpha else []
+        if self.cutmix == 'minmax':
+            words.append('cutmix of given areas')
+        elif self.cutmix:
+            words.append(f'cutmix {self.cutmix:g}')
+        words += [] if self.prob == 1 else [f'prob {self.prob:g}']
         unit = 'epoch' if times.by_epoch else 'iteration'
-        end = f'off from {unit} {times.off_from}' if times.off_from < times.total \
-            else 'on to the end'
-        share = '' if self.prob == 1 else f'prob {self.prob:g}, '
-        return f'alpha {self.alpha:g}, {share}{end}'
+        words.append(f'off from {unit} {times.off_from}' if times.off_from < times.total
+                     else 'on to the end')
+        return ', '.join(words)
 
-    def _measured(self, recent: _Count, heads: list[str], weighted: int) -> str:
+    def _measured(self) -> str:
+        on, off = self.on, self.off
         parts = []
-        if recent.samples:
-            parts.append(f'{recent.mixed} of {recent.samples} samples mixed '
-                         f'({len(self._window)} iterations before the switch)')
-        if recent.mixed:
-            parts.append(f'weights {recent.low:.2f} to {recent.high:.2f}')
-        if self.off.samples:
-            parts.append(f'{self.off.mixed} of {self.off.samples} after the switch')
-        failed = self._shared_counts()['failed_partners']
-        if failed:
-            parts.append(f'{failed} partners failed to load')
-        if heads:
-            parts.append(f'{weighted} positives weighted in {", ".join(heads)}')
-        else:
-            parts.append('no head weighted')
-        return '; '.join(parts)
+        if on.batches:
+            parts.append(f'{on.mixed} of {on.samples} samples mixed ({on.mixed_batches} of '
+                         f'{on.batches} batches looked at before the switch)')
+        if on.run and on.mixed:
+            parts.append(f'none of the last {on.run}')
+        if on.shares:
+            parts.append(f'shares {on.low:.2f} to {on.high:.2f}, mean {on.total / on.shares:.2f}')
+        if off.batches:
+            parts.append(f'{off.mixed} of {off.samples} after the switch')
+        if self._detects:
+            hook = self._weighting
+            parts.append(f'{hook.weighted_positives} positives weighted in '
+                         f'{", ".join(hook.weighted_heads)}' if hook and hook.weighted_heads
+                         else 'no head weighted')
+        return '; '.join(parts) or 'no batch seen'
 
     def close(self) -> None:
-        """Drops the hook, which holds the model's heads, and the transforms."""
+        """Lets go of the hook."""
         self._weighting = None
-        self._transforms = []
-
-
-def _samples(data_batch: Any) -> Iterable[Any]:
-    """The data samples of a batch in mmdet's form; none of any other form."""
-    samples = data_batch.get('data_samples') if isinstance(data_batch, dict) else None
-    return samples if isinstance(samples, (list, tuple)) else ()
-
-
-def _count(samples: Iterable[Any]) -> _Count:
-    count = _Count()
-    for sample in samples:
-        instances = getattr(sample, 'gt_instances', None)
-        if instances is None or not len(instances):
-            continue
-        count.samples += 1
-        weights = instances.get('mixup_weights')
-        if weights is None:
-            continue
-        values = weights.tolist()
-        if all(value == 1.0 for value in values):
-            continue
-        count.mixed += 1
-        count.boxes += len(values)
-        count.total += sum(values)
-        count.low = min(count.low, *values)
-        count.high = max(count.high, *values)
-    return count

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from mmengine.runner import IterBasedTrainLoop
 
-from .source import parts
+from .source import hidden, parts
+from .times import SwitchTimes, switch_times
 from .transform import GeometryPreservingMixUp
 
-__all__ = ['MixUpOffHook', 'SwitchTimes', 'mixup_transforms', 'switch_times']
+__all__ = ['MixUpOffHook', 'mixup_transforms', 'replaced_from']
 
 
 def mixup_transforms(dataset: Any) -> list[GeometryPreservingMixUp]:
@@ -25,50 +24,30 @@ def mixup_transforms(dataset: Any) -> list[GeometryPreservingMixUp]:
     return [item for item in parts(dataset) if isinstance(item, GeometryPreservingMixUp)]
 
 
-@dataclasses.dataclass(frozen=True)
-class SwitchTimes:
-    """When mixup goes off, counted from 0 in epochs or iterations.
+def replaced_from(runner: Any) -> int | None:
+    """The epoch from which a PipelineSwitchHook trains without any mixup, or None.
 
-    Attributes:
-        by_epoch: Whether these are epochs.
-        total: Length of the training.
-        wanted: How much of its end was asked for without mixup.
-        off_from: The first epoch (or iteration) that is to be without mixup.
-        flip_from: When the switch is turned: `off_from`, or the iteration whose batch is
-            delivered as workers are asked for that of `off_from`.
-        clean_from: From here on no mixed batch can arrive. `off_from`, but in a run whose first
-            iterations the switch falls into, after the batches that were asked for before it.
+    It replaces the pipeline of the outermost dataset; where that is a wrapper without a pipeline
+    of its own, the hook changes nothing.
     """
+    hook = next((hook for hook in runner.hooks if any(
+        base.__name__ == 'PipelineSwitchHook' for base in type(hook).__mro__)), None)
+    pipeline = getattr(runner.train_dataloader.dataset, 'pipeline', None)
+    if hook is None or 'GeometryPreservingMixUp' in str(hook.switch_pipeline) or \
+            not mixup_transforms(pipeline):
+        return None
+    return int(hook.switch_epoch)
 
-    by_epoch: bool
-    total: int
-    wanted: int
-    off_from: int
-    flip_from: int
-    clean_from: int
 
-
-def switch_times(runner: Any, fraction: float, epochs: int | None) -> SwitchTimes:
-    """When a training switches mixup off.
-
-    Args:
-        runner: The runner, with its train loop built.
-        fraction: Part of the training; rounded half up, and at least 1 unless 0.
-        epochs: The same in epochs, or None; overrides the fraction.
-    """
+def _times(runner: Any, fraction: float, epochs: int | None) -> SwitchTimes:
+    """When this training switches mixup off."""
     by_epoch = not isinstance(runner.train_loop, IterBasedTrainLoop)
-    total = runner.max_epochs if by_epoch else runner.max_iters
     loader = runner.train_dataloader
-    if epochs is not None:
-        wanted = epochs * (1 if by_epoch else len(loader))
-    else:
-        wanted = max(math.floor(fraction * total + 0.5), 1) if fraction > 0 else 0
-    off_from = total - min(wanted, total - 1)
-    ahead = 0 if by_epoch else loader.num_workers * (loader.prefetch_factor or 0)
-    if off_from == total or not ahead:
-        return SwitchTimes(by_epoch, total, wanted, off_from, off_from, off_from)
-    flip_from = max(off_from - ahead, 1)
-    return SwitchTimes(by_epoch, total, wanted, off_from, flip_from, flip_from + ahead)
+    return switch_times(
+        by_epoch, runner.max_epochs if by_epoch else runner.max_iters, fraction, epochs,
+        epoch_length=1 if by_epoch else len(loader),
+        ahead=loader.num_workers * (loader.prefetch_factor or 0),
+        replaced_from=replaced_from(runner))
 
 
 @HOOKS.register_module()
@@ -116,14 +95,16 @@ class MixUpOffHook(Hook):
 
     def before_train(self, runner: Any) -> None:
         """Computes the moment of the switch, and sets it for the first batch."""
-        self._times = switch_times(runner, self.off_fraction, self.off_epochs)
+        self._times = _times(runner, self.off_fraction, self.off_epochs)
         self._transforms, self._reported = [], {}
         if self._find(runner):
             self._announce(runner)
+            self._try_samples(runner)
         else:
+            dataset = runner.train_dataloader.dataset
             runner.logger.warning(
                 'MixUpOffHook found no GeometryPreservingMixUp in the training dataset '
-                f'({type(runner.train_dataloader.dataset).__name__}): it switches nothing')
+                f'({type(dataset).__name__}): it switches nothing{hidden(dataset)}')
         self._set(runner, runner.epoch if self._times.by_epoch else runner.iter)
 
     def _find(self, runner: Any) -> list[GeometryPreservingMixUp]:
@@ -135,6 +116,12 @@ class MixUpOffHook(Hook):
                 transform.attach(dataset)
                 self._transforms.append(transform)
         return found
+
+    def _try_samples(self, runner: Any) -> None:
+        """Looks at a few samples before the first iteration, and refuses what cannot be mixed."""
+        dataset = runner.train_dataloader.dataset
+        for transform in self._transforms:
+            transform.try_samples(dataset)
 
     def _announce(self, runner: Any) -> None:
         times, found = self._times, len(self._transforms)

@@ -18,7 +18,8 @@ class PackWeightedDetInputs(PackDetInputs):
     """mmdet's PackDetInputs, with ``gt_mixup_weights`` as ``gt_instances.mixup_weights``.
 
     The weights are split between ``gt_instances`` and ``ignored_instances`` as the boxes are.
-    A sample without weights gets weights of 1.
+    A sample without weights gets weights of 1. A subclass may name further values in its
+    ``mapping_table``; the weights are added to it.
 
     Args: those of mmdet's PackDetInputs.
 
@@ -29,6 +30,12 @@ class PackWeightedDetInputs(PackDetInputs):
     mapping_table: ClassVar[dict[str, str]] = {
         **PackDetInputs.mapping_table, 'gt_mixup_weights': 'mixup_weights',
     }
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # In the instance: a subclass's own table may have left the weights out.
+        self.mapping_table = {**self.mapping_table,  # type: ignore[misc]
+                              'gt_mixup_weights': 'mixup_weights'}
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Packs one sample: ``inputs`` (tensor) and ``data_samples`` (DetDataSample)."""

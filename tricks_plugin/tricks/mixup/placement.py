@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from ...mm import config_edit
 from ...mm.config_edit import Pipeline, find, is_a, type_name
+from .extras import advice
 
-__all__ = ['dropped_proposals', 'ends_in_packer', 'obstacle', 'other_mixup', 'targets', 'weighted',
-           'without']
+__all__ = ['dropped_proposals', 'ends_in_packer', 'obstacle', 'other_mixup',
+           'replacing_hook', 'targets', 'undeclared', 'weighted', 'without']
 
 _PACKERS = ('PackDetInputs', 'PackWeightedDetInputs')
+_PACKED = ('gt_bboxes', 'gt_bboxes_labels', 'gt_masks', 'gt_mixup_weights', 'gt_instances_ids')
 _OTHER_MIXUPS = ('MixUp', 'CachedMixUp', 'YOLOXMixUp', 'YOLOv5MixUp')
 _FIX = ("derive it from tricks_plugin.PackWeightedDetInputs, or add 'gt_mixup_weights': "
         "'mixup_weights' to its mapping_table")
@@ -57,8 +60,10 @@ def _wrong_end(pipeline: Pipeline, last: Any, scope: str) -> str:
     if not name:
         return f'{pipeline.path} ends in nothing that packs'
     if is_a(last, *_PACKERS, scope=scope):
+        extra = [key for key in _table(last, scope) if key not in _PACKED]
+        words = f"; it also packs {', '.join(extra)}: {advice(extra[0])}" if extra else ''
         return (f'{pipeline.path} ends in {last["type"]}, another PackDetInputs than '
-                f"mmdet's, which would lose the boxes' weights: {_FIX}")
+                f"mmdet's, which would lose the boxes' weights: {_FIX}{words}")
     return (f"{pipeline.path} ends in {name}, not in PackDetInputs; to have a packing of your "
             f'own carry the weights, {_FIX}')
 
@@ -79,11 +84,36 @@ def _is_plain_packer(step: Any, scope: str) -> bool:
 
 
 def _carries_weights(step: Any, scope: str) -> bool:
-    """Whether a step's class names the weights in its mapping table, as a user's own may."""
+    """Whether a step is the weighted packing of this package, or packs the weights by itself."""
     if not isinstance(step, dict) or not isinstance(step.get('type'), str):
         return False
-    table = getattr(config_edit.lookup_class(step['type'], scope), 'mapping_table', None)
-    return isinstance(table, dict) and table.get('gt_mixup_weights') == 'mixup_weights'
+    if type_name(step) != 'PackWeightedDetInputs' and \
+            is_a(step, 'PackWeightedDetInputs', scope=scope):
+        return True
+    return _table(step, scope).get('gt_mixup_weights') == 'mixup_weights'
+
+
+def _table(step: dict[str, Any], scope: str) -> dict[str, Any]:
+    """What a packing step's class takes from a sample into ``gt_instances``."""
+    table = getattr(config_edit.lookup_class(str(step['type']), scope), 'mapping_table', None)
+    return table if isinstance(table, dict) else {}
+
+
+def undeclared(pipelines: list[Pipeline], declared: Collection[str], scope: str) -> str:
+    """Why values that a user's packing takes along cannot be mixed, or an empty string.
+
+    Args:
+        pipelines: Those that end in a packing.
+        declared: The keys that the trick's parameters name.
+        scope: The config's default scope.
+    """
+    for pipeline in pipelines:
+        last = pipeline.steps[-1]
+        for key in _table(last, scope):
+            if key not in _PACKED and key not in declared:
+                return (f'{pipeline.path} ends in {type_name(last)}, which also packs {key}, and '
+                        f'it is not known how to mix it; {advice(key)}')
+    return ''
 
 
 def ends_in_packer(steps: Any, scope: str) -> bool:
@@ -132,6 +162,23 @@ def obstacle(cfg: dict[str, Any], pipelines: list[Pipeline], scope: str) -> str:
                 return (f'{where} is LoadProposals: stored proposals belong to one image and '
                         'would be dropped, and the model has no RPN to make its own')
     return ''
+
+
+def replacing_hook(cfg: dict[str, Any], pipelines: list[Pipeline], scope: str,
+                   ) -> tuple[str, int] | None:
+    """The hook that takes the mixing out in the middle of the training, and its epoch, or None.
+
+    mmdet's PipelineSwitchHook replaces the pipeline of the outermost dataset only.
+    """
+    outermost = any(pipeline.path == 'train_dataloader.dataset.pipeline'
+                    for pipeline in pipelines)
+    length = config_edit.run_length(cfg)
+    for path, hook in find(cfg.get('custom_hooks'), 'PipelineSwitchHook', path='custom_hooks',
+                           scope=scope):
+        epoch = hook.get('switch_epoch')
+        if outermost and isinstance(epoch, int) and (length is None or length.by_epoch):
+            return path, epoch
+    return None
 
 
 def dropped_proposals(pipelines: list[Pipeline], scope: str) -> str:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import collections
 import copy
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
+import torch
 
 from .functional import contiguous_image
 
@@ -70,13 +71,15 @@ def identity(sample: dict[str, Any]) -> Any:
     return object() if known == (None, None) else known
 
 
-def kept(results: dict[str, Any], fresh: bool) -> dict[str, Any]:
+def kept(results: dict[str, Any], fresh: bool,
+         extras: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """A sample as a partner keeps it: contiguous, and sharing no byte with what travels on.
 
     Args:
         results: The sample. If ``fresh``, its image becomes the one that is kept.
         fresh: Whether the sample will travel on in new arrays, so that only a view of a larger
             array must be copied.
+        extras: Further values to keep.
     """
     image = contiguous_image(results['img'])
     if image.base is not None or (image is results['img'] and not fresh):
@@ -86,6 +89,8 @@ def kept(results: dict[str, Any], fresh: bool) -> dict[str, Any]:
     entry: dict[str, Any] = {'img': image}
     entry.update((key, results[key] if fresh else _copy(results[key]))
                  for key in BOX_KEYS if results.get(key) is not None)
+    entry.update((key, value if fresh else _copy(value))
+                 for key, value in (extras or {}).items())
     entry.update((key, results[key]) for key in ('img_path', 'img_id') if key in results)
     # Every later sample asks these of every cached one.
     entry['kind'], entry['identity'] = kind(entry), identity(entry)
@@ -106,13 +111,15 @@ def padded(masks: Any, shape: tuple[int, ...]) -> Any:
 
 
 def num_bytes(sample: dict[str, Any]) -> int:
-    """The memory of a sample's image, boxes and masks, in bytes."""
-    return sum(_size(sample[key]) for key in ('img', *BOX_KEYS) if key in sample)
+    """The memory of a sample's arrays, boxes and masks, in bytes."""
+    return sum(_size(value) for key, value in sample.items() if key not in ('kind', 'identity'))
 
 
 def _size(value: Any) -> int:
     if isinstance(value, np.ndarray):
         return value.nbytes
+    if isinstance(value, torch.Tensor):
+        return value.numel() * value.element_size()
     if isinstance(value, (list, tuple)):
         return sum(_size(item) for item in value)
     inner = getattr(value, 'masks', None)

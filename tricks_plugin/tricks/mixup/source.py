@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import copy
 import logging
-from collections.abc import Iterator
+import random
+from collections.abc import Generator, Iterator
 from typing import Any
 
+import numpy as np
+import torch
+from mmcv.transforms import BaseTransform, Compose
 from mmengine.logging import print_log
-from torch.utils.data import get_worker_info
+from torch.utils.data import Dataset, get_worker_info
 
 from ...common.shared_state import SharedState
+from ...plan.errors import TrickError
 
-__all__ = ['PartnerSource', 'parts']
+__all__ = ['PartnerSource', 'hidden', 'parts', 'tried']
 
+_NAMES = ('dataset', 'datasets', 'pipeline', 'transforms')
+_TRIED = 8
 _UNKNOWN = object()
 
 
@@ -32,8 +40,64 @@ def parts(node: Any, seen: dict[int, Any] | None = None) -> Iterator[Any]:
             yield from parts(item, seen)
         return
     yield node
-    for name in ('dataset', 'datasets', 'pipeline', 'transforms'):
+    for name in _NAMES:
         yield from parts(getattr(node, name, None), seen)
+    for value in getattr(node, '__dict__', {}).values():
+        first = value[0] if isinstance(value, (list, tuple)) and value else value
+        if _may_hold(first):
+            yield from parts(value, seen)
+
+
+def _may_hold(value: Any) -> bool:
+    """Whether an attribute under any name is a dataset or a transform."""
+    return isinstance(value, (Dataset, BaseTransform, Compose)) or (
+        hasattr(value, '__getitem__') and hasattr(value, 'dataset'))
+
+
+def hidden(dataset: Any) -> str:
+    """A clause that names the datasets in which no pipeline can be seen, or an empty string."""
+    names = [type(node).__name__ for node in parts(dataset)
+             if hasattr(node, '__getitem__') and hasattr(node, '__len__')
+             and not any(getattr(node, name, None) is not None for name in _NAMES)]
+    return f'; no pipeline can be seen in {", ".join(dict.fromkeys(names))}' if names else ''
+
+
+def tried(dataset: Any, transform: Any) -> Generator[dict[str, Any], None, None]:
+    """Samples with boxes as they come to a transform, loaded in this process to look at them.
+
+    They pass a copy of the pipeline, and the global random generators are put back afterwards, so
+    the training is what it would have been without.
+
+    Args:
+        dataset: The whole training dataset.
+        transform: A `GeometryPreservingMixUp`.
+
+    Yields:
+        At most eight, from all over the dataset; fewer where some fail to load.
+    """
+    owner = next((node for node in parts(dataset) if _holds(node, transform)), None)
+    if owner is None or not len(owner):
+        return
+    memo: dict[int, Any] = {}
+    pipeline = owner.pipeline
+    try:
+        copied = copy.deepcopy(pipeline, memo)
+    except Exception:  # a user's transform may hold what cannot be copied
+        return
+    source = memo[id(transform)]._source
+    source.trying = True
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    owner.pipeline = copied
+    try:
+        for index in np.linspace(0, len(owner) - 1, min(len(owner), _TRIED)).astype(int):
+            results = source.load(owner, int(index), quiet=True)
+            if results is not None and len(results['gt_bboxes']):
+                yield results
+    finally:
+        owner.pipeline = pipeline
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
 
 
 class PartnerSource:
@@ -52,6 +116,7 @@ class PartnerSource:
         self._owner: Any = _UNKNOWN
         self._arrived: list[dict[str, Any]] | None = None
         self._told = False
+        self.trying = False
 
     def attach(self, dataset: Any) -> None:
         """Names the dataset for use in this process."""
@@ -75,18 +140,23 @@ class PartnerSource:
         if self._arrived is not None:
             self._arrived.append(sample)
 
-    def load(self, owner: Any, index: int) -> dict[str, Any] | None:
+    def load(self, owner: Any, index: int, quiet: bool = False) -> dict[str, Any] | None:
         """Loads a sample up to the transform; None if it fails, which is counted and logged.
 
         Args:
             owner: The dataset.
             index: Which sample of it.
+            quiet: Neither counts nor logs a failure.
         """
         arrived: list[dict[str, Any]] = []
         self._arrived = arrived
         try:
             owner[index]
         except Exception as error:  # a user's files and code may raise anything
+            if quiet:
+                return None
+            if isinstance(error, TrickError):
+                raise
             self._shared.count('failed_partners')
             if not self._told:
                 self._told = True

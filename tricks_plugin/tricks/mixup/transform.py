@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,12 +12,16 @@ from mmengine.registry import TRANSFORMS
 from torch.utils.data import get_worker_info
 
 from ...common.shared_state import SharedState
+from ...plan.errors import TrickError
+from .extras import Extras
 from .functional import blend, concat_annotations, draw_lam
 from .sample import BOX_KEYS, SampleCache, blendable, check, identity, kept, kind, padded
-from .source import PartnerSource
+from .source import PartnerSource, tried
 
-__all__ = ['GeometryPreservingMixUp']
+__all__ = ['COUNTS', 'PEAKS', 'GeometryPreservingMixUp']
 
+COUNTS = ('failed_partners', 'loaded_partners', 'dropped_proposals')
+PEAKS = ('sample_bytes', 'cache_bytes')  # of the largest cached sample, and of one process's cache
 _TRIES = 3  # loads of a partner before a sample goes without a fresh one
 _LOCAL = ('_cache', '_source', '_generator')
 
@@ -67,10 +73,16 @@ class GeometryPreservingMixUp(BaseTransform):
         pad_value: Grey level of what an image does not cover; the paper's code has 0.
         cache_mb: Memory of each worker's cache, in units of 2**20 bytes, above 0; the oldest
             samples go first, and the latest stays whatever its size.
+        per_box: Keys of further values with one entry per box, which are joined.
+        images: Keys of further arrays of the image's height and width, which are blended as the
+            image is, zero where one does not reach.
+        ignore: Keys of further values that stay the first image's.
 
     Raises:
         ValueError: If an argument is out of its bounds; from a sample, if a required key is
             missing, or if it has annotations that cannot be mixed.
+        TrickError: From a sample, if it carries a value per box or of the image's height and
+            width that is neither known nor declared.
 
     Attributes:
         shared: The switch, and counts of all worker processes.
@@ -79,7 +91,9 @@ class GeometryPreservingMixUp(BaseTransform):
     """
 
     def __init__(self, alpha: float = 1.5, prob: float = 1.0, partner: str = 'cache',
-                 cache_size: int = 64, pad_value: float = 0.0, cache_mb: float = 512) -> None:
+                 cache_size: int = 64, pad_value: float = 0.0, cache_mb: float = 512,
+                 per_box: Sequence[str] = (), images: Sequence[str] = (),
+                 ignore: Sequence[str] = ()) -> None:
         if not alpha > 0:
             raise ValueError(f'alpha must be > 0, got {alpha!r}')
         if not 0 < prob <= 1:
@@ -96,7 +110,8 @@ class GeometryPreservingMixUp(BaseTransform):
         self.cache_size = cache_size
         self.pad_value = pad_value
         self.cache_mb = cache_mb
-        self.shared = SharedState()
+        self.extras = Extras(tuple(per_box), tuple(images), tuple(ignore))
+        self.shared = SharedState(COUNTS, PEAKS)
         self._begin()
 
     def _begin(self) -> None:
@@ -147,17 +162,48 @@ class GeometryPreservingMixUp(BaseTransform):
         if not self.enabled:
             self._cache.clear()
             return results
+        if self._source.trying:
+            results['img'] = blendable(results['img'])
+            self._source.arrive(results)
+            return results
         if results.pop('proposals', None) is not None:
             self.shared.count('dropped_proposals')
         results.pop('proposals_scores', None)
         results['img'] = blendable(results['img'])
+        self.extras.check(results)
         if self._source.loading:
-            self._source.arrive(kept(results, fresh=False))
+            self._source.arrive(self._kept(results, fresh=False))
             return results
         partner, lam = self._draw(results)
         if self.partner == 'cache' or self._source.owner(self) is None:
-            self._remember(kept(results, fresh=partner is not None))
+            self._remember(self._kept(results, fresh=partner is not None))
         return results if partner is None else self._mix(results, partner, lam)
+
+    def try_samples(self, dataset: Any) -> None:
+        """Looks at a few samples of a dataset and refuses what cannot be mixed, before any is.
+
+        Nothing that the training draws, caches or counts is changed by it.
+
+        Args:
+            dataset: The whole training dataset.
+
+        Raises:
+            TrickError: If samples carry a value per box or of the image's height and width that
+                is neither known nor declared.
+        """
+        suspects: dict[str, str] = {}
+        with contextlib.closing(tried(dataset, self)) as samples:
+            for seen, results in enumerate(samples):
+                suspects.update(self.extras.check(results, refuse=False))
+                for key in self.extras.harmless:
+                    suspects.pop(key, None)
+                if seen and not suspects:
+                    return
+        if suspects:
+            raise TrickError(next(iter(suspects.values())))
+
+    def _kept(self, results: dict[str, Any], fresh: bool) -> dict[str, Any]:
+        return kept(results, fresh, self.extras.kept(results))
 
     @property
     def _random(self) -> Any:
@@ -220,8 +266,10 @@ class GeometryPreservingMixUp(BaseTransform):
                 side['masks'] = padded(side['masks'], canvas.shape[:2])
             sides.append(side)
         joined = concat_annotations(sides[0], sides[1], lam)
+        counts = (len(results['gt_bboxes']), len(partner['gt_bboxes']))
         results.update((key, joined[name]) for key, name in BOX_KEYS.items() if name in joined)
         results['img'] = canvas
+        self.extras.mix(results, partner, lam, counts)
         results['img_shape'] = canvas.shape[:2]
         if 'pad_shape' in results:
             results['pad_shape'] = canvas.shape

@@ -10,6 +10,7 @@ from mmengine.registry import MODELS
 from mmengine.structures import InstanceData, PixelData
 from torch import Tensor, nn
 
+from .fields import Fields
 from .functional import (
     MIN_SIZE,
     draw_size,
@@ -47,9 +48,13 @@ class BatchRandomShapes(nn.Module):
         divisor: What the sides of every batch become multiples of.
         interval: Iterations between two draws.
         seed: Overrides the run's seed.
+        points: Names of further values that hold x, y in px, see `fields.Fields`.
+        lengths: Names of further values that are lengths in px.
+        ignore: Names of further values that stay as they are.
 
     Raises:
         ValueError: If an argument is out of its bounds.
+        TrickError: From a batch, if a data sample holds what is neither known nor declared.
 
     Source: arXiv 1902.04103 section 3.6; gluon-cv ``RandomTransformDataLoader``, at the authors'
     interval of 10, draws in each process by itself and transforms the raw images.
@@ -57,7 +62,8 @@ class BatchRandomShapes(nn.Module):
 
     def __init__(self, base: int, sizes: Sequence[int] | None = None,
                  ratio_range: Sequence[float] | None = None, divisor: int = 32,
-                 interval: int = 10, seed: int | None = None) -> None:
+                 interval: int = 10, seed: int | None = None, points: Sequence[str] = (),
+                 lengths: Sequence[str] = (), ignore: Sequence[str] = ()) -> None:
         super().__init__()
         if (sizes is None) == (ratio_range is None):
             raise ValueError('either sizes or ratio_range must be given, '
@@ -76,6 +82,7 @@ class BatchRandomShapes(nn.Module):
         self.divisor = divisor
         self.interval = interval
         self.seed = seed
+        self.fields = Fields(tuple(points), tuple(lengths), tuple(ignore))
         self.size: int | None = None
 
     def set_iteration(self, iteration: int, seed: int) -> None:
@@ -107,13 +114,20 @@ class BatchRandomShapes(nn.Module):
             raise RuntimeError('BatchRandomShapes was not told the iteration: add '
                                "custom_hooks=[dict(type='tricks_plugin.BatchRandomShapesHook')]")
         old = (int(inputs.shape[-2]), int(inputs.shape[-1]))
-        new = target_shape(old, self.size / self.base, self.divisor)
+        for sample in data_samples or ():
+            self.fields.check(sample)
+        new = self.shape_of(old, self.size)
         if new == old:
             return inputs, data_samples
         inputs = resize_images(inputs, new)
         if data_samples is not None:
-            data_samples = [_rescale_sample(sample, old, new) for sample in data_samples]
+            data_samples = [_rescale_sample(sample, old, new, self.fields)
+                            for sample in data_samples]
         return inputs, data_samples
+
+    def shape_of(self, shape: Shape, size: int) -> Shape:
+        """What batches of a padded shape (h, w) become at a size."""
+        return target_shape(shape, size / self.base, self.divisor)
 
     def extra_repr(self) -> str:
         """The settings, for the model's printout."""
@@ -121,18 +135,19 @@ class BatchRandomShapes(nn.Module):
                 f'interval={self.interval}')
 
 
-def _rescale_sample(sample: Any, old: Shape, new: Shape) -> Any:
+def _rescale_sample(sample: Any, old: Shape, new: Shape, declared: Fields) -> Any:
     """A data sample for the new canvas; what it shares with the given one is not changed."""
     y_factor, x_factor = new[0] / old[0], new[1] / old[1]
     fields = {}
     for name, value in sample.items():
         if isinstance(value, InstanceData):
-            value = _rescale_instances(value, old, new)
+            value = _rescale_instances(value, old, new, declared)
         elif isinstance(value, PixelData):
             value = value.new(**{key: _rescale_map(item, old, new)
                                  for key, item in value.items()})
         fields[name] = value
-    meta = dict(sample.metainfo_items())
+    meta = {name: declared.rescale(name, value, x_factor, y_factor)
+            for name, value in sample.metainfo_items()}
     for name in ('img_shape', 'pad_shape'):
         if name in meta:
             h, w, *rest = meta[name]
@@ -150,9 +165,10 @@ def _rescale_sample(sample: Any, old: Shape, new: Shape) -> Any:
     return sample.new(metainfo=meta, **fields) if fields else sample.new(metainfo=meta)
 
 
-def _rescale_instances(instances: Any, old: Shape, new: Shape) -> Any:
+def _rescale_instances(instances: Any, old: Shape, new: Shape, declared: Fields) -> Any:
     y_factor, x_factor = new[0] / old[0], new[1] / old[1]
-    fields = dict(instances.items())
+    fields = {name: declared.rescale(name, value, x_factor, y_factor)
+              for name, value in instances.items()}
     boxes = fields.get('bboxes')
     if isinstance(boxes, Tensor):
         fields['bboxes'] = rescale_boxes(boxes, x_factor, y_factor)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import collections
 import dataclasses
+import math
 from typing import Any
 
+import torch
 from torch import nn
 
-from ...evidence import Evidence, Finding
-from .batch_augment import BatchRandomShapes
+from ...evidence import Evidence, Finding, Training
+from .functional import target_shape
 
 __all__ = ['RandomShapesEvidence']
 
-_ENOUGH = 10  # redraws that all gave one shape: less likely than one in a thousand
+_DOUBT = 1e-6  # draws that all gave the last shape again: less likely than this is a fault
 _LISTED = 40
 
 Shape = tuple[int, int]
@@ -31,35 +33,53 @@ class _Seen:
 
 
 class RandomShapesEvidence(Evidence):
-    """Reads the shape of each batch where it enters `BatchRandomShapes` and the backbone.
+    """Reads the shape of each batch where it arrives, and where it was before if that shows.
 
-    Batches that came in alike must leave alike within an interval, in several shapes over the
-    intervals, never larger than in the first interval; every side must be a multiple of the
-    divisor. Each rank measures its own batches: that ranks agree follows from the draw, and is
-    not checked here, as checking would take the communication that the draw saves.
+    In mmdet that is the backbone, and `BatchRandomShapes` before it; in timm the batch itself,
+    which has no shape of its own before. Batches that came in alike must leave alike within an
+    interval and differ over the intervals: a run of draws that all give the shape before, up to
+    now, which chance does not explain, is a fault, whatever came earlier. Where the largest size
+    is promised first, none may be larger than in the first interval. Every side must be a
+    multiple of the divisor; where square batches are promised, each must have a planned size.
+    Each rank measures its own batches: that ranks agree follows from the draw, and is not checked
+    here, as checking would take the communication that the draw saves.
 
     Args:
         sizes: As planned, in px.
         divisor: As planned.
         interval: As planned, in iterations.
+        base: The short side that leaves batches as they are, in px, or None if it is unknown.
+        square: Whether batches are square, of just these sizes, and drawn before they are made.
+        likeliest: The probability of the likeliest size; by default that of a uniform draw.
     """
 
-    def __init__(self, sizes: list[int], divisor: int, interval: int) -> None:
+    def __init__(self, sizes: list[int], divisor: int = 1, interval: int = 1,
+                 base: int | None = None, square: bool = False,
+                 likeliest: float | None = None) -> None:
         self.sizes = sizes
         self.divisor = divisor
         self.interval = interval
+        self.base = base
+        self.square = square
+        self.likeliest = 1 / len(set(sizes)) if likeliest is None else likeliest
         self.arrived: collections.Counter[Shape] = collections.Counter()
         self.uneven = self.changed = self.larger = self.missed = 0
         self.from_start = False
+        self.log_chance = 0.0  # of the run of equal draws that lasts up to now
+        self._step = -1
+        self._compared: list[tuple[bool, float]] = []
         self._seen: dict[Shape, _Seen] = {}
         self._entered: Shape | None = None
         self._now: Shape | None = None
         self._open = False
         self._handles: list[Any] = []
 
-    def start(self, runner: Any) -> None:
+    def start(self, training: Training) -> None:
         """Hooks the batch augment and the backbone (without one, the augment's own result)."""
-        modules = list(runner.model.named_modules())
+        if self.square:
+            return
+        from .batch_augment import BatchRandomShapes
+        modules = list(training.model.named_modules())
         augments = [module for _, module in modules if isinstance(module, BatchRandomShapes)]
         backbone = next((module for name, module in modules
                          if name.rsplit('.', 1)[-1] == 'backbone'), None)
@@ -80,44 +100,75 @@ class RandomShapesEvidence(Evidence):
     def _leave(self, module: nn.Module, args: tuple[Any, ...], output: Any) -> None:
         self._arrive(module, output)
 
-    def before_iter(self, runner: Any, batch_idx: int, data_batch: Any) -> None:
+    def before_iteration(self, training: Training) -> None:
         """Listens for the batch of this iteration."""
         self._open, self._entered, self._now = True, None, None
+        if self.square:
+            self._entered = (0, 0)
+            self._now = _shape((training.images,))
 
-    def after_iter(self, runner: Any, batch_idx: int, data_batch: Any) -> None:
+    def after_iteration(self, training: Training) -> None:
         """Notes what arrived; validation, which may follow, is not listened to."""
         self._open = False
         if self._now is None:
             self.missed += 1
             return
         self.arrived[self._now] += 1
-        self.uneven += any(side % self.divisor for side in self._now)
+        self.uneven += self._is_strange(self._now)
         if self._entered is None:
             self.missed += 1
             return
-        self._note(runner.iter // self.interval, self._entered, self._now)
+        self._note(training.iteration // self.interval, self._entered, self._now)
+
+    def _is_strange(self, shape: Shape) -> bool:
+        if self.square:
+            return shape[0] != shape[1] or shape[0] not in self.sizes
+        return any(side % self.divisor for side in shape)
 
     def _note(self, step: int, entered: Shape, now: Shape) -> None:
+        if step != self._step:
+            self._close_step()
+            self._step = step
         seen = self._seen.setdefault(entered, _Seen(step, now))
         if seen.step != step:
             seen.redraws += 1
+            self._compared.append((seen.last == now, self._chance(entered)))
         elif seen.last != now:
             self.changed += 1
         if step == 0:
             self.from_start = True
             seen.first = seen.first or now
-        elif seen.first and _area(now) > _area(seen.first):
+        elif seen.first and not self.square and _area(now) > _area(seen.first):
             self.larger += 1
         seen.step, seen.last = step, now
         seen.shapes.add(now)
 
-    def finding(self, runner: Any) -> Finding:
+    def _close_step(self) -> None:
+        """Takes one draw into account: equal, if all that was compared after it is."""
+        if not self._compared:
+            return
+        if all(same for same, _ in self._compared):
+            self.log_chance += math.log(min(chance for _, chance in self._compared))
+        else:
+            self.log_chance = 0.0
+        self._compared = []
+
+    def _chance(self, entered: Shape) -> float:
+        """How likely two draws give batches of a shape the same, at most."""
+        if self.base is None or self.square:
+            return self.likeliest
+        became = collections.Counter(
+            target_shape(entered, size / self.base, self.divisor) for size in self.sizes)
+        return max(became.values()) / len(self.sizes)
+
+    def finding(self, training: Training) -> Finding:
         """The shapes that arrived, and whether they obey the rules."""
+        self._close_step()
         seen = self._seen.values()
         redraws = sum(item.redraws for item in seen)
         varied = max((len(item.shapes) for item in seen), default=0)
         faults = self._faults()
-        live = True if varied > 1 else False if redraws >= _ENOUGH else None
+        live = True if varied > 1 else None
         if faults:
             live = False
         values = {
@@ -125,20 +176,25 @@ class RandomShapesEvidence(Evidence):
             'shapes': {f'{h}x{w}': count
                        for (h, w), count in self.arrived.most_common(_LISTED)},
             'shapes_of_equal_batches': varied, 'redraws': redraws,
-            'not_multiples': self.uneven, 'changed_within_interval': self.changed,
-            'larger_than_first': self.larger, 'not_resized': self.missed,
-            'largest_first': self.larger == 0 if self.from_start else None,
+            'chance_of_equal_draws': math.exp(self.log_chance),
+            'not_planned' if self.square else 'not_multiples': self.uneven,
+            'changed_within_interval': self.changed, 'larger_than_first': self.larger,
+            'not_resized': self.missed,
+            'largest_first': self.larger == 0 if self.from_start and not self.square else None,
         }
+        every = 'batch' if self.interval == 1 else f'{self.interval} iterations'
         planned = (f'{len(self.sizes)} sizes, {min(self.sizes)} to {max(self.sizes)} px, '
-                   f'every {self.interval} iterations')
+                   f'every {every}')
         return Finding(planned, live, self._measured(varied, faults), values)
 
     def _faults(self) -> list[str]:
+        strange = 'have no planned size' if self.square else f'are no multiple of {self.divisor}'
         counts = {
             f'{self.missed} batches did not pass BatchRandomShapes': self.missed,
-            f'{self.uneven} batches are no multiple of {self.divisor}': self.uneven,
+            f'{self.uneven} batches {strange}': self.uneven,
             f'{self.changed} changes of shape within an interval': self.changed,
             f'{self.larger} batches larger than in the first interval': self.larger,
+            'the shape changes no more': self.log_chance < math.log(_DOUBT),
         }
         return [words for words, count in counts.items() if count]
 
@@ -147,10 +203,11 @@ class RandomShapesEvidence(Evidence):
             return '; '.join(faults) or 'no batch seen'
         (low, high) = (func(self.arrived, key=_area) for func in (min, max))
         words = [f'{len(self.arrived)} shapes in {sum(self.arrived.values())} iterations, '
-                 f'{low[0]}x{low[1]} to {high[0]}x{high[1]} (h x w)',
-                 f'batches of equal shape arrived in up to {varied} shapes']
-        if self.from_start and not self.larger:
-            words.append('largest first')
+                 f'{low[0]}x{low[1]} to {high[0]}x{high[1]} (h x w)']
+        if not self.square:
+            words.append(f'batches of equal shape arrived in up to {varied} shapes')
+            if self.from_start and not self.larger:
+                words.append('largest first')
         return '; '.join([*words, *faults])
 
     def close(self) -> None:
@@ -163,8 +220,9 @@ class RandomShapesEvidence(Evidence):
 def _shape(args: Any) -> Shape | None:
     """The (h, w) of the first argument, if it is a batch of images."""
     first = next(iter(args), None)
-    shape: Any = getattr(first, 'shape', ())
-    return (int(shape[-2]), int(shape[-1])) if len(shape) >= 3 else None
+    if not isinstance(first, torch.Tensor) or first.dim() < 3:
+        return None
+    return int(first.shape[-2]), int(first.shape[-1])
 
 
 def _area(shape: Shape) -> int:

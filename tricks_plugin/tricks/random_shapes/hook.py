@@ -9,6 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 from .batch_augment import BatchRandomShapes
+from .fixed import try_shapes
 
 __all__ = ['BatchRandomShapesHook', 'shapes_seed']
 
@@ -35,16 +36,21 @@ def shapes_seed(runner: Any) -> int:
 class BatchRandomShapesHook(Hook):
     """Has every `BatchRandomShapes` of the model draw the size of the coming iteration.
 
+    Before the first iteration it tries what only later ones would show: that the batch holds
+    nothing which a new shape leaves behind, and that the model takes the smallest shape.
+
     A hook, and not mmengine's message hub: the hub has no iteration where
     ``default_hooks.runtime_info`` is None, and a component that reads it fails late and far away.
     """
 
     def __init__(self) -> None:
         self.seed = 0
+        self._tried = False
         self._augments: list[BatchRandomShapes] = []
 
     def before_train(self, runner: Any) -> None:
         """Finds the batch augments and the seed, after a checkpoint has been loaded."""
+        self._tried = False
         self._augments = [module for module in runner.model.modules()
                           if isinstance(module, BatchRandomShapes)]
         self.seed = shapes_seed(runner)
@@ -56,9 +62,21 @@ class BatchRandomShapesHook(Hook):
             runner.logger.info(f'Random shapes: {augment.extra_repr()}, seed {self.seed}')
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
-        """Has the size of this iteration drawn."""
+        """Has the size of this iteration drawn.
+
+        Raises:
+            TrickError: Before the first iteration, if the model takes no image of the smallest
+                shape, or if the batch holds what is neither known nor declared.
+        """
         for augment in self._augments:
             augment.set_iteration(runner.iter, self.seed)
+        if self._tried:
+            return
+        self._tried = True
+        for augment in self._augments:
+            augment.fields.check_batch(data_batch)
+        if self._augments and isinstance(data_batch, dict):
+            try_shapes(runner.model, self._augments[0], data_batch.get('inputs'))
 
     def after_train(self, runner: Any) -> None:
         """Lets go of the model."""

@@ -32,4 +32,4 @@ class Runtime(Trick):
     order = 110
     Params = RuntimeParams
     evidence = 'tricks_plugin.tricks.runtime.evidence:RuntimeEvidence'
-    functions = ('fixed_size', 'needs_plain_layout')
+    functions = ('fixed_pipeline_size', 'needs_plain_layout')

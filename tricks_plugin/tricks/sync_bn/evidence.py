@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from ...common.sync_bn import FROZEN, survey
 from ...evidence import Evidence, Finding, Training
-from .convert import FROZEN, survey
 
 __all__ = ['SyncBnEvidence']
 

@@ -10,7 +10,7 @@ from mmengine.registry import HOOKS
 from torch import distributed
 
 from ...common.processes import world_size
-from .convert import Conversion, survey, synchronize_batch_norms
+from ...common.sync_bn import Conversion, survey, synchronize_batch_norms
 
 __all__ = ['SyncBatchNormHook']
 

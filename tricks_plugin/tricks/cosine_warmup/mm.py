@@ -1,30 +1,31 @@
-"""Replaces a config's learning-rate schedule by a warm-up from 0 and a cosine."""
+"""The config edit that replaces the learning-rate schedule by a warm-up and a cosine."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
 from typing import Any
 
+from ...common.processes import world_size
 from ...mm.config_edit import (
     RunLength,
-    copy_plain,
     default_scope,
+    get,
     is_a,
     optim_wrappers,
     run_length,
     type_name,
 )
-from ...mm.schedules import is_lr, is_warmup, scheduler_lists
-from ...plan import TRICKS, Params, Trick, Verdict, bounded
+from ...mm.schedules import driver, is_lr, is_warmup, scheduler_lists, slow_groups
+from ...plan import ConfigEdit, Verdict
 from ...plan.errors import TrickError
+from . import MAX_DEFAULT_EPOCHS, TWENTIETH
 from .functional import fitted_warmup
 
-__all__ = ['CosineWarmup']
+__all__ = ['Edit']
 
 _TYPE = 'tricks_plugin.WarmupCosineLR'
-_TWENTIETH = 20
-_MAX_DEFAULT_EPOCHS = 5
+_ONE_CYCLE = ('OneCycleLR', 'OneCycleParamScheduler')
+_COSINE = ('CosineAnnealingLR', 'CosineAnnealingParamScheduler')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,40 +42,23 @@ class _Warmup:
 
 
 @dataclasses.dataclass(frozen=True)
-class CosineWarmupParams(Params):
-    """Parameters of the schedule."""
+class _Floor:
+    """The LR at the end: setting and value, and a clause where that needs one."""
 
-    warmup_epochs: float | None = bounded(
-        None, 'length of the warm-up in epochs; None keeps the length the config has', ge=0)
-    warmup_iters: int | None = bounded(None, 'the same in iterations', ge=0)
-    eta_min: float = bounded(0.0, 'the LR at the end of the run, absolute', ge=0)
-    replace: bool = bounded(False, 'replace a schedule that has warm-up and cosine already')
+    key: str = 'eta_min'
+    value: float = 0.0
+    note: str = ''
 
-    def check(self, path: str) -> None:
-        """Raises TrickError if both lengths are given."""
-        if self.warmup_epochs is not None and self.warmup_iters is not None:
-            raise TrickError(
-                f'{path}.warmup_epochs and {path}.warmup_iters exclude each other, got '
-                f'{self.warmup_epochs!r} and {self.warmup_iters!r}'
-            )
+    def __str__(self) -> str:
+        share = ' of the base LR' if self.key == 'eta_min_ratio' else ''
+        return f'{self.value:g}{share}'
 
 
-@TRICKS.register
-class CosineWarmup(Trick):
-    """Linear warm-up from 0, then cosine, stepped per iteration."""
-
-    name = 'cosine_warmup'
-    title = 'linear warm-up from 0, then cosine to eta_min, per iteration'
-    paper = 'BoT (arXiv 1812.01187) sections 3.1 and 5.1; BoF (arXiv 1902.04103) section 3.4'
-    order = 20
-    evidence = 'tricks_plugin.tricks.cosine_warmup.evidence:LearningRateEvidence'
-    timm_main = 'sched'
-    timm_derives = ('epochs',)
-
-    Params = CosineWarmupParams
+class Edit(ConfigEdit):
+    """Replaces the LR schedulers in ``param_scheduler``; others, as of momentum, stay."""
 
     def apply(self, cfg: dict[str, Any]) -> Verdict:
-        """Replaces the LR schedulers in ``param_scheduler``; others, as of momentum, stay."""
+        """Replaces each optimizer's schedule that lacks warm-up or cosine."""
         wrappers = optim_wrappers(cfg)
         if not wrappers:
             return Verdict.not_applicable('the config has no optimizer whose LR could be scheduled')
@@ -84,31 +68,51 @@ class CosineWarmup(Trick):
         lists = scheduler_lists(cfg.get('param_scheduler'))
         if lists is None:
             return Verdict.not_applicable('param_scheduler has a form that is not known')
+        if who := driver(cfg):
+            return Verdict.not_applicable(who)
         scope = default_scope(cfg)
         found = {name: _found(items, scope) for name, items in lists.items()}
         todo = [name for name in lists if self.params.replace or not found[name]]
         own = next((w for name in todo if (w := _own_warmup(lists[name], scope))), None)
         warmup, note = self._warmup(own, run)
-        node = self._scheduler(warmup, run)
-        new = {name: [copy_plain(node), *(item for item in items if not is_lr(item, scope))]
+        floors = {name: self._floor(lists[name], cfg, _of(name, wrappers), scope)
+                  for name in todo}
+        new = {name: [self._scheduler(warmup, run, floors[name]),
+                      *(item for item in items if not is_lr(item, scope))]
                if name in todo else items for name, items in lists.items()}
         if new == lists:
-            return Verdict.present(next(iter(found.values()), '') or 'nothing is scheduled')
-        self._check_eta_min(wrappers)
+            return Verdict.present(next(iter(found.values()), '') or 'nothing is scheduled',
+                                   evidence={} if any(found.values()) else None)
         cfg['param_scheduler'] = new.get('', new)
-        reason = f'{note}, then cosine to {self.params.eta_min:g} over {_run_words(run)}'
-        return Verdict.applied(reason, optimizers=None if '' in new else todo, **{
-            key: node[key] for key in ('warmup_epochs', 'warmup_iters', 'eta_min', 'fit_warmup')
-            if key in node})
+        ends = ' and '.join(dict.fromkeys(f'{floor}{floor.note}' for floor in floors.values()))
+        reason = f'{note}, then cosine to {ends} over {_run_words(run)}'
+        if any(is_a(item, *_ONE_CYCLE, scope=scope) for name in todo for item in lists[name]):
+            reason += "; the peak is the optimizer's lr, no longer OneCycleLR's eta_max"
+        return Verdict.applied(reason, **({} if '' in new else {'optimizers': todo}))
 
-    def _check_eta_min(self, wrappers: list[tuple[str, dict[str, Any]]]) -> None:
-        for path, wrapper in wrappers:
-            lr = wrapper['optimizer'].get('lr')
-            if isinstance(lr, (int, float)) and self.params.eta_min > lr:
-                raise TrickError(
-                    f'tricks.cosine_warmup.eta_min must be <= {path}.optimizer.lr ({lr!r}), got '
-                    f'{self.params.eta_min!r}'
-                )
+    def _floor(self, items: list[dict[str, Any]], cfg: dict[str, Any],
+               wrappers: list[tuple[str, dict[str, Any]]], scope: str) -> _Floor:
+        """The parameter's LR at the end, the config's own, or 0.
+
+        Raises:
+            TrickError: If the parameter is above the LR of a parameter group.
+        """
+        own = _own_floor(items, scope)
+        slow = _above(own.value if self.params.eta_min is None else self.params.eta_min,
+                      cfg, wrappers)
+        if self.params.eta_min is None:
+            if own.key == 'eta_min' and slow:
+                path, lr = slow
+                return _Floor(note=f" (the config's own {own} is above the LR {lr:g} of "
+                                   f'{path.removeprefix("the LR of ")})')
+            return own
+        if slow:
+            path, lr = slow
+            raise TrickError(f'tricks.cosine_warmup.eta_min must be <= {path} ({lr!r}), got '
+                             f'{self.params.eta_min!r}')
+        dropped = f" (the config's own {own.key} {own.value:g} gives way)" \
+            if own.value and own.value != self.params.eta_min else ''
+        return _Floor(value=self.params.eta_min, note=dropped)
 
     def _warmup(self, own: _Warmup | None, run: RunLength) -> tuple[_Warmup, str]:
         """The warm-up to use, and how its length came about."""
@@ -125,8 +129,8 @@ class CosineWarmup(Trick):
                 )
             return given, f'warm-up of {given} from 0'
         if own is None:
-            length = run.value / _TWENTIETH
-            length = min(_MAX_DEFAULT_EPOCHS, length) if run.by_epoch else round(length)
+            length = run.value / TWENTIETH
+            length = min(MAX_DEFAULT_EPOCHS, length) if run.by_epoch else round(length)
             default = _Warmup(length, run.by_epoch, 'default')
             return default, f'warm-up of {default} from 0 (the config has none of its own)'
         if own.by_epoch != run.by_epoch:
@@ -138,7 +142,7 @@ class CosineWarmup(Trick):
                          'would fill more than half of it)')
         return own, f"warm-up of {own} from 0 (the config's own length)"
 
-    def _scheduler(self, warmup: _Warmup, run: RunLength) -> dict[str, Any]:
+    def _scheduler(self, warmup: _Warmup, run: RunLength, floor: _Floor) -> dict[str, Any]:
         """The scheduler's config. mmengine fills in the run's length where it can."""
         unit = 'epochs' if warmup.by_epoch else 'iters'
         node: dict[str, Any] = {'type': _TYPE, f'warmup_{unit}': warmup.length}
@@ -150,48 +154,50 @@ class CosineWarmup(Trick):
             node['by_epoch'] = False
         if warmup.origin == 'own' and warmup.by_epoch != run.by_epoch:
             node['fit_warmup'] = True
-        node['eta_min'] = self.params.eta_min
+        node[floor.key] = floor.value
         return node
 
-    def timm_args(
-        self, args: dict[str, Any], given: Collection[str] = frozenset(),
-    ) -> dict[str, Any] | str | None:
-        """Selects timm's cosine with a warm-up from 0 in front, stepped per update."""
-        epochs = args.get('epochs', 300)
-        if self.params.warmup_iters is not None:
-            return 'timm counts a warm-up in epochs: give cosine_warmup.warmup_epochs'
-        if isinstance(epochs, bool) or not isinstance(epochs, int):
-            return f'--epochs must be a whole number, got {epochs!r}'
-        settings = {'sched': 'cosine', 'sched_on_updates': True, 'warmup_lr': 0.0,
-                    'warmup_epochs': self._timm_warmup(args, given, epochs), 'warmup_prefix': True,
-                    'min_lr': self.params.eta_min, 'cooldown_epochs': 0}
-        if 'warmup_prefix' not in given:
-            # timm adds a prefixed warm-up to the epochs; without the prefix the LR jumps at the
-            # joint.
-            settings['epochs'] = epochs - settings['warmup_epochs']
-        return settings
 
-    def _timm_warmup(self, args: dict[str, Any], given: Collection[str], epochs: int) -> int:
-        """The epochs of the warm-up: the user's flag, the parameter, or a twentieth of the run."""
-        if 'warmup_epochs' in given:
-            name, length = '--warmup-epochs', args['warmup_epochs']
-        elif self.params.warmup_epochs is not None:
-            name, length = 'tricks.cosine_warmup.warmup_epochs', self.params.warmup_epochs
-        else:
-            return min(_MAX_DEFAULT_EPOCHS, max(epochs // _TWENTIETH, 1), max(epochs - 1, 0))
-        if length != int(length):
-            raise TrickError(f'{name} must be a whole number of epochs for timm, got {length!r}')
-        if length >= epochs and 'warmup_prefix' not in given:
-            raise TrickError(f'{name} must be less than epochs ({epochs}), got {length!r}')
-        return int(length)
+def _of(name: str, wrappers: list[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
+    """The optimizers that a list of schedulers is for."""
+    return [(path, wrapper) for path, wrapper in wrappers
+            if not name or path == f'optim_wrapper.{name}']
 
-    def timm_note(self, before: dict[str, Any], after: dict[str, Any]) -> str:
-        """Shows how the length of the run is kept."""
-        warmup, epochs = after['warmup_epochs'], after['epochs']
-        if epochs != before['epochs']:
-            return f'{warmup} + {epochs} epochs = the {before["epochs"]} asked for'
-        return f'{warmup} epochs of warm-up come on top of {epochs}, as --warmup-prefix is yours' \
-            if warmup and after['warmup_prefix'] else ''
+
+def _above(eta_min: float, cfg: dict[str, Any], wrappers: list[tuple[str, dict[str, Any]]],
+           ) -> tuple[str, float] | None:
+    """The setting whose LR is the smallest below ``eta_min``, and that LR."""
+    factor = _own_scaling(cfg)
+    rates = {}
+    for path, wrapper in wrappers:
+        lr = wrapper['optimizer'].get('lr')
+        if isinstance(lr, (int, float)):
+            rates[f'{path}.optimizer.lr'] = lr * factor
+            rates |= {f'the LR of {path}.{key}': rate * factor
+                      for key, rate in slow_groups(wrapper, cfg).items()}
+    below = {path: rate for path, rate in rates.items() if eta_min > rate}
+    return min(below.items(), key=lambda item: item[1]) if below else None
+
+
+def _own_scaling(cfg: dict[str, Any]) -> float:
+    """What mmengine multiplies the LR by, where it is to scale by itself."""
+    images, base = (get(cfg, key) for key in ('train_dataloader.batch_size',
+                                              'auto_scale_lr.base_batch_size'))
+    enabled = get(cfg, 'auto_scale_lr.enable')
+    if not enabled or not isinstance(images, int) or not base:
+        return 1.0
+    return images * world_size(cfg.get('launcher')) / base
+
+
+def _own_floor(items: list[dict[str, Any]], scope: str) -> _Floor:
+    """The LR at which the config's own schedule ends, if it says one."""
+    for item in reversed([item for item in items if is_lr(item, scope)]):
+        for key in ('eta_min_ratio', 'eta_min', 'min_value', 'min_lr'):
+            value = item.get(key)
+            if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
+                key = key if key == 'eta_min_ratio' else 'eta_min'
+                return _Floor(key, value, f" (the config's own {key})")
+    return _Floor()
 
 
 def _is_constant_warmup(node: dict[str, Any], scope: str) -> bool:
@@ -206,11 +212,10 @@ def _found(items: list[dict[str, Any]], scope: str) -> str:
     lr = [item for item in items if is_lr(item, scope)]
     if any(is_a(item, 'WarmupCosineLR', scope=scope) for item in lr):
         return 'the config has WarmupCosineLR already'
-    if any(is_a(item, 'OneCycleLR', 'OneCycleParamScheduler', scope=scope) for item in lr):
+    if any(is_a(item, *_ONE_CYCLE, scope=scope) for item in lr):
         return 'the config has warm-up and cosine already (OneCycleLR)'
     ramp = next((item for item in lr if is_warmup(item, scope)), None)
-    cosine = next((item for item in lr if is_a(
-        item, 'CosineAnnealingLR', 'CosineAnnealingParamScheduler', scope=scope)), None)
+    cosine = next((item for item in lr if is_a(item, *_COSINE, scope=scope)), None)
     if ramp is None or cosine is None:
         return ''
     return f'the config has warm-up ({type_name(ramp)}) and cosine ({type_name(cosine)}) already'

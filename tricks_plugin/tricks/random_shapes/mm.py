@@ -2,78 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Collection
 from typing import Any
 
 from ...mm import config_edit
-from ...mm.config_edit import find, is_a, type_name
-from ...plan import TRICKS, Params, Trick, Verdict, bounded
+from ...mm.config_edit import append_hook, find, is_a, type_name
+from ...plan import ConfigEdit, Verdict
 from ...plan.errors import TrickError
-from ...timm.facts import fixed_input_size
-from .functional import MIN_SIZE, training_sizes
+from . import MIN_SIZE, check_sizes
+from .fixed import fixed_backbone
+from .functional import training_sizes
 from .scales import Canvas, anchor_obstacle, chains, find_canvas, replace_resize
 
-__all__ = ['RandomShapes', 'RandomShapesParams']
+__all__ = ['Edit']
 
 _PAPER = (320, 608)  # px, for a detector of 416 and for one of 608
-# Of a classifier's size: 160 to 224 px. Below, the last map has fewer than 5 x 5 cells.
-_TIMM_RANGE = (5 / 7, 1.0)
 _OLD = 'BatchSyncRandomResize'
-_STREAMED = ('hfids', 'tfds', 'wds')
 _QUERY_BASED = ('DetectionTransformer', 'MaskFormer')
 
 
-@dataclasses.dataclass(frozen=True)
-class RandomShapesParams(Params):
-    """Parameters of `random_shapes`."""
-
-    ratio_range: tuple[float, ...] | None = bounded(
-        None, "(low, high), as shares of the short side of the config's own scale")
-    sizes: tuple[int, ...] | None = bounded(
-        None, 'the short sides to draw from, in px, instead of a range')
-    divisor: int = bounded(32, 'what the sides of every batch are multiples of', ge=1)
-    interval: int = bounded(10, 'iterations between two draws', ge=1)
-    two_stage: bool = bounded(False, 'also for two-stage and query-based detectors')
-    replace: bool = bounded(False, "take out mmdet's BatchSyncRandomResize and put this one in")
-
-    def check(self, path: str) -> None:
-        """Refuses what no config could use."""
-        if self.ratio_range is not None and self.sizes is not None:
-            raise TrickError(f'{path}: give ratio_range or sizes, not both, got '
-                             f'{self.ratio_range!r} and {self.sizes!r}')
-        if self.ratio_range is not None:
-            low, high = self.ratio_range if len(self.ratio_range) == 2 else (0, 0)
-            if not 0 < low < high < math.inf:
-                raise TrickError(f'{path}.ratio_range must be (low, high) with 0 < low < high, '
-                                 f'got {self.ratio_range!r}')
-        if self.sizes is not None:
-            self._check_sizes(self.sizes, self.divisor, path)
-
-    @staticmethod
-    def _check_sizes(sizes: tuple[int, ...], divisor: int, path: str, why: str = '') -> None:
-        small = [size for size in sizes if size < MIN_SIZE]
-        uneven = [size for size in sizes if size % divisor]
-        if small:
-            raise TrickError(f'{path}.sizes must be {MIN_SIZE} px or more, got {small[0]}')
-        if uneven:
-            raise TrickError(f'{path}.sizes must be multiples of {divisor}{why}, got {uneven[0]}')
-        if len(set(sizes)) < 2:
-            raise TrickError(f'{path}.sizes must hold two sizes or more, got {sizes!r}')
-
-
-@TRICKS.register
-class RandomShapes(Trick):
+class Edit(ConfigEdit):
     """Puts `BatchRandomShapes` into the data preprocessor, and the hook that drives it."""
-
-    name = 'random_shapes'
-    title = 'One random shape per batch, the same on all ranks, the largest first'
-    paper = 'arXiv 1902.04103 section 3.6'
-    order = 70
-    Params = RandomShapesParams
-    evidence = 'tricks_plugin.tricks.random_shapes.evidence:RandomShapesEvidence'
-    timm_main = 'train_img_sizes'
 
     def apply(self, cfg: dict[str, Any]) -> Verdict:
         """Edits the data preprocessor, the hooks and, where needed, the pipelines' resize."""
@@ -81,8 +30,8 @@ class RandomShapes(Trick):
         scope = config_edit.default_scope(cfg)
         if not isinstance(model, dict):
             return Verdict.not_applicable('the config has no model')
-        for path, _ in find(model, 'BatchRandomShapes', path='model', scope=scope):
-            return Verdict.present(f'{path} is BatchRandomShapes')
+        for path, node in find(model, 'BatchRandomShapes', path='model', scope=scope):
+            return Verdict.present(f'{path} is BatchRandomShapes', _promise_of(node))
         old = next(find(model, _OLD, path='model', scope=scope), None)
         if old and not self.params.replace:
             return Verdict.present(
@@ -93,7 +42,7 @@ class RandomShapes(Trick):
             return Verdict.not_applicable(reason)
         pipelines = config_edit.train_pipelines(cfg)
         if not pipelines:
-            return Verdict.not_applicable('the config has no training pipeline')
+            return Verdict.not_applicable(config_edit.no_pipeline(cfg))
         canvases = [find_canvas(chain) for chain in chains(cfg, pipelines, scope)]
         known = [canvas for canvas in canvases if canvas]
         if not known:
@@ -142,6 +91,9 @@ class RandomShapes(Trick):
             return Verdict.not_applicable(
                 f'the config trains at {own} px, which leaves fewer than two sizes of {MIN_SIZE} '
                 f'px or more that are multiples of {divisor}')
+        reason = fixed_backbone(cfg['model'], -(-own // divisor) * divisor, sizes[0], scope)
+        if reason:
+            return Verdict.not_applicable(reason)
         words = [f'{len(sizes)} sizes of {sizes[0]} to {sizes[-1]} px (short side), the largest '
                  'first']
         base = -(-own // divisor) * divisor
@@ -153,16 +105,16 @@ class RandomShapes(Trick):
             base = max(base, sizes[-1])
         words += self._install(cfg, sizes, base, divisor, scope)
         return Verdict.applied('; '.join(words), sizes=sizes, divisor=divisor,
-                               interval=self.params.interval)
+                               interval=self.params.interval, base=base)
 
     def _sizes(self, own: int, divisor: int, old: dict[str, Any] | None,
                editable: bool) -> list[int]:
         """The short sides to draw from, ascending."""
-        params, path = self.params, f'tricks.{self.name}'
+        params, path = self.params, 'tricks.random_shapes'
         if params.sizes is not None:
             why = '' if divisor == params.divisor else \
                 " (the divisor and the config's pad_size_divisor)"
-            params._check_sizes(params.sizes, divisor, path, why)
+            check_sizes(params.sizes, divisor, path, why)
             return sorted(set(params.sizes))
         if params.ratio_range is not None:
             low, high = params.ratio_range
@@ -189,59 +141,27 @@ class RandomShapes(Trick):
                 if not is_a(item, _OLD, scope=scope)]
         preprocessor['batch_augments'] = [*kept, dict(
             type='tricks_plugin.BatchRandomShapes', base=base, sizes=sizes, divisor=divisor,
-            interval=self.params.interval)]
-        hooks = cfg.get('custom_hooks') or []
-        hooks = list(hooks) if isinstance(hooks, (list, tuple)) else [hooks]
-        cfg['custom_hooks'] = [*hooks, dict(type='tricks_plugin.BatchRandomShapesHook')]
+            interval=self.params.interval, **{
+                name: list(getattr(self.params, name)) for name in ('points', 'lengths', 'ignore')
+                if getattr(self.params, name)})]
+        append_hook(cfg, dict(type='tricks_plugin.BatchRandomShapesHook'))
         env = cfg.get('env_cfg')
         if isinstance(env, dict) and env.get('cudnn_benchmark'):
             env['cudnn_benchmark'] = False
             return ['cudnn_benchmark is off, as it would search anew for every shape']
         return []
 
-    def timm_args(
-        self, args: dict[str, Any], given: Collection[str] = frozenset(),
-    ) -> dict[str, Any] | str | None:
-        """Timm's scheduled resolutions: drawn for each batch, in no order, at one batch size."""
-        reason = _timm_obstacle(args)
-        if args.get('train_img_sizes'):
-            return reason or {'train_img_sizes': list(args['train_img_sizes'])}
-        if reason:
-            return reason
-        shape = args.get('input_size') or [args.get('img_size')]
-        own, divisor = shape[-1], self.params.divisor
-        if self.params.sizes is not None:
-            return {'train_img_sizes': sorted(set(self.params.sizes))}
-        if not isinstance(own, int) or own < 1:
-            return 'the size of the images is not known'
-        if len(set(shape[-2:])) > 1:
-            return f'timm varies square sizes only, and the model takes {shape[-2]} x {own} px'
-        sizes = training_sizes(own, self.params.ratio_range or _TIMM_RANGE, divisor)
-        return {'train_img_sizes': sizes} if len(sizes) > 1 else (
-            f'the model takes {own} px, which leaves fewer than two sizes of {MIN_SIZE} px or more '
-            f'that are multiples of {divisor}')
 
-    def timm_note(self, before: dict[str, Any], after: dict[str, Any]) -> str:
-        """Says what is drawn."""
-        sizes = after['train_img_sizes']
-        return f'each batch at one of {", ".join(map(str, sizes))} px'
-
-
-def _timm_obstacle(args: dict[str, Any]) -> str:
-    """Why timm cannot draw a size per batch with these settings, or an empty string."""
-    import inspect
-
-    from timm.data import create_loader
-    if 'input_size_choices' not in inspect.signature(create_loader).parameters:
-        return 'the installed timm has no training at scheduled sizes (--train-img-sizes)'
-    for name in ('use_multi_epochs_loader', 'aug_splits'):
-        if args.get(name):
-            return f'--{name.replace("_", "-")} and --train-img-sizes exclude each other in timm'
-    if str(args.get('dataset') or '').split('/')[0] in _STREAMED:
-        return f'--dataset {args["dataset"]} is a stream, which timm reads at one size only'
-    if fixed_input_size(args):
-        return f'{args["model"]} takes images of one size only'
-    return ''
+def _promise_of(node: dict[str, Any]) -> dict[str, Any] | None:
+    """What a config that has random shapes already is to show, by its own settings."""
+    divisor = node.get('divisor', 32)
+    try:
+        base = int(node['base'])
+        sizes = node.get('sizes') or training_sizes(base, node['ratio_range'], divisor)
+    except (KeyError, TypeError, ValueError):
+        return None  # the run itself will say what is wrong
+    return {'sizes': sorted(set(sizes)), 'divisor': divisor,
+            'interval': node.get('interval', 10), 'base': base}
 
 
 def _editable(canvases: list[Canvas]) -> bool:

@@ -9,7 +9,7 @@ import torch.distributed as dist
 from torch import nn
 from torch.autograd.function import once_differentiable
 
-from .functional import merge_moments
+from .moments import merge_moments
 
 __all__ = ['CrossRankBatchNorm', 'CrossRankBatchNormAct']
 

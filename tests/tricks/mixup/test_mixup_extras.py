@@ -1,0 +1,189 @@
+"""What a sample carries beside the known: joined, blended, left alone, or refused by name."""
+
+from __future__ import annotations
+
+import random
+import types
+
+import numpy as np
+import pytest
+import torch
+from mmengine.structures import InstanceData
+from torch.utils.data import Dataset
+
+from tricks_plugin import GeometryPreservingMixUp
+from tricks_plugin.plan.errors import TrickError
+from tricks_plugin.tricks.mixup.extras import Extras
+
+
+def sample(number, height=5, width=8, boxes=1, **more):
+    """A sample of some boxes."""
+    return dict(img=np.full((height, width, 3), number, np.uint8), img_id=number,
+                gt_bboxes=np.zeros((boxes, 4), np.float32), gt_ignore_flags=np.zeros(boxes, bool),
+                gt_bboxes_labels=np.full(boxes, number), **more)
+
+
+class Fixed(GeometryPreservingMixUp):
+    """The draw replaced by lam = 0.25 and the latest partner."""
+
+    def _draw(self, results):
+        return (self._cache[-1], 0.25) if self._cache else (None, 1.0)
+
+
+def mix(first, second, **declared):
+    """The first sample mixed with the second."""
+    transform = Fixed(**declared)
+    transform.transform(second)
+    return transform.transform(first)
+
+
+FORMS = [np.array, torch.tensor, list, tuple, lambda v: InstanceData(height=torch.tensor(v)),
+         lambda v: {'height': list(v)}]
+
+
+@pytest.mark.parametrize('form', FORMS)
+def test_values_per_box_are_joined_in_their_form(form):
+    results = mix(sample(1, boxes=2, heights=form([1.0, 2.0])),
+                  sample(2, boxes=3, heights=form([3.0, 4.0, 5.0])), per_box=['heights'])
+    joined = results['heights']
+    assert type(joined) is type(form([1.0]))
+    values = joined['height'] if isinstance(joined, dict) else getattr(joined, 'height', joined)
+    assert [float(value) for value in values] == [1.0, 2.0, 3.0, 4.0, 5.0]
+    assert len(results['gt_bboxes']) == 5
+
+
+@pytest.mark.parametrize('form', FORMS)
+def test_what_has_one_entry_per_box_and_is_not_declared_is_refused(form):
+    words = (r"^tricks.mixup: heights has one entry per box \(2\), and it is not known how to mix "
+             r"it; tricks.mixup.per_box=\['heights'\] joins it with the partner's, .*; "
+             r"tricks.mixup.ignore=\['heights'\] leaves")
+    with pytest.raises(TrickError, match=words):
+        Fixed().transform(sample(1, boxes=2, heights=form([1.0, 2.0])))
+
+
+@pytest.mark.parametrize('counts', [(0, 2), (2, 0), (0, 0)])
+def test_an_image_without_boxes_joins_nothing(counts):
+    sides = [sample(number, boxes=count, heights=np.arange(count, dtype=float))
+             for number, count in enumerate(counts, 1)]
+    results = mix(*sides, per_box=['heights'])
+    assert results['heights'].tolist() == [0.0, 1.0][:sum(counts)]
+
+
+def test_an_image_without_boxes_may_lack_the_value():
+    results = mix(sample(1, boxes=0), sample(2, boxes=2, heights=[7, 8]), per_box=['heights'])
+    assert results['heights'] == [7, 8]
+    with pytest.raises(TrickError, match='heights is missing in one of two samples with boxes'):
+        mix(sample(1, boxes=1), sample(2, boxes=2, heights=[7, 8]), per_box=['heights'])
+
+
+def test_the_entries_of_a_declared_value_are_counted():
+    with pytest.raises(TrickError, match='heights must have one entry for each of the 2 boxes, '
+                       'got 3'):
+        Fixed(per_box=['heights']).transform(sample(1, boxes=2, heights=[1, 2, 3]))
+
+
+def test_what_differs_from_the_boxes_once_is_one_image_s_for_good():
+    transform = Fixed()
+    transform.transform(sample(1, boxes=3, weather=[1, 0], camera='abc', exposure=2.0))
+    results = transform.transform(sample(2, boxes=2, weather=[0, 1], camera='ab', exposure=3.0))
+    assert results['weather'] == [0, 1] and results['camera'] == 'ab'
+
+
+def test_meta_of_one_image_is_known_whatever_its_length():
+    transform = Fixed()
+    transform.transform(sample(1, boxes=2, ori_shape=(5, 8), scale_factor=(1.0, 1.0),
+                               border=np.zeros(4), flip_direction='xy', idx_mapper=np.arange(2)))
+
+
+@pytest.mark.parametrize('form', [np.asarray, torch.as_tensor])
+@pytest.mark.parametrize('first', [False, True])
+def test_a_declared_image_is_blended_on_the_same_canvas(form, first):
+    # 2 x 3 of 8 and 3 x 2 of 4: a quarter of 8 and three quarters of 4 are 5 where both lie.
+    shapes = ((2, 3), (3, 2))
+    sides = []
+    for number, (shape, value) in enumerate(zip(shapes, (8.0, 4.0), strict=True)):
+        depth = np.full((1, *shape) if first else shape, value, np.float32)
+        sides.append(sample(number, *shape, depth=form(depth)))
+    depth = mix(*sides, images=['depth'])['depth']
+    assert isinstance(depth, torch.Tensor) == (form is torch.as_tensor)
+    assert np.asarray(depth).reshape(3, 3).tolist() == [[5, 5, 2], [5, 5, 2], [3, 3, 0]]
+    assert tuple(depth.shape) == ((1, 3, 3) if first else (3, 3))
+
+
+@pytest.mark.parametrize('depth', [np.zeros((5, 8)), torch.zeros(2, 5, 8), np.zeros((5, 8, 2))])
+def test_another_image_that_is_not_declared_is_refused(depth):
+    words = (r"depth has the image's height and width \(5 x 8\).*tricks.mixup.images=\['depth'\] "
+             r"blends it.*tricks.mixup.ignore=\['depth'\] leaves")
+    with pytest.raises(TrickError, match=words):
+        Fixed().transform(sample(1, depth=depth))
+    results = mix(sample(1, depth=depth), sample(2, depth=depth), ignore=['depth'])
+    assert results['depth'] is depth
+
+
+def test_a_declared_image_of_another_shape_or_one_that_is_missing_is_refused():
+    with pytest.raises(TrickError, match=r'depth must have .* \(5 x 8\), got shape \(4, 8\)'):
+        Fixed(images=['depth']).transform(sample(1, depth=np.zeros((4, 8))))
+    with pytest.raises(TrickError, match='images: depth is missing in one of two samples'):
+        mix(sample(1), sample(2, depth=np.zeros((5, 8))), images=['depth'])
+
+
+def test_the_cache_keeps_copies_of_what_is_declared():
+    transform = Fixed(per_box=['heights'])
+    heights = np.ones(1)
+    transform.transform(sample(1, heights=heights))
+    heights[:] = 9
+    assert transform.transform(sample(2, heights=np.zeros(1)))['heights'].tolist() == [0, 1]
+
+
+class Tail(Dataset):
+    """Samples with a value per box, whose numbers of boxes are given; the draws are counted."""
+
+    def __init__(self, counts, **declared):
+        self.counts = counts
+        self.transform = GeometryPreservingMixUp(**declared)
+        self.pipeline = types.SimpleNamespace(transforms=[self.transform])
+
+    def __len__(self):
+        return len(self.counts)
+
+    def __getitem__(self, index):
+        np.random.rand(), torch.rand(1), random.random()
+        count = self.counts[index]
+        results = sample(index, boxes=count, heights=[0] * count, pair=[1, 2])
+        return self.pipeline.transforms[0].transform(results)
+
+
+def test_samples_are_tried_before_the_training_and_change_nothing():
+    dataset = Tail([2, 0, 3, 2])
+    np.random.seed(3), torch.manual_seed(3), random.seed(3)
+    wanted = np.random.rand(), float(torch.rand(1)), random.random()
+    np.random.seed(3), torch.manual_seed(3), random.seed(3)
+    pipeline = dataset.pipeline
+    with pytest.raises(TrickError, match='^tricks.mixup: heights has one entry per box'):
+        dataset.transform.try_samples(dataset)
+    assert (np.random.rand(), float(torch.rand(1)), random.random()) == wanted
+    assert dataset.pipeline is pipeline and len(dataset.transform._cache) == 0
+    assert dataset.transform.extras.harmless == {'pair'}
+
+
+@pytest.mark.parametrize(('counts', 'key'), [([2, 2, 2], 'heights'), ([2], 'heights')])
+def test_numbers_that_are_equal_by_chance_or_not_are_not_guessed(counts, key):
+    dataset = Tail(counts, per_box=['heights'])
+    with pytest.raises(TrickError, match='^tricks.mixup: pair has one entry per box'):
+        dataset.transform.try_samples(dataset)
+    dataset = Tail(counts, per_box=[key], ignore=['pair'])
+    dataset.transform.try_samples(dataset)
+
+
+def test_nothing_is_tried_where_the_transform_is_off_or_not_to_be_found():
+    dataset = Tail([2, 3])
+    dataset.transform.enabled = False
+    dataset.transform.try_samples(dataset)
+    GeometryPreservingMixUp().try_samples(Tail([1]))
+
+
+def test_known_values_per_box_of_mmdet_are_joined_unasked():
+    results = mix(sample(1, gt_instances_ids=np.array([4])),
+                  sample(2, boxes=2, gt_instances_ids=np.array([5, 6])))
+    assert results['gt_instances_ids'].tolist() == [4, 5, 6]
+    assert Extras().joined == ('gt_instances_ids',)

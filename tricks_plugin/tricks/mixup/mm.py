@@ -1,0 +1,131 @@
+"""The config edit that brings geometry-preserving mixup into a detection training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...mm import config_edit
+from ...mm.config_edit import Pipeline, append_hook, find, type_name
+from ...plan import ConfigEdit, Verdict
+from . import placement
+from .times import switch_times
+from .weighting.families import is_weighted
+
+__all__ = ['Edit']
+
+_ALPHA, _OFF_FRACTION = 1.5, 0.1  # detection: arXiv 1902.04103 section 3.1
+
+
+class Edit(ConfigEdit):
+    """Inserts the mixing before the packing, and the hooks that end it and weight the losses."""
+
+    def apply(self, cfg: dict[str, Any]) -> Verdict:
+        """Edits the pipelines that end in the packing; see the README for what is left alone."""
+        dataset = config_edit.get(cfg, 'train_dataloader.dataset')
+        scope = config_edit.default_scope(cfg)
+        pipelines = config_edit.train_pipelines(cfg)
+        if not pipelines:
+            return Verdict.not_applicable(config_edit.no_pipeline(cfg))
+        for path, node in find(dataset, 'GeometryPreservingMixUp', scope=scope,
+                               path='train_dataloader.dataset'):
+            return Verdict.present(f'{path} is GeometryPreservingMixUp',
+                                   _promise_of(cfg, node, pipelines, scope))
+        other = placement.other_mixup(dataset, scope)
+        if other is not None:
+            path, node = other
+            if not self.params.replace:
+                return Verdict.present(f'{path} is {type_name(node)}; mixup.replace=True would '
+                                       'put this trick in its place')
+            if not any(node is step for pipeline in pipelines for step in pipeline.steps):
+                return Verdict.not_applicable(f'{path} is {type_name(node)} inside another '
+                                              'transform, where it cannot be replaced')
+        targets, reason = placement.targets(pipelines, scope)
+        reason = placement.obstacle(cfg, pipelines, scope) or reason or \
+            placement.undeclared(targets, self._declared, scope)
+        if reason:
+            return Verdict.not_applicable(reason)
+        self._edit(cfg, pipelines, targets, scope)
+        params = self.params
+        switch = placement.replacing_hook(cfg, targets, scope)
+        notes = (self._switch_note(cfg, switch), placement.dropped_proposals(pipelines, scope),
+                 _weighting_note(cfg, scope))
+        return Verdict.applied(
+            '; '.join(filter(None, notes)), alpha=self._alpha, prob=params.prob,
+            off_fraction=self._off_fraction, off_epochs=params.off_epochs,
+            **({'replaced': True} if switch else {}))
+
+    def _switch_note(self, cfg: dict[str, Any], switch: tuple[str, int] | None) -> str:
+        """Says that another hook ends the mixing first, if one does."""
+        length = config_edit.run_length(cfg)
+        if switch is None or length is None:
+            return ''
+        own = switch_times(True, length.value, self._off_fraction, self.params.off_epochs)
+        if switch[1] >= own.off_from:
+            return ''
+        return (f'off from epoch {switch[1]}, counted from 0, as {switch[0]} puts a pipeline '
+                'without mixup in place')
+
+    @property
+    def _declared(self) -> tuple[str, ...]:
+        params = self.params
+        return (*(params.per_box or ()), *(params.images or ()), *(params.ignore or ()))
+
+    @property
+    def _alpha(self) -> float:
+        return _ALPHA if self.params.alpha is None else self.params.alpha
+
+    @property
+    def _off_fraction(self) -> float:
+        return _OFF_FRACTION if self.params.off_fraction is None else self.params.off_fraction
+
+    def _edit(self, cfg: dict[str, Any], pipelines: list[Pipeline], targets: list[Pipeline],
+              scope: str) -> None:
+        for pipeline in pipelines:
+            pipeline.steps = placement.without(pipeline.steps, scope)
+        for pipeline in targets:
+            *steps, last = pipeline.steps
+            pipeline.steps = [*steps, self._transform(), placement.weighted(last, scope)]
+        append_hook(cfg)
+        for hook in cfg['custom_hooks']:
+            if isinstance(hook, dict) and \
+                    placement.ends_in_packer(hook.get('switch_pipeline'), scope):
+                *steps, last = placement.without(hook['switch_pipeline'], scope)
+                hook['switch_pipeline'] = [*steps, placement.weighted(last, scope)]
+        params = self.params
+        record = cfg.setdefault('tricks_applied', {})
+        record['mixup'] = dict(alpha=self._alpha, off_fraction=self._off_fraction)
+        append_hook(cfg, dict(type='tricks_plugin.MixUpOffHook', off_fraction=self._off_fraction,
+                              off_epochs=params.off_epochs),
+                    dict(type='tricks_plugin.MixUpWeightingHook'))
+
+    def _transform(self) -> dict[str, Any]:
+        params = self.params
+        return dict(type='tricks_plugin.GeometryPreservingMixUp', alpha=self._alpha,
+                    prob=params.prob, partner=params.partner, cache_size=params.cache_size,
+                    pad_value=params.pad_value, **{
+                        name: list(getattr(params, name))
+                        for name in ('per_box', 'images', 'ignore') if getattr(params, name)})
+
+
+def _promise_of(cfg: dict[str, Any], node: dict[str, Any], pipelines: list[Pipeline],
+                scope: str) -> dict[str, Any]:
+    """What a config that mixes already is to show, by its own settings."""
+    hook = next((hook for _, hook in find(cfg.get('custom_hooks'), 'MixUpOffHook', scope=scope)),
+                {'off_fraction': 0.0})
+    switch = placement.replacing_hook(cfg, pipelines, scope)
+    return {'alpha': node.get('alpha', _ALPHA), 'prob': node.get('prob', 1.0),
+            'off_fraction': hook.get('off_fraction', _OFF_FRACTION),
+            'off_epochs': hook.get('off_epochs'), **({'replaced': True} if switch else {})}
+
+
+def _weighting_note(cfg: dict[str, Any], scope: str) -> str:
+    """One sentence on the heads whose losses stay unweighted."""
+    names = []
+    for _, node in config_edit.walk(cfg.get('model')):
+        name = type_name(node)
+        if not name.endswith(('Head', 'Protonet')) or name in names:
+            continue
+        kind = config_edit.lookup_class(str(node['type']), scope)
+        if not (isinstance(kind, type) and is_weighted(kind)):
+            names.append(name)
+    return f'losses of {", ".join(names)} are not weighted per box' if names else ''

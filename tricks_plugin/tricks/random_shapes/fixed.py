@@ -1,0 +1,159 @@
+"""Models that take images of one size only: found in the plan, or before the first iteration."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+from ...mm.config_edit import lookup_class, type_name, walk
+from ...plan.errors import TrickError
+
+__all__ = ['fixed_backbone', 'try_shapes']
+
+# Parameters that may tie a backbone to a size. Whether they do is tried, not guessed.
+_SUSPECT = re.compile(r'(img|image|input)_(size|shape|resolution|scale)|abs_pos|pos_emb|'
+                      r'strict_img|model_name|^features_only$')
+
+
+def fixed_backbone(model: dict[str, Any], own: int, smallest: int, scope: str) -> str:
+    """Why a config's backbone cannot have random shapes, or an empty string.
+
+    A backbone with a parameter that may tie it to a size is built without weights or memory, and
+    shown an image of the config's size and one of the smallest. Only one that takes the first and
+    not the second is named; one that cannot be built or shown so is left to `try_shapes`.
+
+    Args:
+        model: The config's model.
+        own: The short side at which the config trains, in px.
+        smallest: The smallest short side that would be drawn.
+        scope: The registry scope of unscoped types.
+    """
+    for path, node in walk(model, 'model'):
+        if path.rsplit('.', 1)[-1] != 'backbone' or not isinstance(node.get('type'), str):
+            continue
+        suspects = _suspects(node, scope)
+        if not suspects:
+            continue
+        takes = _takes(node, scope, own, smallest)
+        if takes == [True, False]:
+            return (f'{path} is {type_name(node)}, which takes images of one size only '
+                    f'({", ".join(suspects)})')
+    return ''
+
+
+def _suspects(node: dict[str, Any], scope: str) -> list[str]:
+    """Parameters of a backbone that may tie it to a size, with the values that are set."""
+    names = dict.fromkeys(key for key in node if key != 'type')
+    kind = lookup_class(node['type'], scope)
+    if inspect.isclass(kind):
+        for base in inspect.getmro(kind):
+            if '__init__' in base.__dict__:
+                names.update(dict.fromkeys(inspect.signature(base.__dict__['__init__']).parameters))
+    found = [name for name in names if _SUSPECT.search(name)]
+    return [f'{name}={node[name]!r}' if name in node else name for name in found]
+
+
+class _NoMemory(TorchFunctionMode):
+    """Makes what parameters are filled from on the meta device; numbers to read stay real.
+
+    Under ``torch.device('meta')`` a constructor could not read its drop path rates.
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = dict(kwargs or {})
+        if func in (torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn):
+            kwargs.setdefault('device', 'meta')
+        return func(*args, **kwargs)
+
+
+def _takes(node: dict[str, Any], scope: str, *sizes: int) -> list[bool]:
+    """Whether a backbone, built on the meta device, takes square images of each size."""
+    from mmengine.config import ConfigDict
+    from mmengine.registry import MODELS, DefaultScope
+    plain = {key: False if key == 'pretrained' else value for key, value in node.items()
+             if key != 'init_cfg'}
+    if type_name(node) != 'TIMMBackbone' and not plain.get('pretrained', True):
+        del plain['pretrained']
+    try:
+        with _NoMemory(), DefaultScope.overwrite_default_scope(scope):
+            backbone = MODELS.build(ConfigDict(plain)).to('meta')
+        backbone.eval()  # some of mmdet's return nothing
+    except Exception:  # a user's class may need what a plan cannot give it
+        return []
+    channels = int(node.get('in_channels') or node.get('in_chans') or 3)
+    found = []
+    for size in sizes:
+        with torch.device('meta'), torch.no_grad():
+            found.append(_runs(backbone, torch.zeros(1, channels, size, size)) == '')
+    return found
+
+
+def _runs(module: Any, images: torch.Tensor) -> str:
+    """What a module says of images in one line; empty if it takes them."""
+    try:
+        module(images)
+    except Exception as error:  # whatever a user's forward raises
+        return f'{type(error).__name__}: {" ".join(str(error).split())}'
+    return ''
+
+
+def try_shapes(model: nn.Module, augment: Any, inputs: Any) -> None:
+    """Shows a built model one image of the largest and one of the smallest shape.
+
+    In evaluation mode, without gradients and with the random numbers put back, so that statistics
+    of norms and the draws of the training stay what they are. A model that takes neither (one
+    that is sharded, or wants more than images) is left to the training.
+
+    Args:
+        model: The model, in a wrapper or not; its ``extract_feat``, or its ``backbone``, is shown
+            the images.
+        augment: The `BatchRandomShapes` whose sizes are drawn.
+        inputs: The images of a batch, as they come from the data loader.
+
+    Raises:
+        TrickError: If it takes the largest and not the smallest.
+    """
+    while isinstance(inner := getattr(model, 'module', None), nn.Module):
+        model = inner
+    image = inputs[0] if isinstance(inputs, (list, tuple)) and inputs else inputs
+    extract = getattr(model, 'extract_feat', None) or getattr(model, 'backbone', None)
+    if not isinstance(image, torch.Tensor) or image.dim() < 3 or extract is None:
+        return
+    sides = [one.shape[-2:] for one in (inputs if isinstance(inputs, (list, tuple)) else [image])]
+    whole = (max(side[0] for side in sides), max(side[1] for side in sides))
+    sample = next(model.parameters(), image)
+    channels = image.shape[-3]
+    said = []
+    with _undisturbed(model, sample.device):
+        for size in (augment.sizes[-1], augment.sizes[0]):
+            shape = augment.shape_of(whole, size)
+            dtype = sample.dtype if sample.is_floating_point() else torch.float32
+            said.append(_runs(extract, torch.zeros(
+                1, channels, *shape, device=sample.device, dtype=dtype)))
+    if not said[0] and said[1]:
+        backbone = type(getattr(model, 'backbone', model)).__name__
+        raise TrickError(
+            f'tricks.random_shapes: {type(model).__name__} with {backbone} takes images of '
+            f'{augment.shape_of(whole, augment.sizes[-1])} (h, w) px and not of '
+            f'{augment.shape_of(whole, augment.sizes[0])}: {said[1]}')
+
+
+@contextlib.contextmanager
+def _undisturbed(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """Evaluation mode without gradients; training modes and random numbers come back after it."""
+    modes = [(module, module.training) for module in model.modules()]
+    devices = [device] if device.type == 'cuda' else []
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=devices):
+            model.eval()
+            yield
+    finally:
+        for module, training in modes:
+            module.training = training
