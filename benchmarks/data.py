@@ -42,7 +42,7 @@ from mmengine.fileio import LocalBackend, register_backend
 import tricks_plugin.registry  # noqa: F401
 from tricks_plugin.tricks.data_cache.loader import LoadCachedImage
 
-Load = Callable[[str], np.ndarray]
+Load = Callable[[str], Any]
 SOURCES = {'disk': (0.008, 150e6), 'store': (0.025, 50e6)}
 WORDS = {'plain': 'plain', 'dict_bytes': 'bytes in a dictionary',
          'dict_arrays': 'arrays in a dictionary', 'npy': 'npy files', 'encoded': 'encoded',
@@ -97,7 +97,7 @@ def ways(folder: str, backend: dict[str, Any], paths: list[str]) -> dict[str, Lo
     held: dict[str, bytes] = {}
     arrays: dict[str, np.ndarray] = {}
 
-    def dict_bytes(path: str) -> np.ndarray:
+    def dict_bytes(path: str) -> Any:
         if path not in held:
             held[path] = source.get(path)
         return cv2.imdecode(np.frombuffer(held[path], np.uint8), cv2.IMREAD_COLOR)
@@ -110,7 +110,9 @@ def ways(folder: str, backend: dict[str, Any], paths: list[str]) -> dict[str, Lo
     def npy(path: str) -> np.ndarray:
         beside = Path(folder) / f'{Path(path).stem}.npy'
         if not beside.exists():
-            np.save(beside, plain(path))
+            draft = beside.with_suffix(f'.{os.getpid()}.npy')
+            np.save(draft, plain(path))
+            draft.replace(beside)
         return np.load(beside)
 
     cached = dict(inner=backend, budget_mb=4000)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from timm.data import create_dataset
+from timm.data import ImageDataset, create_dataset
+from timm.data.readers.reader_image_in_tar import ReaderImageInTar
 from timm_train_kit import TINY, write_images
 
 from tricks_plugin.timm import flags
@@ -46,8 +47,12 @@ def places(images, tmp_path_factory):
 @pytest.mark.parametrize('level', ['encoded', 'decoded'])
 @pytest.mark.parametrize('place', ['folders', 'tar', 'tars'])
 def test_images_and_targets_are_those_of_the_reader(places, cache_folder, place, level, mode):
-    plain, cached = (create_dataset('', str(places[place]), input_img_mode=mode)
-                     for _ in range(2))
+    def made():
+        root = str(places[place])
+        reader = ReaderImageInTar(root) if place == 'tars' else None
+        return ImageDataset(root, reader=reader, input_img_mode=mode)
+
+    plain, cached = made(), made()
     cached.reader = CachedReader(cached.reader, level, mode, cache_folder, 20)
     for _ in range(2):
         for index in range(len(plain)):
@@ -142,7 +147,8 @@ def test_a_training_reads_its_second_epoch_from_the_cache(
              '--workers', workers, '--tricks', 'data_cache', '--trick-options',
              f'data_cache.folder={cache_folder}', 'data_cache.budget_mb=5']
     assert main([str(images), *words, '--experiment', 'run']) == 0
-    (row,) = json.loads((tmp_path / 'run' / 'tricks_evidence.json').read_text())['tricks']
+    report = json.loads((tmp_path / 'run' / 'tricks_evidence.json').read_text())
+    row = next(row for row in report['tricks'] if row['name'] == 'data_cache')
     assert row['live'] is True and row['values']['entries'] == 33
     # Both epochs read all 33 images, the first one from the files.
     assert (row['values']['hits'], row['values']['misses']) == (33, 33)

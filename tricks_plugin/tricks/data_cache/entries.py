@@ -120,9 +120,9 @@ def _bytes(fd: int, length: int) -> bytes:
 
 
 def _fill(fd: int, flat: np.ndarray) -> None:
-    view, done = memoryview(flat), 0
-    while done < len(view):
-        got = os.preadv(fd, [view[done:]], HEADER + done)
+    done = 0
+    while done < len(flat):
+        got = os.preadv(fd, [flat[done:]], HEADER + done)
         if not got:
             raise DamagedError('the file ends early')
         done += got

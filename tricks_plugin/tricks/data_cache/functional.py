@@ -52,9 +52,9 @@ def word_checksum(data: bytes | np.ndarray) -> int:
     """
     flat = np.frombuffer(data, np.uint8)
     whole = len(flat) // (8 * _ROW) * (8 * _ROW)
-    crc = zlib.crc32(flat[whole:])
+    crc = zlib.crc32(flat[whole:].tobytes())
     if not whole:
         return crc
     rows = flat[:whole].view(np.uint64).reshape(-1, _ROW)
     weights = 2 * np.arange(len(rows), dtype=np.uint64) + np.uint64(1)
-    return zlib.crc32(np.einsum('i,ij->j', weights, rows), crc)
+    return zlib.crc32(np.einsum('i,ij->j', weights, rows).tobytes(), crc)

@@ -38,14 +38,15 @@ class LoadCachedImage(LoadImageFromFile):
         super().__init__(*args, **kwargs)
         if level not in ('encoded', 'decoded'):
             raise ValueError(f"level must be 'encoded' or 'decoded', got {level!r}")
-        if self.file_client_args is not None:
-            self.backend_args = backend.as_backend_args(self.file_client_args)
-            self.file_client_args = None
+        old: dict[str, Any] | None = self.file_client_args
+        own: dict[str, Any] | None = self.backend_args if old is None \
+            else backend.as_backend_args(old)
+        self.file_client_args = None
+        if own is not None and own.get('backend') == 'cached':
+            folder, budget_mb = own.get('folder'), own.get('budget_mb')
+            own = own.get('inner')
         self.level = level
-        self._inner = self.backend_args
-        if (self._inner or {}).get('backend') == 'cached':
-            folder, budget_mb = self._inner.get('folder'), self._inner.get('budget_mb')
-            self._inner = self._inner.get('inner')
+        self.backend_args = self._inner = own
         self._keeper = keeper(folder, budget_mb)
         if level == 'encoded':
             self.backend_args = {'backend': 'cached', 'inner': self._inner, 'folder': folder,
