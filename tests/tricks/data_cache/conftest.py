@@ -1,3 +1,3 @@
 """Fixtures of the cache's tests."""
 
-from cache_kit import cache_folder as cache_folder
+from support.data_cache import cache_folder as cache_folder

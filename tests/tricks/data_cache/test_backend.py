@@ -13,11 +13,11 @@ import cv2
 import mmengine.fileio as fileio
 import numpy as np
 import pytest
-from cache_kit import write_files, write_jpegs
 from mmcv.transforms import LoadImageFromFile
 from mmengine.fileio import FileClient, LocalBackend, get_file_backend
 from mmengine.fileio.backends import backends
 from mmengine.registry import TRANSFORMS
+from support.data_cache import write_files, write_jpegs
 
 import tricks_plugin.registry  # noqa: F401
 from tricks_plugin.tricks.data_cache.backend import CachedBackend

@@ -6,7 +6,7 @@ import os
 import types
 
 import pytest
-from cache_kit import fetch, write_files
+from support.data_cache import fetch, write_files
 
 from tricks_plugin.tricks.data_cache import counts
 from tricks_plugin.tricks.data_cache.evidence import CacheEvidence

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 import pytest
-from cache_kit import fetch, name_of, write_files
+from support.data_cache import fetch, name_of, write_files
 
 from tricks_plugin.tricks.data_cache import files, state
 from tricks_plugin.tricks.data_cache.folder import FolderRefusedError

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from cache_kit import write_jpegs
 from mmcv.transforms import LoadImageFromFile
 from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.model import BaseModel
 from mmengine.registry import DATASETS, MODELS, TRANSFORMS
 from mmengine.runner import Runner
+from support.data_cache import write_jpegs
 
 import tricks_plugin
 from tricks_plugin.mm.config_edit import plain

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cache_kit import fetch, name_of, write_files
+from support.data_cache import fetch, name_of, write_files
 
 from tricks_plugin.tricks.data_cache.entries import DamagedError
 from tricks_plugin.tricks.data_cache.folder import FolderRefusedError

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.timm_train import TINY, write_images
 from timm.data import ImageDataset, create_dataset
 from timm.data.readers.reader_image_in_tar import ReaderImageInTar
-from timm_train_kit import TINY, write_images
 
 from tricks_plugin.timm import flags
 from tricks_plugin.timm.data import build_datasets
