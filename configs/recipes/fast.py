@@ -7,6 +7,9 @@ tricks = dict(
     # The small options of the frameworks: cuDNN benchmarking where shapes are fixed, TF32,
     # channels-last where it helps, persistent workers, pinned memory. Each is named in the plan.
     runtime=dict(),
+    # Images kept decoded in memory, one copy a node, where all of them fit; the bytes of files where
+    # their source is slow. Held back elsewhere, with the numbers.
+    data_cache=dict(hold_back=True),
     # A run whose loss is NaN or infinite stops, in place of ending as a success. Changes nothing else.
     finite_guard=dict(),
     # Says once where the run waits for its data, why, and what would help. Changes nothing else.

@@ -72,10 +72,11 @@ def retinanet(folder):
 def test_a_room_trains_with_mmengine_and_shows_itself(digits, tmp_path, monkeypatch, name):
     monkeypatch.setenv('DIGITS_ROOT', f'{digits}/')
     reasons = []
+    options = {**OPTIONS, 'data_cache': {'folder': str(tmp_path / 'cache')}}
     for base in (yolov3, retinanet):
         effective, plan = tricks_plugin.apply_tricks(
             base(tmp_path / f'{name}_{base.__name__}'),
-            {name: OPTIONS.get(name, {}), 'strict': True})
+            {name: options.get(name, {}), 'strict': True})
         if plan[name].status in ('applied', 'present'):
             break
         reasons.append(plan[name].reason)
@@ -92,10 +93,11 @@ def test_a_room_trains_with_timm_and_shows_itself(tmp_path, name):
     data = tmp_path / 'data'
     for split, count in (('train', 4), ('validation', 2)):
         write_images(data / split, count)
+    options = {**OPTIONS, 'data_cache': {'folder': str(tmp_path / 'cache')}}
     status = main([str(data), *TINY, '--epochs', '2', '--output', str(tmp_path), '--experiment',
                    'run', *TIMM_FLAGS.get(name, []), '--tricks', name, '--trick-options',
                    'strict=True', *(f'{name}.{key}={value}' for key, value in
-                                    OPTIONS.get(name, {}).items())])
+                                    options.get(name, {}).items())])
     assert status == 0
     plan, = json.loads((tmp_path / 'run' / 'tricks_plan.json').read_text())['tricks']
     found = json.loads((tmp_path / 'run' / 'tricks_evidence.json').read_text())['tricks']

@@ -131,3 +131,14 @@ def test_every_trick_of_a_recipe_exists_with_valid_parameters():
     for name in recipe_names():
         for trick, values in load_recipe(name).items():
             TRICKS.get(trick).from_dict(values)
+
+
+def test_a_recipe_may_hold_back_what_the_user_may_order():
+    def held(tricks):
+        chosen = {trick.name: trick.params for trick in select(tricks).tricks}
+        return chosen['data_cache'].hold_back
+
+    assert held('fast') is True
+    assert held(['fast', 'data_cache']) is False
+    assert held({'recipe': 'fast', 'data_cache': {'level': 'encoded'}}) is False
+    assert held({'recipe': 'fast', 'data_cache': {'hold_back': True}}) is True

@@ -131,7 +131,8 @@ def test_what_a_recipe_trains_with_beside_its_tricks_is_a_row_and_the_user_s_sta
     args, _, _ = plan('baseline_step', opt_kwargs={'nesterov': False}, model='efficientnet_b0')
     assert (args.opt_kwargs, args.model_kwargs) == (
         {'filter_bias_and_bn': False, 'nesterov': False}, {})
-    assert [row.name for row in plan('fast')[1].tricks] == ['amp', 'runtime', 'finite_guard']
+    assert [row.name for row in plan('fast')[1].tricks] == [
+        'amp', 'runtime', 'data_cache', 'data_monitor', 'finite_guard']
 
 
 def test_a_recipe_whose_schedule_does_not_fit_the_run_is_refused():

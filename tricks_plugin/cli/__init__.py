@@ -51,6 +51,8 @@ COMMANDS = (
             'tricks_plugin.cli.timm:recipe', prints=True),
     Command('profile', "show what a sample's reading, decoding and transforms take",
             'tricks_plugin.cli.profile:main', prints=True),
+    Command('cache', "fill, show or clear the cache of a config's images",
+            'tricks_plugin.cli.cache:main'),
     Command('list', 'list the tricks and the recipes', 'tricks_plugin.cli.listing:main',
             prints=True),
 )

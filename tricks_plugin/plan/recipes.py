@@ -139,12 +139,18 @@ class _Reader:
         self._seen: dict[tuple[str, str], str] = {}
 
     def wanted(self) -> dict[str, dict[str, Any]]:
-        """Parameters by name, for the tricks that are switched on."""
+        """Parameters by name, for the tricks that are switched on.
+
+        A recipe may hold a trick back; one that the user names himself is an order.
+        """
         merged = {
             name: {**self._recipes.get(name, {}), **(self._own.get(name) or {})}
             for name in {**self._recipes, **self._own}
             if self._own.get(name) is not False
         }
+        for name in self.named() & merged.keys():
+            if 'hold_back' not in self._own[name]:
+                merged[name].pop('hold_back', None)
         return merged
 
     def named(self) -> frozenset[str]:

@@ -12,7 +12,7 @@ from timm.data import AugMixDataset, create_dataset, create_loader
 from timm.data.readers.class_map import load_class_map
 from torch.utils.data import IterableDataset
 
-from ..plan.errors import TrickError
+from ..plan import TRICKS, TrickError
 from .boundary import naming
 from .census import check_apart, classes_of, tell
 from .samples import EpochSeeded, Images
@@ -50,6 +50,10 @@ def build_datasets(args: argparse.Namespace, image_mode: str) -> tuple[Any, Any]
     _check_classes(args, classes_of(train), classes_of(val))
     if val is not None and train_root is not None and val_root is not None:
         check_apart(train, val, (train_root, val_root))
+    if args.data_cache:
+        cache_images = TRICKS.get('data_cache').side('reader', 'cache_images')
+        for dataset in (train, val) if val is not None else (train,):
+            cache_images(dataset, args.data_cache, args.data_cache_folder, args.data_cache_mb)
     if not isinstance(train, IterableDataset):
         train = EpochSeeded(train, args.seed, args.rank)
     if val is not None and not isinstance(val, IterableDataset):

@@ -200,6 +200,13 @@ OWN_FLAGS = (
          metavar='KEY=VALUE'),
     flag('--plan', 'switch', False, 'print what each trick sets, and stop'),
     flag('--json', 'switch', False, 'with --plan: as JSON'),
+    flag('--data-cache', 'str', None, 'keep images in memory or on a local SSD, for all processes '
+         'of this node: auto, encoded or decoded', words=('auto', 'encoded', 'decoded'),
+         metavar='LEVEL'),
+    flag('--data-cache-folder', 'str', None, 'where; unset: a folder of yours in /dev/shm',
+         needs('data_cache'), metavar='DIR'),
+    flag('--data-cache-mb', 'float', None, 'largest size there; unset: by what is free', ABOVE_0,
+         needs('data_cache')),
 )
 
 # What timm's script has and this one has not, with timm's defaults: an args.yaml that timm wrote

@@ -16,7 +16,8 @@ _WITHOUT_MAPS = {'batched_nms', 'nms', 'nms_match', 'soft_nms', 'SigmoidFocalLos
                  'point_sample', 'rel_roi_point_to_rel_img_point'}  # these two by torch
 # Transforms that leave the size of an image as it is.
 _KEEPING = {
-    'LoadImageFromFile', 'LoadAnnotations', 'RandomFlip', 'PhotoMetricDistortion',
+    'LoadImageFromFile', 'LoadCachedImage', 'LoadAnnotations', 'RandomFlip',
+    'PhotoMetricDistortion',
     'YOLOXHSVRandomAug',
     'PackDetInputs', 'PackWeightedDetInputs', 'FilterAnnotations', 'MixUp', 'CachedMixUp',
     'GeometryPreservingMixUp', 'CopyPaste', 'Corrupt', 'LoadPanopticAnnotations', 'LoadProposals',

@@ -1,0 +1,53 @@
+"""The benchmark of reading images runs, and takes its ratios within rounds."""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import sys
+
+import pytest
+
+
+@pytest.fixture()
+def data(root):
+    """The benchmark as a module; its backend is gone after the test."""
+    from mmengine.fileio.backends import backends
+    spec = importlib.util.spec_from_file_location('data_benchmark', root / 'benchmarks/data.py')
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield module
+    del backends['slow']
+
+
+@pytest.mark.slow
+def test_a_quick_run_reports_every_way(data, monkeypatch):
+    monkeypatch.setattr(sys, 'argv', ['data.py', '--quick', '--sources', 'local', 'disk'])
+    results = data.measure(data.parse())
+    assert set(results['sources']) == {'local', 'disk'}
+    assert set(results['memory']) == set(data.WORDS)
+    for found in results['sources'].values():
+        assert list(found) == list(data.WORDS)
+        for row in found.values():
+            assert set(row) == {'first', 'later', 'to_plain', 'to_dictionary'}
+            assert all(math.isfinite(value) and value > 0 for value in row.values())
+    # The disk sleeps 8 ms and more for each of the images that are read from it.
+    assert results['sources']['disk']['plain']['later'] < 125
+    assert results['sources']['disk']['encoded']['first'] < 125
+
+
+def test_ratios_are_taken_within_rounds(data):
+    # A machine that becomes ten times slower halfway: medians mislead, rounds do not.
+    later = {'plain': [4.0, 5.0, 40.0], 'dict_bytes': [2.0, 2.5, 20.0],
+             'dict_arrays': [1.0, 1.25, 10.0], 'encoded': [2.5, 3.125, 25.0],
+             'decoded': [1.6, 2.0, 16.0]}
+    found = data.summary(dict.fromkeys(later, 8.0), later, 16)
+    assert found['encoded'] == dict(first=2.0, later=16 / 3.125, to_plain=1.6, to_dictionary=0.8)
+    assert found['decoded']['to_plain'] == 2.5 and found['decoded']['to_dictionary'] == 0.625
+
+
+def test_wrong_arguments_are_refused(data, monkeypatch, capsys):
+    monkeypatch.setattr(sys, 'argv', ['data.py', '--rounds', '1'])
+    with pytest.raises(SystemExit):
+        data.parse()
+    assert '--rounds >= 2' in capsys.readouterr().err

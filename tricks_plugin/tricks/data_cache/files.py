@@ -1,0 +1,159 @@
+"""The files of a cache's entries, below the descriptor of its folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator
+
+from . import entries
+
+__all__ = ['Files', 'rounded']
+
+_PAGE = 4096
+_NAME = re.compile('[0-9a-f]{32}')
+_PART = re.compile('[0-9a-f]{2}')
+_DRAFT = 'draft'
+_FLAGS = os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Files:
+    """One file per entry, in 256 folders by the first two digits of the name.
+
+    What writes must be called by one process at a time.
+
+    Args:
+        fd: The descriptor of the folder.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+
+    def open(self, name: str) -> int:
+        """Opens a file of the cache's own, such as its lock; makes it if it is missing."""
+        return os.open(name, os.O_RDWR | os.O_CREAT | _FLAGS, 0o600, dir_fd=self._fd)
+
+    def read(self, name: str, stamp: bytes) -> entries.Payload | None:
+        """The payload of an entry; None if it is not there, or has another stamp.
+
+        Raises:
+            DamagedError: If the entry is damaged; its ``inode`` says which file that was.
+            OSError: If it cannot be read.
+        """
+        try:
+            fd = os.open(_place(name), os.O_RDONLY | _FLAGS, dir_fd=self._fd)
+        except FileNotFoundError:
+            return None
+        try:
+            return entries.read(fd, name, stamp)
+        except entries.DamagedError as error:
+            error.inode = os.fstat(fd).st_ino
+            raise
+        finally:
+            os.close(fd)
+
+    def has(self, name: str, stamp: bytes) -> bool:
+        """Whether an entry of this stamp is there, whole by its size."""
+        try:
+            fd = os.open(_place(name), os.O_RDONLY | _FLAGS, dir_fd=self._fd)
+        except OSError:
+            return False
+        try:
+            return entries.is_whole(fd, name, stamp)
+        except (entries.DamagedError, OSError):
+            return False
+        finally:
+            os.close(fd)
+
+    def write(self, name: str, header: bytes, body: memoryview) -> None:
+        """Writes an entry whole or not at all.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
+        try:
+            self.unlink_draft()
+            fd = os.open(_DRAFT, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _FLAGS, 0o600,
+                         dir_fd=self._fd)
+            try:
+                for part in (memoryview(header), body):
+                    while part:
+                        part = part[os.write(fd, part):]
+            finally:
+                os.close(fd)
+            self._publish(_place(name))
+        except OSError:
+            with contextlib.suppress(OSError):
+                self.unlink_draft()
+            raise
+
+    def _publish(self, place: str) -> None:
+        try:
+            os.rename(_DRAFT, place, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+        except FileNotFoundError:
+            os.mkdir(place.split('/')[0], 0o700, dir_fd=self._fd)
+            os.rename(_DRAFT, place, src_dir_fd=self._fd, dst_dir_fd=self._fd)
+
+    def unlink(self, name: str) -> None:
+        """Removes an entry, if it is there."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(_place(name), dir_fd=self._fd)
+
+    def unlink_draft(self) -> None:
+        """Removes what a process has left that died while it wrote."""
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(_DRAFT, dir_fd=self._fd)
+
+    def stat(self, name: str) -> os.stat_result | None:
+        """The entry's file, or None."""
+        try:
+            return os.stat(_place(name), dir_fd=self._fd, follow_symlinks=False)
+        except OSError:
+            return None
+
+    def last(self) -> str | None:
+        """The name of the highest rank."""
+        for part in sorted(self._parts(), reverse=True):
+            names = self._names(part)
+            if names:
+                return max(names)
+        return None
+
+    def all(self) -> Iterator[tuple[str, int]]:
+        """Names and sizes of all entries; the size rounded up to whole pages."""
+        for part in self._parts():
+            for name in self._names(part):
+                found = self.stat(name)
+                if found is not None:
+                    yield name, rounded(found.st_size)
+
+    def count(self) -> int:
+        """The number of entries."""
+        return sum(len(self._names(part)) for part in self._parts())
+
+    def _parts(self) -> list[str]:
+        return [name for name in self._list('.') if _PART.fullmatch(name)]
+
+    def _names(self, part: str) -> list[str]:
+        return [name for name in self._list(part) if _NAME.fullmatch(name)]
+
+    def _list(self, place: str) -> list[str]:
+        try:
+            # A descriptor of its own: forked processes share the place in a listing.
+            fd = os.open(place, os.O_RDONLY | os.O_DIRECTORY | _FLAGS, dir_fd=self._fd)
+        except OSError:
+            return []
+        try:
+            return os.listdir(fd)
+        finally:
+            os.close(fd)
+
+
+def _place(name: str) -> str:
+    return f'{name[:2]}/{name}'
+
+
+def rounded(size: int) -> int:
+    """A size rounded up to whole pages of memory."""
+    return -(-size // _PAGE) * _PAGE

@@ -1,0 +1,218 @@
+"""Reading through a cache: from it where it can answer, else from the source, and then keeping it.
+
+Nothing that goes wrong with the cache reaches the caller; what the source raises does.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import logging
+import os
+import stat
+import time
+from collections.abc import Callable
+from typing import Any
+
+from .counts import Counts, totals
+from .entries import DamagedError
+from .folder import FolderRefusedError, default_folder
+from .store import Store
+
+__all__ = ['UNCHANGING', 'Keeper', 'Stamp', 'keeper', 'stamp_of_file']
+
+_logger = logging.getLogger('tricks_plugin')
+_YOUNG = 20_000_000  # nanoseconds: two ticks of the slowest clock of Linux's file systems
+_COARSE = 2_000_000_000
+
+
+@dataclasses.dataclass(frozen=True)
+class Stamp:
+    """The state of a source: an entry is as good as its stamp.
+
+    Attributes:
+        size: Bytes.
+        modified: Time of modification in nanoseconds.
+        changed: Time of the last change of the file or its attributes, which no program sets, so
+            that a file put in another's place with its size and time is seen.
+    """
+
+    size: int
+    modified: int
+    changed: int
+
+    @property
+    def digest(self) -> bytes:
+        """16 bytes."""
+        text = f'{self.size} {self.modified} {self.changed}'
+        return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+UNCHANGING = Stamp(0, 0, 0)
+"""For sources that tell no time of modification."""
+
+
+def stamp_of_file(path: str | os.PathLike[str]) -> Stamp:
+    """The state of a local file.
+
+    Raises:
+        OSError: If there is none, or it is something else, such as a pipe.
+    """
+    found = os.stat(path)
+    if not stat.S_ISREG(found.st_mode):
+        raise OSError(f'{os.fspath(path)} is no regular file')
+    return Stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+class Keeper:
+    """Reads through one folder, in whatever process it is called. Pickles and forks.
+
+    Args:
+        folder: The folder; None for the user's own on this node.
+        budget_mb: The largest size in MB of 10^6 bytes; None for the folder's own, or a default.
+
+    Raises:
+        ValueError: If the budget is not above 0.
+        TypeError: If an argument is of the wrong type.
+    """
+
+    def __init__(self, folder: str | None = None, budget_mb: float | None = None) -> None:
+        if folder is not None and not isinstance(folder, (str, os.PathLike)):
+            raise TypeError(f'folder must be a path, got {folder!r}')
+        if budget_mb is not None and (isinstance(budget_mb, bool)
+                                      or not isinstance(budget_mb, (int, float))):
+            raise TypeError(f'budget_mb must be a number, got {budget_mb!r}')
+        if budget_mb is not None and not budget_mb > 0:
+            raise ValueError(f'budget_mb must be > 0, got {budget_mb!r}')
+        self.folder = os.path.abspath(folder or default_folder())
+        self._budget = None if budget_mb is None else max(int(budget_mb * 1e6), 1)
+        self._opened: tuple[int, Store | None, Counts | None] | None = None
+        self.trouble = ''
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, '_opened': None}
+
+    def open(self) -> Store | None:
+        """The folder's entries, or None, with `trouble` saying why."""
+        if self._opened is None or self._opened[0] != os.getpid():
+            store: Store | None = None
+            count: Counts | None = None
+            try:
+                store = Store(self.folder, self._budget)
+                with contextlib.suppress(OSError):
+                    count = Counts(store.dir)
+            except OSError as error:
+                self._tell(str(error) if isinstance(error, FolderRefusedError)
+                           else f'{self.folder}: {error.strerror or error}')
+            self._opened = os.getpid(), store, count
+        return self._opened[1]
+
+    def counted(self) -> dict[str, int]:
+        """What this run has asked so far, over all its processes; empty without a folder."""
+        store = self.open()
+        return {} if store is None else totals(store.dir)
+
+    def fetch(self, name: str, state: Callable[[], Stamp], read: Callable[[], Any]) -> Any:
+        """The content of a source: from the cache, or read and, if it fits, kept.
+
+        Args:
+            name: The entry's name.
+            state: Tells the source's state; what it raises leaves the answer to ``read``.
+            read: Reads the source. Its errors are the caller's.
+
+        Returns:
+            What ``read`` returned now or an earlier time; an array is the caller's to change.
+        """
+        store, before = self.open(), _asked(state)
+        if store is None or before is None:
+            return read()
+        kept = self._kept(store, name, before)
+        if kept is not None:
+            self._count(hits=1, hit_bytes=_bytes(kept))
+            return kept
+        before = _settled(before, state)
+        value = read()
+        self._count(misses=1, missed_bytes=_bytes(value))
+        if value is not None and before is not None and before == _asked(state):
+            self._keep(store, name, before, value)
+        return value
+
+    def forget(self, name: str) -> None:
+        """Drops an entry, as its source has been written."""
+        store = self.open()
+        if store is not None:
+            try:
+                store.drop(name)
+            except OSError as error:
+                self._failed(error)
+
+    def _kept(self, store: Store, name: str, stamp: Stamp) -> Any:
+        try:
+            return store.get(name, stamp.digest)
+        except DamagedError as error:
+            self._count(damaged=1)
+            _logger.warning('data_cache: an entry in %s was dropped, and the source is read: %s',
+                            self.folder, error)
+        except (OSError, MemoryError) as error:
+            self._failed(error)
+        return None
+
+    def _keep(self, store: Store, name: str, stamp: Stamp, value: Any) -> None:
+        try:
+            if store.put(name, stamp.digest, value):
+                self._count(stored=1)
+        except (OSError, MemoryError, TypeError, ValueError) as error:
+            self._failed(error)
+
+    def _failed(self, error: BaseException) -> None:
+        self._count(failed=1)
+        self._tell(f'{self.folder}: {type(error).__name__}: {error}')
+
+    def _tell(self, trouble: str) -> None:
+        """Says once in this process that the source has to answer."""
+        if not self.trouble:
+            _logger.warning('data_cache: reads go to the source, as the cache cannot be used: %s',
+                            trouble)
+        self.trouble = trouble
+
+    def _count(self, **counts: int) -> None:
+        if self._opened is not None and self._opened[2] is not None:
+            self._opened[2].add(**counts)
+
+
+def _asked(state: Callable[[], Stamp]) -> Stamp | None:
+    try:
+        return state()
+    except Exception:  # the source's own code: reading it will raise what there is to raise
+        return None
+
+
+def _settled(now: Stamp, state: Callable[[], Stamp]) -> Stamp | None:
+    """The stamp, once a further change would give another one; None where that takes long.
+
+    Two changes within one tick of a file system's clock have the same times.
+    """
+    age = time.time_ns() - now.changed
+    tick = _COARSE if now.changed and now.changed % 1_000_000_000 == 0 else _YOUNG
+    if now == UNCHANGING or age >= tick:
+        return now
+    if tick == _COARSE:
+        return None
+    time.sleep(min(_YOUNG, _YOUNG - age) / 1e9)
+    return _asked(state)
+
+
+def _bytes(value: Any) -> int:
+    return int(getattr(value, 'nbytes', 0)) or (len(value) if isinstance(value, bytes) else 0)
+
+
+_keepers: dict[tuple[str | None, float | None], Keeper] = {}
+
+
+def keeper(folder: str | None = None, budget_mb: float | None = None) -> Keeper:
+    """The process's `Keeper` of a folder; all that read through the same one share it."""
+    key = (folder, budget_mb)
+    if key not in _keepers:
+        _keepers[key] = Keeper(folder, budget_mb)
+    return _keepers[key]

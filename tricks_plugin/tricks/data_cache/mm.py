@@ -1,0 +1,106 @@
+"""The config edit that reads through the cache."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...mm.config_edit import get
+from ...plan import ConfigEdit, Verdict
+from .folder import default_folder
+from .images import Reader, image_list, readers, sampled
+from .survey import Needs, Room, in_page_cache, room_in, slow_source
+
+__all__ = ['Edit']
+
+
+class Edit(ConfigEdit):
+    """Gives the transforms that read files the backend ``cached``, or `LoadCachedImage`."""
+
+    def apply(self, cfg: dict[str, Any]) -> Verdict:
+        """Edits every transform of training and validation that reads images or maps."""
+        found = readers(cfg)
+        if not any(one.path.startswith('train_dataloader') for one in found):
+            return Verdict.not_applicable(
+                'no transform below train_dataloader.dataset loads images from files'
+                if get(cfg, 'train_dataloader.dataset') else 'the config has no training images')
+        plain = [one for one in found if not one.level]
+        if not plain:
+            first = found[0]
+            return Verdict.present(f'{first.path} reads through the cache already',
+                                   evidence=_promise(first))
+        room = room_in(self.params.folder or default_folder(), self.params.budget_mb)
+        needs, source, trouble = _look(cfg, plain)
+        level = self.params.level or _level(needs, room)
+        if not any(one.decodes for one in plain):
+            level = 'encoded'
+        if self.params.hold_back:
+            reason = _against(needs, room, level, source, trouble)
+            if reason:
+                return Verdict.held_back(
+                    f'{reason}; tricks.data_cache.hold_back=False applies it all the same')
+        spawned = get(cfg, 'env_cfg.mp_cfg.mp_start_method') == 'spawn'
+        for one in plain:
+            self._edit(one, level, spawned)
+        words = f'what the set needs is not known: {trouble}' if needs is None else \
+            f'{needs.words()}; {room.words(needs, level)}'
+        return Verdict.applied(f'{level}; {words}', level=level, folder=self.params.folder)
+
+    def _edit(self, reader: Reader, level: str, spawned: bool) -> None:
+        node, inner = reader.node, reader.inner
+        place = {key: value for key, value in (
+            ('folder', self.params.folder), ('budget_mb', self.params.budget_mb))
+            if value is not None}
+        node.pop('file_client_args', None)
+        # Processes that are spawned know the backend only by a class of this package.
+        if reader.decodes and (level == 'decoded' or spawned):
+            node.update(type='tricks_plugin.LoadCachedImage', level=level, **place)
+            if inner is not None:
+                node['backend_args'] = inner
+        else:
+            node['backend_args'] = {'backend': 'cached', **({} if inner is None else
+                                                            {'inner': inner}), **place}
+
+
+def _promise(reader: Reader) -> dict[str, Any]:
+    own = reader.node.get('backend_args') or {}
+    place = own if own.get('backend') == 'cached' else reader.node
+    return {'level': reader.level, 'folder': place.get('folder')}
+
+
+def _look(cfg: dict[str, Any], plain: list[Reader]) -> tuple[Needs | None, str, str]:
+    """What the set needs, what makes its source slow, and why the first is not known."""
+    files = image_list(cfg)
+    if isinstance(files, str):
+        return None, '', files
+    loader = next((one for one in plain if one.decodes), plain[0])
+    backend = (loader.inner or {}).get('backend', 'local')
+    source = slow_source(files[0]) if backend == 'local' else \
+        f'the images come from the backend {backend!r}'
+    try:
+        return sampled(files, loader), source, ''
+    except Exception as error:  # files that are missing or damaged, backends that do not answer
+        text = ' '.join(str(error).split())
+        return None, source, f'{type(error).__name__}: {text}'
+
+
+def _level(needs: Needs | None, room: Room) -> str:
+    return 'decoded' if needs is not None and needs.decoded <= room.budget else 'encoded'
+
+
+def _against(needs: Needs | None, room: Room, level: str, source: str, trouble: str) -> str:
+    """Why the cache would bring little; empty where it brings something."""
+    if needs is None:
+        return f'whether it would pay is not known: {trouble}'
+    share = room.share(needs.at(level))
+    if level == 'decoded' and share == 1:
+        return ''  # decoding is paid once
+    if share < 0.25:
+        return f'{needs.words()}; {room.words(needs, level)}'
+    if not source:
+        return (f'{needs.words()}, more than the budget of {room.folder} for raw arrays; the '
+                'images lie on a local file system that is not known to be slow, and the bytes '
+                'of files kept a second time would bring little')
+    if in_page_cache(needs) and 'rotating' in source:
+        return (f'{source}, but {needs.words()}, and the memory that is available keeps the '
+                'bytes of all files after the first epoch by itself')
+    return ''

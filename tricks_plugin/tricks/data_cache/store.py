@@ -1,0 +1,232 @@
+"""A folder of entries that many processes read and write at once, within one budget.
+
+Every entry is one file. It is written to a draft under a lock, and renamed; it is read without a
+lock, and checked. Which entries stay follows from their names alone: those of the smallest ranks
+that fit together, whatever order they come in. An entry beyond them is dropped once, and never
+taken again, so that a cache that is too small does not thrash.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+from . import entries, state
+from .files import Files, rounded
+from .folder import default_budget, free_bytes, open_private
+from .functional import MAX_RANK, rank_of
+from .state import State
+
+__all__ = ['Store', 'Usage']
+
+
+@dataclasses.dataclass(frozen=True)
+class Usage:
+    """What a cache holds.
+
+    Attributes:
+        entries: Their number.
+        used: Their bytes, each rounded up to whole pages.
+        budget: The largest ``used``.
+        share: The share of all entries asked for so far that fits, in [0, 1]; 1 while it is not
+            full.
+    """
+
+    entries: int
+    used: int
+    budget: int
+    share: float
+
+
+class Store:
+    """The entries in a folder. For one process; a forked child makes its own.
+
+    Args:
+        path: The folder; made private, if it can be.
+        budget: The largest size in bytes, for all processes from now on: a smaller one than
+            before drops entries. None leaves the folder's own, or sets a default.
+
+    Raises:
+        FolderRefusedError: If the folder cannot be used.
+        OSError: If it cannot be made or written.
+    """
+
+    def __init__(self, path: str, budget: int | None = None) -> None:
+        self.path = path
+        self._budget = budget or 0
+        self.dir = open_private(path)
+        try:
+            self._files = Files(self.dir)
+            self._lock = state.Lock(self._files.open('lock'))
+            self._state = self._files.open('state')
+            with self._lock.held() as held:
+                if held:
+                    self._set_budget(budget)
+        except BaseException:
+            os.close(self.dir)
+            raise
+
+    def _set_budget(self, budget: int | None) -> None:
+        now = self._current()
+        wanted = budget or now.budget or max(default_budget(self.dir, self.path), 1)
+        self._budget = wanted
+        if wanted == now.budget:
+            return
+        limit = MAX_RANK if wanted > now.budget else now.limit
+        self._shrink(dataclasses.replace(now, budget=wanted, limit=limit))
+
+    def get(self, name: str, stamp: bytes) -> entries.Payload | None:
+        """The payload of an entry; None if it is not kept, or was made from another state.
+
+        Args:
+            name: The entry's name.
+            stamp: 16 bytes that tell the state of the source.
+
+        Raises:
+            DamagedError: If the entry is damaged. It is dropped.
+            OSError: If it cannot be read.
+        """
+        try:
+            return self._files.read(name, stamp)
+        except entries.DamagedError as error:
+            self._drop(name, error.inode)
+            raise
+
+    def drop(self, name: str) -> None:
+        """Removes an entry, if it is there; raises OSError if it cannot."""
+        with self._lock.held() as held:
+            if held and self._files.stat(name) is not None:
+                self._end(self._remove(self._begin(self._current()), name))
+
+    def _drop(self, name: str, inode: int) -> None:
+        """Removes a damaged entry, unless another process has replaced it."""
+        with self._lock.held() as held:
+            found = self._files.stat(name) if held else None
+            if found is not None and found.st_ino == inode:
+                now = self._begin(self._current())
+                self._files.unlink(name)
+                # Sizes that were wrong may have stopped the cache early: it begins anew.
+                self._recount(dataclasses.replace(now, limit=MAX_RANK))
+
+    def put(self, name: str, stamp: bytes, payload: entries.Payload) -> bool:
+        """Keeps a payload, if its rank is among those that fit; says whether it is kept now.
+
+        Args:
+            name: The entry's name.
+            stamp: 16 bytes that tell the state of the source.
+            payload: bytes, or an array of at most four dimensions.
+
+        Raises:
+            TypeError: If the payload is of a kind that no entry can hold.
+            OSError: If it cannot be written.
+        """
+        rank = rank_of(name)
+        if rank >= self.limit:
+            return False
+        header, body = entries.pack(name, stamp, payload)
+        cost = rounded(len(header) + len(body))
+        with self._lock.held() as held:
+            if not held:
+                return False
+            now = self._current()
+            if rank >= now.limit or cost > now.budget or cost > free_bytes(self.dir):
+                return False
+            if self._files.has(name, stamp):
+                return True
+            now = self._begin(now)
+            try:
+                now = self._make_room(self._remove(now, name), rank, cost)
+                if rank < now.limit:
+                    self._files.write(name, header, body)
+                    now = dataclasses.replace(now, used=now.used + cost)
+            except OSError:
+                self._recount(now)
+                raise
+            self._end(now)
+            return rank < now.limit
+
+    def _make_room(self, now: State, rank: int, cost: int) -> State:
+        """Drops entries of higher ranks until ``cost`` fits; lowers the limit where it ends."""
+        while now.used + cost > now.budget:
+            last = self._files.last()
+            if last is None or rank_of(last) <= rank:
+                return dataclasses.replace(now, limit=rank)
+            now = dataclasses.replace(self._remove(now, last), limit=rank_of(last))
+        return now
+
+    @property
+    def limit(self) -> int:
+        """Entries of this rank and above are not kept, as they would not fit."""
+        known = state.load(self._state)
+        return MAX_RANK if known is None else known.limit
+
+    def usage(self) -> Usage:
+        """What the folder holds now."""
+        known = state.load(self._state) or State(dirty=True)
+        used = sum(size for _, size in self._files.all()) if known.dirty else known.used
+        return Usage(self._files.count(), used, known.budget, min(known.limit / MAX_RANK, 1.0))
+
+    def clear(self) -> Usage:
+        """Drops every entry; the budget stays.
+
+        Returns:
+            What was there.
+
+        Raises:
+            TimeoutError: If another process holds the folder.
+            OSError: If an entry cannot be removed.
+        """
+        with self._lock.held() as held:
+            if not held:
+                raise TimeoutError(f'{self.path} is held by another process')
+            before, now = self.usage(), self._begin(self._current())
+            for name, _ in self._files.all():
+                self._files.unlink(name)
+            self._end(State(budget=now.budget))
+        return before
+
+    def close(self) -> None:
+        """Lets the folder go."""
+        for fd in (self._lock.fd, self._state, self.dir):
+            os.close(fd)
+
+    # All below is called with the lock held.
+
+    def _current(self) -> State:
+        """The state; counted anew where a process has died while it changed entries."""
+        now = state.load(self._state)
+        if now is not None and not now.dirty:
+            return now
+        return self._recount(now or State(budget=self._budget))
+
+    def _recount(self, now: State) -> State:
+        self._files.unlink_draft()
+        now = dataclasses.replace(now, used=sum(size for _, size in self._files.all()))
+        return self._shrink(now) if now.budget else self._end(now)
+
+    def _begin(self, now: State) -> State:
+        now = dataclasses.replace(now, dirty=True)
+        state.save(self._state, now)
+        return now
+
+    def _end(self, now: State) -> State:
+        now = dataclasses.replace(now, dirty=False)
+        state.save(self._state, now)
+        return now
+
+    def _shrink(self, now: State) -> State:
+        """Drops the entries of the highest ranks until the rest fits."""
+        now = self._begin(now)
+        while now.used > now.budget:
+            last = self._files.last()
+            if last is None:
+                break
+            now = dataclasses.replace(self._remove(now, last), limit=rank_of(last))
+        return self._end(now)
+
+    def _remove(self, now: State, name: str) -> State:
+        found = self._files.stat(name)
+        if found is None:
+            return now
+        self._files.unlink(name)
+        return dataclasses.replace(now, used=max(now.used - rounded(found.st_size), 0))

@@ -1,0 +1,106 @@
+"""The cache as settings of this package's trainer; timm's own script has none."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from collections.abc import Collection
+from pathlib import Path
+from typing import Any
+
+from ...plan import TimmFlags, TrickError
+from .folder import default_folder
+from .survey import Needs, Room, measure, room_in, size, slow_source
+
+__all__ = ['Flags']
+
+_LARGEST = 20000  # files that a plan counts
+_KINDS = ('.png', '.jpg', '.jpeg')  # timm's
+
+
+class Flags(TimmFlags):
+    """``--data-cache``, ``--data-cache-folder`` and ``--data-cache-mb``."""
+
+    main = 'data_cache'
+
+    def settings(
+        self, args: dict[str, Any], given: Collection[str] = frozenset(),
+    ) -> dict[str, Any] | str | None:
+        """Caches class folders and tars."""
+        if args.get('dataset'):
+            return f'--dataset {args["dataset"]} is read by its own library, which gives no files'
+        params = self.params
+        if params.hold_back:
+            reason = _against(args, room_in(params.folder or default_folder(), params.budget_mb))
+            if reason:
+                return (f'held back: {reason}; --trick-options data_cache.hold_back=False applies '
+                        'it all the same')
+        wanted = {'data_cache': params.level or 'auto', 'data_cache_folder': params.folder,
+                  'data_cache_mb': params.budget_mb}
+        return {key: value for key, value in wanted.items() if value is not None}
+
+    def note(self, before: dict[str, Any], after: dict[str, Any]) -> str:
+        """What the training images need and what of it fits."""
+        room = room_in(after.get('data_cache_folder') or default_folder(),
+                       after.get('data_cache_mb'))
+        files = _files(after)
+        if not files:
+            return f'what the set needs is not known before it is read; the budget of ' \
+                   f'{room.folder} is {size(room.budget)}'
+        needs = _needs(files, after)
+        if needs is None:
+            return ''
+        level = after['data_cache']
+        if level == 'auto':
+            level = 'decoded' if needs.decoded <= room.budget else 'encoded'
+        return f'training images: {needs.words()}; {room.words(needs, level)}'
+
+    @classmethod
+    def promise(cls, args: dict[str, Any]) -> dict[str, Any] | None:
+        """Reads from the cache, where the flag asks for one."""
+        if not args.get('data_cache') or args.get('dataset'):
+            return None
+        return {'level': args['data_cache'], 'folder': args.get('data_cache_folder')}
+
+    @classmethod
+    def active(cls, args: dict[str, Any]) -> bool:
+        """With ``data_cache``."""
+        return bool(args.get('data_cache'))
+
+
+def _files(args: dict[str, Any]) -> list[str]:
+    """The training images in class folders; empty if there are too many to count, or tars."""
+    from ...timm.splits import find_split
+    settings = {**args, 'data_dir': args.get('data_dir') or args.get('data')}
+    try:
+        root = find_split(argparse.Namespace(**settings), True)
+    except (TrickError, AttributeError):
+        return []
+    found: list[str] = []
+    for place, _, names in os.walk(root, followlinks=True):
+        found += [os.path.join(place, name) for name in names if name.lower().endswith(_KINDS)]
+        if len(found) > _LARGEST:
+            return []
+    return sorted(found)
+
+
+def _needs(files: list[str], args: dict[str, Any]) -> Needs | None:
+    from .reader import decoder
+    channels = (args.get('input_size') or [args.get('in_chans') or 3])[0]
+    mode = args.get('input_img_mode') or ('RGB' if channels == 3 else 'L')
+    try:
+        return measure(files, lambda path: Path(path).read_bytes(), decoder(mode))
+    except Exception:  # damaged files; the training will say more
+        return None
+
+
+def _against(args: dict[str, Any], room: Room) -> str:
+    """Why the cache would bring little; empty where it brings something."""
+    files = _files(args)
+    needs = _needs(files, args) if files else None
+    if needs is None:
+        return 'what the training images need could not be measured before the run'
+    if needs.decoded <= room.budget or (
+            slow_source(files[0]) and room.share(needs.encoded) >= 0.25):
+        return ''
+    return f'{needs.words()}; {room.words(needs, "encoded")}, from storage not known to be slow'
