@@ -6,6 +6,7 @@ import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,9 @@ import torch
 import yaml
 from timm_train_kit import TINY
 
+from tricks_plugin.common.finite import NonFinite, NonFiniteError
 from tricks_plugin.plan.errors import TrickError
+from tricks_plugin.timm.loop import check_end
 from tricks_plugin.timm.resume import Former, inherit
 from tricks_plugin.timm.train import main
 
@@ -102,6 +105,31 @@ def test_a_loss_that_is_no_number_ends_the_run_with_status_1(
     assert not (tmp_path / 'a' / 'model_best.pth.tar').exists()
     found = json.loads(capsys.readouterr().out.partition('--result')[2], parse_constant=pytest.fail)
     assert [row['train'] for row in found] == [{'loss': None}]
+
+
+def test_a_run_too_short_to_be_stopped_fails_as_well(
+    run: Run, caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert run('a', '--epochs', '1', '--lr', '1e30', '--warmup-epochs', '0', '--sched', 'none') == 1
+    assert 'the training has failed: at its end the loss is not finite since update 1' in \
+        caplog.text
+
+
+def test_weights_that_are_no_numbers_at_the_end_are_a_failure() -> None:
+    """The last update's LR was too large: its loss came before it."""
+    model = torch.nn.Linear(1, 2)
+    run: Any = SimpleNamespace(model=model, watch=NonFinite(), dtype_name='float32',
+                               optimizer=torch.optim.SGD(model.parameters(), lr=3.0))
+    run.watch.add(torch.tensor(1.0))
+    check_end(run)
+    model.bias.data[1] = float('inf')
+    with pytest.raises(NonFiniteError, match='the weights are not finite; lr 3, float32'):
+        check_end(run)
+
+
+def test_an_lr_beyond_the_dtype_of_the_weights_is_one_line(run: Run) -> None:
+    with pytest.raises(TrickError, match=r'an LR of 100000 does not fit .*torch.float16: give'):
+        run('a', '--lr', '1e5', '--warmup-epochs', '0', '--model-dtype', 'float16')
 
 
 Settings = Callable[..., argparse.Namespace]

@@ -11,12 +11,13 @@ from timm import utils
 from timm.task import evaluation_sample_limit
 
 from ..common.finite import NonFiniteError
+from ..plan.errors import TrickError
 from .output import writing
 from .progress import Progress
 from .run import Run
 from .samples import batches, seed_everything, set_epoch
 
-__all__ = ['Observer', 'distributed_mean', 'mixup_is_on', 'train_epoch', 'validate']
+__all__ = ['Observer', 'check_end', 'distributed_mean', 'mixup_is_on', 'train_epoch', 'validate']
 
 # Float16's loss scale is halved with each skipped update: from 65536, this is 30 in a row.
 _LEAST_SCALE = 2.0 ** -14
@@ -179,7 +180,17 @@ class _Epoch:
         if complete:
             if parameters is not None:
                 utils.dispatch_clip_grad(parameters, value=args.clip_grad, mode=args.clip_mode)
-            run.optimizer.step()
+            self._update()
+
+    def _update(self) -> None:
+        try:
+            self.run.optimizer.step()
+        except RuntimeError as error:
+            if 'without overflow' not in str(error):
+                raise
+            raise TrickError(f'an LR of {_largest_lr(self.run):g} does not fit into the weights, '
+                             f'which are {self.run.model_dtype}: give a smaller --lr or --lr-base'
+                             ) from error
 
     def _scale(self, images: int) -> float:
         """The weight of a batch among batches of scheduled sizes."""
@@ -212,12 +223,10 @@ class _Epoch:
             torchvision.utils.save_image(
                 images, run.output_dir / f'train-batch-{index}.jpg', padding=0, normalize=True)
 
-
     def _stop_if_failed(self, loss: torch.Tensor) -> None:
         """Raises NonFiniteError where updates in a row have no finite loss, or are all skipped."""
         run = self.run
-        groups = run.optimizer.param_groups
-        state = f'lr {max(group["lr"] for group in groups):g}, {run.dtype_name}'
+        state = f'lr {_largest_lr(run):g}, {run.dtype_name}'
         found = run.watch.found()
         if found is not None:
             update = run.start_epoch * run.updates_per_epoch + found.since
@@ -232,6 +241,30 @@ class _Epoch:
                 f'stopped in epoch {self.epoch} at update {self.update}: the gradients are not '
                 f'finite, so that the loss scale fell to {scale:g} and every update is skipped; '
                 f'{state}; try --amp-dtype bfloat16')
+
+
+def _largest_lr(run: Run) -> float:
+    return max(float(group['lr']) for group in run.optimizer.param_groups)
+
+
+def check_end(run: Run) -> None:
+    """Raises NonFiniteError where a training has come to its end without sound weights.
+
+    A run of few updates is over before `_Epoch` would stop it.
+
+    Args:
+        run: The training, its last epoch done.
+    """
+    row = run.watch.at_the_end()
+    sound = all(bool(torch.isfinite(one.detach()).all()) for one in run.model.parameters())
+    if sound and row is None:
+        return
+    what = 'the weights are not finite' if row is None else (
+        'the loss is not finite since update '
+        f'{run.start_epoch * run.updates_per_epoch + row.since}')
+    raise NonFiniteError(
+        f'the training has failed: at its end {what}; lr {_largest_lr(run):g}, {run.dtype_name}; '
+        'try a smaller --lr, a longer --warmup-epochs or --clip-grad')
 
 
 def distributed_mean(value: torch.Tensor, run: Run) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ def draw_lam(rng: Any, alpha: float) -> float:
 
     Raises:
         TypeError: If ``rng`` is none of these.
-        ValueError: If alpha is not above 0.
+        ValueError: If alpha is not above 0, or infinite.
 
     Example:
         >>> round(draw_lam(np.random.RandomState(0), alpha=1.5), 4)
@@ -40,6 +41,8 @@ def draw_lam(rng: Any, alpha: float) -> float:
     """
     if not alpha > 0:
         raise ValueError(f'alpha must be > 0, got {alpha!r}')
+    if alpha == math.inf:
+        raise ValueError(f'alpha must be finite, got {alpha!r}')
     if isinstance(rng, torch.Generator):
         seed = torch.randint(2 ** 32, (1,), generator=rng, device=rng.device, dtype=torch.int64)
         rng = np.random.RandomState(int(seed))
