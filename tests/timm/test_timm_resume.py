@@ -16,7 +16,7 @@ from timm_train_kit import TINY
 
 from tricks_plugin.common.finite import NonFinite, NonFiniteError
 from tricks_plugin.plan.errors import TrickError
-from tricks_plugin.timm.loop import check_end
+from tricks_plugin.timm.failure import check_end, stop_if_failed
 from tricks_plugin.timm.resume import Former, inherit
 from tricks_plugin.timm.train import main
 
@@ -125,6 +125,21 @@ def test_weights_that_are_no_numbers_at_the_end_are_a_failure() -> None:
     model.bias.data[1] = float('inf')
     with pytest.raises(NonFiniteError, match='the weights are not finite; lr 3, float32'):
         check_end(run)
+
+
+def test_a_scale_that_has_fallen_too_far_is_a_failure() -> None:
+    """65536 halved 30 times is 2**-14; the loss itself stays finite."""
+    model = torch.nn.Linear(1, 2)
+    state = {'scale': 65536 * 0.5 ** 30}
+    run: Any = SimpleNamespace(
+        watch=NonFinite(), dtype_name='amp float16', start_epoch=0, updates_per_epoch=5,
+        loss_scaler=SimpleNamespace(state_dict=lambda: state),
+        optimizer=torch.optim.SGD(model.parameters(), lr=3.0))
+    loss = torch.tensor(1.0)
+    stop_if_failed(run, 6, 31, loss)
+    state['scale'] /= 2
+    with pytest.raises(NonFiniteError, match=r'in epoch 6 at update 31: .*float16; try --a'):
+        stop_if_failed(run, 6, 31, loss)
 
 
 def test_an_lr_beyond_the_dtype_of_the_weights_is_one_line(run: Run) -> None:

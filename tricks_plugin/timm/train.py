@@ -199,7 +199,8 @@ def _train_epochs(
     from timm import utils
 
     from ..common.finite import NonFiniteError
-    from .loop import check_end, train_epoch
+    from .failure import check_end
+    from .loop import train_epoch
 
     args, epoch = run.args, run.start_epoch
     try:
