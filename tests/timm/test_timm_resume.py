@@ -16,11 +16,13 @@ from timm_train_kit import TINY
 
 from tricks_plugin.common.finite import NonFinite, NonFiniteError
 from tricks_plugin.plan.errors import TrickError
+from tricks_plugin.timm.build import build_run
 from tricks_plugin.timm.failure import check_end, stop_if_failed
 from tricks_plugin.timm.resume import Former, inherit
 from tricks_plugin.timm.train import main
 
 Run = Callable[..., int]
+Settings = Callable[..., argparse.Namespace]
 FIRST = ('--epochs', '3', '--lr', '0.1', '--weight-decay', '1e-4', '--smoothing', '0.2', '--sched',
          'step', '--decay-epochs', '1', '--decay-rate', '0.5', '--warmup-epochs', '0')
 
@@ -147,7 +149,16 @@ def test_an_lr_beyond_the_dtype_of_the_weights_is_one_line(run: Run) -> None:
         run('a', '--lr', '1e5', '--warmup-epochs', '0', '--model-dtype', 'float16')
 
 
-Settings = Callable[..., argparse.Namespace]
+def test_a_plateau_that_is_resumed_says_that_it_counts_anew(
+    settings: Settings, caplog: pytest.LogCaptureFixture,
+) -> None:
+    words = ('--sched', 'plateau', '--warmup-epochs', '0', '--lr', '0.25')
+    build_run(settings(*words), torch.device('cpu'))
+    assert 'counts anew' not in caplog.text
+    build_run(settings(*words, '--start-epoch', '2'), torch.device('cpu'))
+    assert 'resume: --sched plateau counts anew from lr 0.25' in caplog.text
+
+
 FORMER = Former('x.tar', 0, dict(epochs=38, lr=0.4, mixup=0.2, opt='sgd', warmup_prefix=True),
                 dict(epochs=40, lr=None, lr_base=0.2, mixup=0.0, opt='sgd', warmup_prefix=False),
                 frozenset({'epochs', 'lr_base', 'output'}))
