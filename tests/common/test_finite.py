@@ -31,6 +31,19 @@ def test_rows_are_counted(losses: list[float], found: Streak | None) -> None:
     assert watched(losses) == found
 
 
+@pytest.mark.parametrize(('losses', 'found'), [
+    ([], None), ([NAN, 1.0], None), ([1.0, NAN], Streak(1, 1)),
+    ([NAN, 2.0, INF, NAN], Streak(2, 2)),
+])
+def test_the_row_at_the_end_is_told_whatever_its_length(
+    losses: list[float], found: Streak | None,
+) -> None:
+    watch = NonFinite(limit=3)
+    for loss in losses:
+        watch.add(torch.tensor(loss))
+    assert watch.at_the_end() == found
+
+
 def test_one_value_of_a_vector_counts() -> None:
     watch = NonFinite(limit=1)
     watch.add(torch.tensor([1.0, NAN]))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,8 @@ import torch
 from PIL import Image
 from support.timm_train import TINY
 
+from tricks_plugin.timm.build import build_run
+from tricks_plugin.timm.output import Output
 from tricks_plugin.timm.progress import Progress
 from tricks_plugin.timm.train import main
 
@@ -76,6 +79,24 @@ def test_without_validation_the_loss_ranks(images: Path, tmp_path: Path) -> None
     assert list(rows[0]) == ['epoch', 'train_loss', 'lr'] and len(rows) == 2
     best = torch.load(tmp_path / 'run' / 'model_best.pth.tar', weights_only=False)
     assert best['metric'] == pytest.approx(min(float(row['train_loss']) for row in rows))
+
+
+def test_an_epoch_without_sound_numbers_is_not_printed_as_the_best(
+    settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / 'run').mkdir()
+    for name in ('tricks_evidence.json', 'tricks_plan.json'):
+        (tmp_path / 'run' / name).write_text('of the run before')
+    args = settings('--output', str(tmp_path), '--experiment', 'run')
+    output = Output(build_run(args, torch.device('cpu')), 'text: 1\n', None)
+    assert [path.name for path in (tmp_path / 'run').iterdir()] == ['args.yaml']
+    output.epoch(0, {'loss': 1.0}, {'loss': 1.0, 'top1': 30.0, 'top5': 100.0})
+    output.epoch(1, {'loss': 1.0}, {'loss': float('nan'), 'top1': 90.0, 'top5': 100.0})
+    output.close()
+    found = json.loads(capsys.readouterr().out.partition('--result')[2])
+    assert [row['epoch'] for row in found] == [1, 0]
+    best = torch.load(tmp_path / 'run' / 'model_best.pth.tar', weights_only=False)
+    assert best['epoch'] == 0
 
 
 def test_wandb_that_is_not_installed_is_said_and_passed_over(

@@ -6,6 +6,7 @@ import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,11 +14,15 @@ import torch
 import yaml
 from support.timm_train import TINY
 
+from tricks_plugin.common.finite import NonFinite, NonFiniteError
 from tricks_plugin.plan.errors import TrickError
+from tricks_plugin.timm.build import build_run
+from tricks_plugin.timm.failure import check_end, stop_if_failed
 from tricks_plugin.timm.resume import Former, inherit
 from tricks_plugin.timm.train import main
 
 Run = Callable[..., int]
+Settings = Callable[..., argparse.Namespace]
 FIRST = ('--epochs', '3', '--lr', '0.1', '--weight-decay', '1e-4', '--smoothing', '0.2', '--sched',
          'step', '--decay-epochs', '1', '--decay-rate', '0.5', '--warmup-epochs', '0')
 
@@ -104,7 +109,56 @@ def test_a_loss_that_is_no_number_ends_the_run_with_status_1(
     assert [row['train'] for row in found] == [{'loss': None}]
 
 
-Settings = Callable[..., argparse.Namespace]
+def test_a_run_too_short_to_be_stopped_fails_as_well(
+    run: Run, caplog: pytest.LogCaptureFixture,
+) -> None:
+    assert run('a', '--epochs', '1', '--lr', '1e30', '--warmup-epochs', '0', '--sched', 'none') == 1
+    assert 'the training has failed: at its end the loss is not finite since update 1' in \
+        caplog.text
+
+
+def test_weights_that_are_no_numbers_at_the_end_are_a_failure() -> None:
+    """The last update's LR was too large: its loss came before it."""
+    model = torch.nn.Linear(1, 2)
+    run: Any = SimpleNamespace(model=model, watch=NonFinite(), dtype_name='float32',
+                               optimizer=torch.optim.SGD(model.parameters(), lr=3.0))
+    run.watch.add(torch.tensor(1.0))
+    check_end(run)
+    model.bias.data[1] = float('inf')
+    with pytest.raises(NonFiniteError, match='the weights are not finite; lr 3, float32'):
+        check_end(run)
+
+
+def test_a_scale_that_has_fallen_too_far_is_a_failure() -> None:
+    """65536 halved 30 times is 2**-14; the loss itself stays finite."""
+    model = torch.nn.Linear(1, 2)
+    state = {'scale': 65536 * 0.5 ** 30}
+    run: Any = SimpleNamespace(
+        watch=NonFinite(), dtype_name='amp float16', start_epoch=0, updates_per_epoch=5,
+        loss_scaler=SimpleNamespace(state_dict=lambda: state),
+        optimizer=torch.optim.SGD(model.parameters(), lr=3.0))
+    loss = torch.tensor(1.0)
+    stop_if_failed(run, 6, 31, loss)
+    state['scale'] /= 2
+    with pytest.raises(NonFiniteError, match=r'in epoch 6 at update 31: .*float16; try --a'):
+        stop_if_failed(run, 6, 31, loss)
+
+
+def test_an_lr_beyond_the_dtype_of_the_weights_is_one_line(run: Run) -> None:
+    with pytest.raises(TrickError, match=r'an LR of 100000 does not fit .*torch.float16: give'):
+        run('a', '--lr', '1e5', '--warmup-epochs', '0', '--model-dtype', 'float16')
+
+
+def test_a_plateau_that_is_resumed_says_that_it_counts_anew(
+    settings: Settings, caplog: pytest.LogCaptureFixture,
+) -> None:
+    words = ('--sched', 'plateau', '--warmup-epochs', '0', '--lr', '0.25')
+    build_run(settings(*words), torch.device('cpu'))
+    assert 'counts anew' not in caplog.text
+    build_run(settings(*words, '--start-epoch', '2'), torch.device('cpu'))
+    assert 'resume: --sched plateau counts anew from lr 0.25' in caplog.text
+
+
 FORMER = Former('x.tar', 0, dict(epochs=38, lr=0.4, mixup=0.2, opt='sgd', warmup_prefix=True),
                 dict(epochs=40, lr=None, lr_base=0.2, mixup=0.0, opt='sgd', warmup_prefix=False),
                 frozenset({'epochs', 'lr_base', 'output'}))

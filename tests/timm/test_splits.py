@@ -41,7 +41,10 @@ def refused(args: argparse.Namespace) -> str:
     (('--train-split', 'trian', '--val-split', ''), "did you mean 'train'?"),
     (('--train-split', 'val'), '--train-split and --val-split are the same images'),
     (('--train-split', '', '--val-split', 'val'), '--train-split must be a folder'),
-    (('--train-split', '.'), 'share 3 of 3 validation images'),
+    (('--train-split', '.'), "--train-split must be a folder or tar in"),
+    (('--train-split', '.', '--val-split', ''), "--train-split must be a folder or tar in"),
+    (('--train-split', 'train/..', '--val-split', ''), "which holds train, val, got 'train/..'"),
+    (('--val-split', 'Validation'), "got 'Validation'; did you mean 'val'?"),
     (('--val-split', 'train'), "--val-split must differ from --train-split, got 'train'"),
     (('--dataset', 'torch/cifar10', '--train-split', 'trian'), "did you mean 'train'?"),
 ])
@@ -68,6 +71,16 @@ def test_class_folders_need_the_explicit_word(settings: Settings, data: Path) ->
     assert 'the same images would train and validate' in refused(settings('--data-dir', folder))
     train, val = build_datasets(settings('--data-dir', folder, '--val-split', ''), 'RGB')
     assert len(train) == 6 and val is None
+    train, val = build_datasets(settings(
+        '--data-dir', folder, '--train-split', '.', '--val-split', '../val'), 'RGB')
+    assert len(train) == 6 and len(val) == 3
+
+
+def test_a_class_map_that_names_no_folder_is_in_the_message(settings: Settings, data: Path) -> None:
+    (data / 'map.txt').write_text('dog\nelk\n', encoding='utf-8')
+    assert "cannot read split 'train' of" in (message := refused(
+        settings('--data-dir', str(data), '--class-map', 'map.txt')))
+    assert 'by --class-map map.txt' in message
     tar = data / 'all.tar'
     with tarfile.open(tar, 'w') as file:
         file.add(data / 'train', arcname='.')

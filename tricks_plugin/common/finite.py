@@ -79,6 +79,11 @@ class NonFinite:
         _, longest, last = self._row.tolist()
         return Streak(last - longest + 1, longest) if longest >= self.limit else None
 
+    def at_the_end(self) -> Streak | None:
+        """The row that the latest update belongs to, of any length. Waits for the device."""
+        length = 0 if self._row is None else int(self._row[0])
+        return Streak(self._added - length, length) if length else None
+
 
 def is_finite(value: Any) -> bool:
     """Whether a number is neither NaN nor infinite."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -23,6 +24,8 @@ from .run import Run
 from .settings import with_classes, with_lr
 
 __all__ = ['build_run']
+
+_logger = logging.getLogger('tricks_plugin')
 
 
 def build_run(
@@ -100,6 +103,9 @@ def _scheduler(
             scheduler.step_update(start * updates)
         else:
             scheduler.step(start)
+        if args.sched == 'plateau' and args.rank == 0:
+            _logger.warning('resume: --sched plateau counts anew from lr %g: checkpoints do not '
+                            'hold what it has counted', args.lr)
     return scheduler, epochs
 
 

@@ -97,7 +97,8 @@ def _build_dataset(
     own = args.dataset.lower() in ('', 'torch/image_folder', 'torch/folder')
     root = find_split(args, training) if own else None
     place = args.data_dir if root is None else str(root)
-    with naming(f'cannot read split {split!r} of {args.dataset or place}'):
+    by = f' by --class-map {args.class_map}' if args.class_map else ''
+    with naming(f'cannot read split {split!r} of {args.dataset or place}{by}'):
         dataset = create_dataset(
             args.dataset, root=place, split=split, is_training=training,
             search_split=root is None, class_map=_class_map(args, root),

@@ -10,16 +10,13 @@ import torch
 from timm import utils
 from timm.task import evaluation_sample_limit
 
-from ..common.finite import NonFiniteError
+from .failure import fitting_lr, stop_if_failed
 from .output import writing
 from .progress import Progress
 from .run import Run
 from .samples import batches, seed_everything, set_epoch
 
 __all__ = ['Observer', 'distributed_mean', 'mixup_is_on', 'train_epoch', 'validate']
-
-# Float16's loss scale is halved with each skipped update: from 65536, this is 30 in a row.
-_LEAST_SCALE = 2.0 ** -14
 
 
 class Observer(Protocol):
@@ -147,7 +144,8 @@ class _Epoch:
         with nullcontext() if complete else run.task.no_sync():
             with run.autocast():
                 loss = run.task(images, targets)['loss']
-            self._backward(loss * (self._scale(len(images)) / window), complete)
+            with fitting_lr(run):
+                self._backward(loss * (self._scale(len(images)) / window), complete)
         self.loss_sum += loss.detach() * len(images)
         self.window_sum = self.window_sum + loss.detach()
         self.images += len(images)
@@ -207,7 +205,7 @@ class _Epoch:
         updates = index // run.args.grad_accum_steps
         last = index == self.batches - 1
         if last or updates % self.progress.interval == 0:
-            self._stop_if_failed(loss)
+            stop_if_failed(run, self.epoch, self.update, loss)
         if not self.progress.wants(updates, last):
             self.progress.advance(index)
             return
@@ -220,27 +218,6 @@ class _Epoch:
             import torchvision
             torchvision.utils.save_image(
                 images, run.output_dir / f'train-batch-{index}.jpg', padding=0, normalize=True)
-
-
-    def _stop_if_failed(self, loss: torch.Tensor) -> None:
-        """Raises NonFiniteError where updates in a row have no finite loss, or are all skipped."""
-        run = self.run
-        groups = run.optimizer.param_groups
-        state = f'lr {max(group["lr"] for group in groups):g}, {run.dtype_name}'
-        found = run.watch.found()
-        if found is not None:
-            update = run.start_epoch * run.updates_per_epoch + found.since
-            raise NonFiniteError(
-                f'stopped in epoch {self.epoch}: the loss is not finite since update {update} '
-                f'(epoch {update // run.updates_per_epoch}), for {found.length} updates in a row, '
-                f'now {float(loss.detach())}; {state}; try a smaller --lr, a longer '
-                '--warmup-epochs or --clip-grad')
-        scale = None if run.loss_scaler is None else run.loss_scaler.state_dict().get('scale')
-        if scale is not None and scale < _LEAST_SCALE:
-            raise NonFiniteError(
-                f'stopped in epoch {self.epoch} at update {self.update}: the gradients are not '
-                f'finite, so that the loss scale fell to {scale:g} and every update is skipped; '
-                f'{state}; try --amp-dtype bfloat16')
 
 
 def distributed_mean(value: torch.Tensor, run: Run) -> float:

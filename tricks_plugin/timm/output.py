@@ -18,6 +18,7 @@ from timm.utils.summary import trim_summary
 
 from ..common.files import write_text
 from ..common.finite import is_finite, json_safe
+from ..evidence.monitor import FILE as EVIDENCE
 from ..plan.errors import TrickError
 from .boundary import naming
 from .run import Run
@@ -25,6 +26,7 @@ from .run import Run
 __all__ = ['Output', 'writing']
 
 _logger = logging.getLogger('tricks_plugin')
+_PLAN = 'tricks_plan.json'
 
 
 class Output:
@@ -32,7 +34,8 @@ class Output:
 
     Sets ``run.output_dir`` and ``run.saver``. A training that resumes from a checkpoint in the
     same folder goes on with its ranking of checkpoints and its summary, without the rows of
-    epochs that are trained again.
+    epochs that are trained again. What another run has measured there is taken away, and, if this
+    one neither has a plan nor resumes, its plan.
 
     Args:
         run: The training.
@@ -59,7 +62,10 @@ class Output:
             trim_summary(str(folder / 'summary.csv'), run.start_epoch)
             write_text(folder / 'args.yaml', text)
             if plan is not None:
-                write_text(folder / 'tricks_plan.json', json.dumps(plan, indent=2) + '\n')
+                write_text(folder / _PLAN, json.dumps(plan, indent=2) + '\n')
+            elif not args.resume:
+                (folder / _PLAN).unlink(missing_ok=True)
+            (folder / EVIDENCE).unlink(missing_ok=True)
         run.output_dir = folder
         run.saver = utils.CheckpointSaver(
             model=run.task.get_trainable_module(), optimizer=run.optimizer, args=kept or args,
@@ -82,19 +88,18 @@ class Output:
         """
         run = self.run
         metric = (val or train)[self.metric]
-        numbers = [*train.values(), *(val or {}).values()]
-        sound = all(is_finite(value) for value in numbers)
         groups = run.optimizer.param_groups
+        found: dict[str, Any] = {'epoch': epoch, 'train': train}
+        if val is not None:
+            found['validation'] = val
+        self.results.append(found)
+        sound = _sound(found)
         with writing(run, f'epoch {epoch}'):
             utils.update_summary(
                 epoch, train, val, filename=str(run.output_dir / 'summary.csv')
                 if run.output_dir else '', lr=sum(group['lr'] for group in groups) / len(groups),
                 log_wandb=self.wandb)
             self.best = run.saver.save_checkpoint(epoch, metric=metric if sound else None)
-        found: dict[str, Any] = {'epoch': epoch, 'train': train}
-        if val is not None:
-            found['validation'] = val
-        self.results.append(found)
         words = '  '.join(f'{name} {value:.4g}' for name, value in (val or {}).items())
         _logger.info('epoch %d: train loss %.4g  %s', epoch, train['loss'],
                      f'validation {words}' if words else '')
@@ -112,11 +117,17 @@ class Output:
         print(f'--result\n{json.dumps(json_safe(ranked[-10:]), indent=4, allow_nan=False)}')
 
     def _rank(self, found: dict[str, Any]) -> tuple[bool, float]:
-        """Sorts the best epoch to the end and those without a finite metric to the start."""
+        """Sorts the best epoch to the end and those without a rank to the start."""
         metric = float(found.get('validation', found['train'])[self.metric])
-        if not is_finite(metric):
+        if not _sound(found):
             return False, 0.0
         return True, -metric if self.metric == 'loss' else metric
+
+
+def _sound(found: dict[str, Any]) -> bool:
+    """Whether all numbers of an epoch are finite, so that it can be the best."""
+    return all(is_finite(value) for part in ('train', 'validation')
+               for value in found.get(part, {}).values())
 
 
 @contextmanager

@@ -191,7 +191,7 @@ def _batch(settings: Mapping[str, Any]) -> int | None:
 
 
 def _word(value: Any) -> str:
-    return f'{value:g}' if isinstance(value, float) else str(value)
+    return f'{value:g}' if isinstance(value, float) else str(value) or 'unset'
 
 
 def _equal(left: Any, right: Any) -> bool:
@@ -253,7 +253,7 @@ def _check_groups(flag: str, optimizer: Any, saved: Any) -> None:
         raise TrickError(f'{flag} holds the state of another optimizer than --opt '
                          f'{type(optimizer).__name__}: it lacks {sorted(kinds[0] - kinds[1])}; '
                          '--no-resume-opt starts the optimizer anew')
-    if sorted(mine) != sorted(theirs) or mine != theirs:
+    if mine != theirs:
         raise TrickError(
             f'{flag} has parameter groups of {theirs} parameters and this training of {mine}: '
             'another model, or --weight-decay to or from 0, --layer-decay or --opt-kwargs are '

@@ -62,7 +62,7 @@ def find_split(args: argparse.Namespace, training: bool) -> Path:
             raise TrickError(f'{flag} must be a name for class folders and tars, which have no '
                              f'slices, got {split!r}')
         found = _search(root, name)
-        if found is not None:
+        if found is not None and (found.resolve() != root.resolve() or not _split_names(root)):
             return found
     if not args.val_split and args.train_split in ('', *_SPLITS[0]) and not _split_names(root):
         return root
@@ -109,8 +109,10 @@ def _missing(root: Path, flag: str, split: str) -> str:
     exact = {name.lower(): name for name in there}
     for lower, name in exact.items():
         hint = hint.replace(f'{lower!r}', f'{name!r}')
-    if not hint and flag == '--val-split' and 'test' in exact:
-        hint = f'; did you mean {exact["test"]!r}?'
+    synonyms = next((group for group in _SPLITS if Path(split).name.lower() in group), ())
+    if not hint:
+        hint = ''.join([f'; did you mean {exact[name]!r}?' for name in synonyms
+                        if name in exact][:1])
     return (f'{flag} must be a folder or tar in {root}, which holds {_some(there)}, '
             f'got {split!r}{hint}')
 

@@ -144,7 +144,9 @@ def train(order: Order) -> int:
         if run.start_epoch >= run.num_epochs:
             if run.primary:
                 _logger.warning('nothing to train: the first epoch would be %d, and the run has '
-                                '%d epochs; give more --epochs', run.start_epoch, run.num_epochs)
+                                '%d epochs; give more --epochs; nothing is written, so that what '
+                                'lies in --output is of the run before', run.start_epoch,
+                                run.num_epochs)
             return 0
         return _epochs(run, order)
     except (RuntimeError, MemoryError) as error:
@@ -202,6 +204,7 @@ def _train_epochs(
     from timm import utils
 
     from ..common.finite import NonFiniteError
+    from .failure import check_end
     from .loop import train_epoch
 
     args, epoch = run.args, run.start_epoch
@@ -216,6 +219,7 @@ def _train_epochs(
             evidence.epoch_end(epoch)
             if run.scheduler is not None:
                 run.scheduler.step(epoch + 1, metric)
+        check_end(run)
     except NonFiniteError as error:
         _logger.error('%s', error)
         return 1

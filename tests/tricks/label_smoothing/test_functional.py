@@ -195,6 +195,16 @@ def test_rows_of_no_label_alone_cost_nothing():
     assert loss.item() == 0 and not logits.grad.any()
 
 
+def test_a_masked_class_costs_nothing_without_smoothing():
+    """Two classes of equal logits share the row: -log(1/2), as torch has it."""
+    logits = torch.tensor([[0.0, 0.0, -math.inf]], requires_grad=True)
+    loss = smoothed_cross_entropy(logits, torch.tensor([1]), eps=0)
+    loss.backward()
+    assert loss.item() == pytest.approx(math.log(2), abs=1e-6)
+    assert logits.grad.tolist() == [[pytest.approx(0.5), pytest.approx(-0.5), 0.0]]
+    assert smoothed_cross_entropy(logits, torch.tensor([1]), eps=0.1).item() == math.inf
+
+
 def test_labels_that_do_not_fit_and_unknown_reductions_are_refused():
     logits = torch.zeros(2, 3)
     for labels in (torch.zeros(2, 4), torch.tensor([0.0, 1.0]), torch.tensor([0, 1, 2])):

@@ -67,7 +67,8 @@ def test_soft_labels_half_precision_and_the_default_generator():
 
 @pytest.mark.parametrize(('images', 'labels', 'alpha', 'kind', 'words'), [
     (torch.zeros(2, 3, dtype=torch.uint8), torch.tensor([0, 1]), 1.0, TypeError,
-     'images must be floating point to be mixed, got torch.uint8'),
+     'images must be a floating point tensor to be mixed, got torch.uint8'),
+    ([[0.5], [1.0]], torch.tensor([0, 1]), 1.0, TypeError, 'to be mixed, got list: convert'),
     (torch.zeros(2, 3), torch.tensor([0, 1]), -0.5, ValueError, 'alpha must be >= 0, got -0.5'),
     (torch.zeros(2, 3), torch.tensor([0, 3]), 1.0, ValueError, r'in \[0, 3\), got 0 to 3'),
     (torch.zeros(2, 3), torch.tensor([-100, 1]), 1.0, ValueError, r'in \[0, 3\), got -100 to 1'),

@@ -191,6 +191,11 @@ def test_an_alpha_not_above_zero_is_refused(alpha):
         draw_lam(np.random, alpha)
 
 
+def test_an_infinite_alpha_whose_draws_are_no_numbers_is_refused():
+    with pytest.raises(ValueError, match='alpha must be finite, got inf'):
+        draw_lam(np.random, float('inf'))
+
+
 def test_boxes_carry_their_image_s_share():
     weights = box_weights(2, 3, 0.3)
     assert weights.dtype == np.float32

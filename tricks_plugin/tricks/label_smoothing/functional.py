@@ -231,7 +231,8 @@ def _cross_entropy(
         dtype = torch.promote_types(logits.dtype, torch.float32)
         weight = torch.as_tensor(class_weight, dtype=dtype, device=logits.device)
         wanted = wanted * weight
-    loss = -(wanted * log_p).sum(dim=-1)
+    # A class that is masked by a logit of -inf costs nothing where nothing is wanted of it.
+    loss = -(wanted * log_p).masked_fill(wanted == 0, 0).sum(dim=-1)
     if reduction == 'none':
         return loss
     if reduction == 'sum':

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ def draw_lam(rng: Any, alpha: float) -> float:
 
     Raises:
         TypeError: If ``rng`` is none of these.
-        ValueError: If alpha is not above 0.
+        ValueError: If alpha is not above 0, or infinite.
 
     Example:
         >>> round(draw_lam(np.random.RandomState(0), alpha=1.5), 4)
@@ -40,6 +41,8 @@ def draw_lam(rng: Any, alpha: float) -> float:
     """
     if not alpha > 0:
         raise ValueError(f'alpha must be > 0, got {alpha!r}')
+    if alpha == math.inf:
+        raise ValueError(f'alpha must be finite, got {alpha!r}')
     if isinstance(rng, torch.Generator):
         seed = torch.randint(2 ** 32, (1,), generator=rng, device=rng.device, dtype=torch.int64)
         rng = np.random.RandomState(int(seed))
@@ -76,7 +79,7 @@ def mixup_batch(
         given labels do.
 
     Raises:
-        TypeError: If the images are not floating point.
+        TypeError: If the images are no floating point tensor.
         ValueError: If alpha is negative, the labels do not fit the images and ``num_classes``, or
             an integer label on the CPU is out of range (elsewhere torch itself complains).
 
@@ -91,8 +94,9 @@ def mixup_batch(
 
     Source: Zhang et al. (arXiv 1710.09412) section 2; BoT (arXiv 1812.01187) section 5.4.
     """
-    if not images.is_floating_point():
-        raise TypeError(f'images must be floating point to be mixed, got {images.dtype}: convert '
+    if not isinstance(images, Tensor) or not images.is_floating_point():
+        kind = images.dtype if isinstance(images, Tensor) else type(images).__name__
+        raise TypeError(f'images must be a floating point tensor to be mixed, got {kind}: convert '
                         'and normalise them first')
     if not alpha >= 0:
         raise ValueError(f'alpha must be >= 0, got {alpha!r}')
