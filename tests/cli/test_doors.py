@@ -80,6 +80,8 @@ def test_plan_takes_contract_one_as_it_is(run, zoo):
     (['--tricks', 'mixup,mixup'], 'given twice'),
     (['--cfg-options', 'tricks=3'], 'tricks must be the name of a recipe'),
     (['--tricks', 'mixup', '--cfg-options', 'model.type.x=3'], 'cannot set --cfg-options'),
+    (['--cfg-options', 'tricks'], "--cfg-options must be KEY=VALUE, got 'tricks'"),
+    (['--cfg-options', 'a=[1,2'], "--cfg-options must be KEY=VALUE, got 'a=[1,2'"),
 ])
 def test_a_wrong_wish_exits_with_2_and_one_line(run, zoo, args, words):
     status, out, err = run('plan', zoo / YOLO, *args)
@@ -114,6 +116,12 @@ def test_a_flag_whose_section_is_missing_exits_with_2(run, tmp_path, flag, words
     (tmp_path / 'c.py').write_text("model = dict(type='A')\n")
     status, _, err = run('train', tmp_path / 'c.py', flag)
     assert status == 2 and words in err
+
+
+def test_a_checkpoint_to_resume_from_that_is_not_there_exits_with_2(run, tmp_path):
+    (tmp_path / 'c.py').write_text("model = dict(type='A')\n")
+    status, _, err = run('train', tmp_path / 'c.py', '--resume', tmp_path / 'none.pth')
+    assert (status, err) == (2, f'error: --resume: no checkpoint at {tmp_path / "none.pth"}\n')
 
 
 def flags(script):

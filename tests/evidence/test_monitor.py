@@ -158,3 +158,15 @@ def test_the_cost_is_a_share_of_the_time_and_the_file_is_whole(tmp_path):
     assert saved['tricks'] == [{'name': 'one', 'planned': 'a promise', 'live': True,
                                 'measured': 'at 1', 'values': {}}]
     assert [path.name for path in tmp_path.iterdir()] == ['tricks_evidence.json']
+
+
+class Exploded(Scripted):
+    def finding(self, training):
+        return Finding('a promise', False, 'nan', {'off': float('nan'), 'lrs': [float('inf'), 1]})
+
+
+def test_numbers_that_are_none_leave_the_file_valid_json(tmp_path):
+    drive(make(tmp_path, {'one': Exploded()}))
+    text = (tmp_path / 'tricks_evidence.json').read_text()
+    assert 'NaN' not in text and 'Infinity' not in text
+    assert json.loads(text)['tricks'][0]['values'] == {'off': None, 'lrs': [None, 1]}

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from tricks_plugin.evidence import Evidence, Finding
 from tricks_plugin.mm.evidence_hook import DeadTrickError, TrickEvidenceHook
+from tricks_plugin.plan import TrickError
 
 
 class Numbers(Dataset):
@@ -118,3 +119,17 @@ def test_a_dead_trick_stops_a_strict_run(measured, tmp_path):
     with pytest.raises(DeadTrickError, match='without effect under tricks.strict=True: toy'):
         run(tmp_path, hook)
     assert hook.evidence['toy'].last == 4
+
+
+@pytest.mark.parametrize(('promise', 'words'), [
+    ({'name': 'no_bias_decay', 'evidence': {'weight_decay': 1e-4}},
+     "evidence of no_bias_decay: got an unexpected keyword argument 'weight_decay'"),
+    ({'name': 'resnet_d'}, "evidence of resnet_d: missing a required argument: 'variant'"),
+    ({'evidence': {}}, 'TrickEvidenceHook.tricks must hold dicts with a name'),
+    ('ema', 'TrickEvidenceHook.tricks must hold dicts with a name'),
+    ({'name': 'emma'}, "unknown trick 'emma'; did you mean 'ema'"),
+])
+def test_a_promise_of_another_version_is_refused_in_one_line(promise, words):
+    with pytest.raises(TrickError) as error:
+        TrickEvidenceHook([promise])
+    assert words in str(error.value) and '\n' not in str(error.value)

@@ -15,6 +15,8 @@ from mmengine.model import BaseModel  # noqa: E402
 from mmengine.registry import MODELS  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
 
+from tricks_plugin.plan import TrickError  # noqa: E402
+
 RUNS = itertools.count()
 
 
@@ -34,7 +36,8 @@ def _model():
     MODELS._module_dict.pop('OneLayer')
 
 
-def train(folder, epochs, milestones=(2,), resume=None, **optimizer):
+def train(folder, epochs, milestones=(2,), resume=None, schedule=None, paramwise=None,
+          **optimizer):
     """Trains 3 iterations an epoch; returns the warnings and the evidence, if there is any."""
     steps = {'type': 'MultiStepLR', 'milestones': list(milestones), 'gamma': 0.1}
     runner = Runner.from_cfg(Config(dict(
@@ -43,8 +46,10 @@ def train(folder, epochs, milestones=(2,), resume=None, **optimizer):
         train_dataloader={'dataset': [{'inputs': torch.ones(2) * i} for i in range(6)],
                           'batch_size': 2, 'num_workers': 0,
                           'sampler': {'type': 'DefaultSampler', 'shuffle': False}},
-        train_cfg={'by_epoch': True, 'max_epochs': epochs}, param_scheduler=[steps],
-        optim_wrapper={'optimizer': {'type': 'SGD', 'lr': 0.01, 'momentum': 0.9, **optimizer}},
+        train_cfg={'by_epoch': True, 'max_epochs': epochs}, param_scheduler=[schedule or steps],
+        optim_wrapper={'optimizer': {key: value for key, value in {
+            'type': 'SGD', 'lr': 0.01, 'momentum': 0.9, **optimizer}.items() if value is not None},
+                       'paramwise_cfg': paramwise},
         custom_hooks=[{'type': 'tricks_plugin.TrickEvidenceHook',
                        'tricks': [{'name': 'step_decay', 'evidence': {}}]}],
         default_scope='mmengine', log_level='WARNING',
@@ -86,3 +91,28 @@ def test_a_schedule_that_a_checkpoint_ends_too_early_for_a_longer_run_is_said(tm
 def test_a_run_that_was_over_before_it_was_resumed_claims_nothing(tmp_path):
     train(tmp_path / 'first', 2)
     assert train(tmp_path / 'over', 2, resume=2) == ([], None)
+
+
+def test_a_schedule_with_a_high_floor_is_looked_at_beside_the_runs_own_lr(tmp_path):
+    """An eta_min of 2 is above any LR but the run's own of 48, as of LARS."""
+    floor = {'type': 'tricks_plugin.WarmupCosineLR', 'by_epoch': True, 'warmup_epochs': 0,
+             'convert_to_iter_based': True, 'eta_min': 2.0}
+    train(tmp_path / 'first', 2, schedule=floor, lr=48.0, momentum=0.0)
+    warnings, _ = train(tmp_path / 'on', 2, schedule=floor, resume=1, lr=48.0, momentum=0.0)
+    assert warnings == []
+
+
+@pytest.mark.parametrize(('changed', 'words'), [
+    ({'type': 'Adagrad', 'lr_decay': 0.1, 'momentum': None},
+     'of another optimizer than optim_wrapper.optimizer, a Adagrad: it has no lr_decay'),
+    ({'paramwise': {'bias_decay_mult': 0.0}, 'weight_decay': 0.1},
+     'holds 1 parameter groups of 2 parameters for optim_wrapper.optimizer, and this config makes '
+     '2 of 2'),
+])
+def test_a_state_that_does_not_fit_is_refused_in_one_line(tmp_path, changed, words):
+    train(tmp_path / 'first', 2)
+    with pytest.raises(TrickError) as error:
+        train(tmp_path / 'on', 3, resume=1, **changed)
+    assert str(error.value).startswith('resume: the checkpoint holds')
+    assert words in str(error.value)
+    assert str(error.value).endswith('train from its weights with load_from')

@@ -13,13 +13,22 @@ __all__ = ['add_config_arguments', 'load_config']
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
-    """Adds ``--tricks`` and ``--cfg-options``."""
+    """Adds ``--tricks`` and ``--cfg-options``; words that are no KEY=VALUE raise TrickError."""
     from mmengine.config import DictAction
+
+    class Settings(DictAction):
+        def __call__(self, parser: Any, namespace: Any, values: Any, option: Any = None) -> None:
+            try:
+                super().__call__(parser, namespace, values, option)
+            except Exception as error:  # ValueError without a '=', AssertionError for brackets
+                raise TrickError(f'--cfg-options must be KEY=VALUE, got {" ".join(values)!r} '
+                                 f'({_one_line(error)})') from error
+
     parser.add_argument(
         '--tricks', metavar='NAME[,NAME...]',
         help='recipes or single tricks to apply; parameters by --cfg-options tricks.NAME.PARAM=V')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, metavar='KEY=VALUE',
+        '--cfg-options', nargs='+', action=Settings, metavar='KEY=VALUE',
         help='settings to override in the config; lists as key="[a,b]" or key=a,b')
 
 

@@ -37,7 +37,8 @@ def set_flags(cfg: Any, args: argparse.Namespace) -> None:
     """Turns the flags into settings, as mmdet's train.py does.
 
     Raises:
-        TrickError: If a flag asks for a section that the config lacks.
+        TrickError: If a flag asks for a section that the config lacks, or a file that is not
+            there.
     """
     cfg.launcher = args.launcher
     if args.work_dir is not None:
@@ -58,6 +59,8 @@ def set_flags(cfg: Any, args: argparse.Namespace) -> None:
         cfg.resume = True
         cfg.load_from = None
     elif args.resume is not None:
+        if not Path(args.resume).exists() and '://' not in args.resume:
+            raise TrickError(f'--resume: no checkpoint at {args.resume}')
         cfg.resume = True
         cfg.load_from = args.resume
 

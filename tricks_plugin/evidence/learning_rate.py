@@ -201,7 +201,7 @@ class RateEvidence(Evidence):
                          f'{self._compared} iterations'
                          + (f' (at {curve.clock} {self._worst_at})' if self._wrong else ''))
         elif self._seen and curve.closed:
-            words.append('still warming up')
+            words.append('still warming up' if curve.warmups else 'no schedule is at work')
         elif self._seen:
             words.append(f'{self._seen} iterations, measured, not compared: with these settings '
                          'the schedule has no closed form here'

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import importlib
+import inspect
 import logging
 import time
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ..plan.errors import TrickError
 from ..plan.registry import TRICKS
 from . import report
 from .base import DeadTrickError, Evidence, Finding
@@ -27,11 +29,21 @@ def build_evidence(name: str, promise: Mapping[str, Any] | None) -> Evidence:
         promise: Keywords of its `Evidence`.
 
     Raises:
-        TrickError: If there is no such trick.
-        TypeError: If the trick's `Evidence` does not take the keywords.
+        TrickError: If there is no such trick, or its `Evidence` does not take the keywords, as
+            where a config was dumped by another version.
     """
     module, _, cls = TRICKS.get(name).evidence.partition(':')
-    return getattr(importlib.import_module(module), cls)(**dict(promise or {}))
+    kind = getattr(importlib.import_module(module), cls)
+    known = inspect.signature(kind)
+    try:
+        known.bind(**(promise or {}))
+    except TypeError as error:
+        raise TrickError(
+            f'evidence of {name}: {error}, got {promise!r} (known: '
+            f'{", ".join(known.parameters) or "none"}); a config that another version of '
+            'tricks_plugin has written needs it mended by hand, or the tricks applied anew to the '
+            'config that it was made from') from None
+    return kind(**(promise or {}))
 
 
 class Monitor:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..common.files import write_json
+from ..common.finite import json_safe
 from .base import Finding
 
 __all__ = ['rows', 'table', 'write']
@@ -48,10 +49,10 @@ def table(findings: dict[str, Finding]) -> str:
 
 
 def write(path: Path, history: list[dict[str, Any]]) -> None:
-    """Writes the latest report and the earlier ones, whole or not at all.
+    """Writes the latest report and the earlier ones, whole or not at all; NaN becomes null.
 
     Args:
         path: The file; an existing one is replaced.
         history: Reports, the latest last.
     """
-    write_json(path, {**history[-1], 'history': history[:-1]})
+    write_json(path, json_safe({**history[-1], 'history': history[:-1]}))

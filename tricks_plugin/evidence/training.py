@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -128,6 +128,11 @@ class Training(ABC):
 
         Under a one-cycle schedule it is the peak.
         """
+        return {}
+
+    @property
+    def lr_scales(self) -> Mapping[str, Collection[float]]:
+        """By what the settings multiply `asked_lr` for some groups, by optimizer; never 0 or 1."""
         return {}
 
     @property

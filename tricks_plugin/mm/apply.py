@@ -7,7 +7,7 @@ from typing import Any
 
 from ..plan import Plan, Trick, TrickError, TrickPlan, compare
 from ..plan.recipes import Selection, select
-from .config_edit import append_hook, copy_plain, find, old_form, plain, type_name
+from .config_edit import append_hook, copy_plain, default_scope, find, old_form, plain, type_name
 from .run_facts import run_facts
 
 __all__ = ['apply_tricks']
@@ -114,8 +114,9 @@ def _add_evidence(tree: dict[str, Any], rows: list[TrickPlan], strict: bool) -> 
     if not promises:
         return
     present = {row.name for row in rows if row.status == 'present'}
-    for _, hook in find(tree.get('custom_hooks'), _HOOK):
-        known = {promise['name']: promise for promise in hook['tricks']}
+    for _, hook in find(tree.get('custom_hooks'), _HOOK, scope=default_scope(tree)):
+        known = {promise['name']: promise for promise in hook.get('tricks') or ()
+                 if isinstance(promise, dict) and 'name' in promise}
         fresh = {name: promise for name, promise in promises.items()
                  if name not in present or name not in known}
         hook.update(tricks=list({**known, **fresh}.values()),

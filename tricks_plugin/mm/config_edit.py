@@ -7,20 +7,17 @@ class or lazy object has become the string that mmengine's registries resolve to
 from __future__ import annotations
 
 import dataclasses
-import functools
 import inspect
 from collections.abc import Iterator
 from typing import Any
+
+from .classes import import_path, is_a, lookup_class, not_seen, type_name
 
 __all__ = [
     'Pipeline', 'RunLength', 'append_hook', 'copy_plain', 'default_scope', 'find', 'get', 'is_a',
     'lookup_class', 'no_pipeline', 'not_seen', 'old_form', 'optim_wrappers', 'plain', 'run_length',
     'train_pipelines', 'type_name', 'walk',
 ]
-
-_REGISTRIES = ('MODELS', 'TRANSFORMS', 'DATASETS', 'HOOKS', 'PARAM_SCHEDULERS', 'OPTIMIZERS',
-               'OPTIM_WRAPPERS', 'OPTIM_WRAPPER_CONSTRUCTORS', 'LOOPS', 'DATA_SAMPLERS', 'RUNNERS',
-               'FUNCTIONS')
 
 
 def plain(value: Any) -> Any:
@@ -44,26 +41,8 @@ def plain(value: Any) -> Any:
     if type(value).__name__ in ('LazyObject', 'LazyAttr') and hasattr(value, 'build'):
         return f'{value.module}.{value}'
     if inspect.isclass(value) or inspect.isroutine(value):
-        return _import_path(value) or value
+        return import_path(value) or value
     return value
-
-
-def _import_path(value: Any) -> str | None:
-    """The dotted path of a class or function, if importing that path gives it back."""
-    path = f'{value.__module__}.{value.__qualname__}'
-    return path if _import_object(path) is value else None
-
-
-def _import_object(path: str) -> Any:
-    """The object of a dotted path, or None."""
-    try:
-        from mmengine.utils import get_object_from_string
-    except ImportError:
-        return None
-    try:
-        return get_object_from_string(path)
-    except Exception:  # an import of unknown code may raise anything
-        return None
 
 
 def copy_plain(value: Any) -> Any:
@@ -101,106 +80,10 @@ def append_hook(cfg: dict[str, Any], *hooks: dict[str, Any]) -> None:
     cfg['custom_hooks'] = [*(own if isinstance(own, (list, tuple)) else [own]), *hooks]
 
 
-def type_name(node: Any) -> str:
-    """The class name in a node's ``type`` (or in a type string), without scope or module."""
-    kind = node.get('type', '') if isinstance(node, dict) else node
-    return kind.rsplit('.', 1)[-1] if isinstance(kind, str) else getattr(kind, '__name__', '')
-
-
 def default_scope(cfg: dict[str, Any]) -> str:
     """The registry scope of unscoped names: the config's own, or mmdet."""
     scope = cfg.get('default_scope')
     return scope if isinstance(scope, str) and scope else 'mmdet'
-
-
-def is_a(node: Any, *names: str, scope: str = 'mmdet') -> bool:
-    """Whether a node's class is, or derives from, one of the named classes.
-
-    Args:
-        node: A dict with a ``type``, or a type string: plain, scoped, or a full import path.
-        *names: Class names without scope.
-        scope: The registry scope of an unscoped type.
-
-    Returns:
-        True also for a user's subclass, if it is registered; a class that cannot be found is
-        judged by its own name alone.
-    """
-    name = type_name(node)
-    if name in names:
-        return True
-    kind = node.get('type') if isinstance(node, dict) else node
-    found = lookup_class(kind, scope) if isinstance(kind, str) else kind
-    return any(base.__name__ in names for base in inspect.getmro(found)) \
-        if inspect.isclass(found) else False
-
-
-def not_seen(node: Any, scope: str = 'mmdet') -> str:
-    """A clause for a verdict on a class that could not be looked into; empty if it could.
-
-    Args:
-        node: A dict with a ``type``, or a type.
-        scope: The registry scope of an unscoped type.
-    """
-    kind = node.get('type') if isinstance(node, dict) else node
-    if not isinstance(kind, str) or lookup_class(kind, scope) is not None:
-        return ''
-    return f' ({type_name(kind)} is not registered or importable here, and was not looked into)'
-
-
-_found: dict[tuple[str, str], Any] = {}
-
-
-def lookup_class(kind: str, scope: str = 'mmdet') -> Any:
-    """The class or function that a type string stands for, or None.
-
-    Args:
-        kind: ``Name``, ``scope.Name`` or a full import path.
-        scope: Where to look an unscoped name up.
-    """
-    key = (kind, scope)
-    if key not in _found:
-        found = _search(kind, scope)
-        if found is None:
-            return None  # not remembered: it may be registered later
-        _found[key] = found
-    return _found[key]
-
-
-def _search(kind: str, scope: str) -> Any:
-    if kind.count('.') > 1:
-        return _import_object(kind)
-    name = kind.rsplit('.', 1)[-1]
-    scopes = [kind.rsplit('.', 1)[0]] if '.' in kind else [scope, 'mmengine']
-    for registry in _scoped_registries(tuple(scopes)):
-        found = registry._module_dict.get(name)
-        if found is not None:
-            return found
-    return _import_object(kind) if '.' in kind else None
-
-
-@functools.lru_cache(maxsize=32)
-def _scoped_registries(scopes: tuple[str, ...]) -> list[Any]:
-    """Every registry of the given scopes, its modules imported."""
-    try:
-        from mmengine import registry as roots
-    except ImportError:
-        return []
-    import importlib
-    registries = []
-    for scope in scopes:
-        if scope != 'mmengine':
-            try:
-                importlib.import_module(f'{scope}.registry')
-            except ImportError:
-                continue
-        for name in _REGISTRIES:
-            root = getattr(roots, name, None)
-            child = root if root is None or scope == 'mmengine' else root.children.get(scope)
-            if child is None:
-                continue
-            child.import_from_location()
-            registries.append(child)
-    return registries
 
 
 def walk(node: Any, path: str = '') -> Iterator[tuple[str, dict[str, Any]]]:

@@ -9,9 +9,9 @@ from typing import Any
 from ..evidence import Curve
 from ..evidence.learning_rate import Clock
 from .config_edit import default_scope, is_a, optim_wrappers, type_name
-from .schedules import driver, is_lr, is_warmup, scheduler_lists
+from .schedules import driver, is_lr, is_warmup, scheduler_lists, slow_groups
 
-__all__ = ['RunUnits', 'asked_rates', 'curves']
+__all__ = ['RunUnits', 'asked_rates', 'curves', 'group_scales']
 
 _COSINES = ('CosineAnnealingLR', 'CosineAnnealingParamScheduler', 'OneCycleLR',
             'OneCycleParamScheduler')
@@ -59,6 +59,17 @@ def asked_rates(cfg: dict[str, Any]) -> dict[str, float]:
         rate = peaks[0] if peaks else wrapper['optimizer'].get('lr')
         if isinstance(rate, (int, float)):
             found[name] = float(rate)
+    return found
+
+
+def group_scales(cfg: dict[str, Any]) -> dict[str, list[float]]:
+    """By what ``paramwise_cfg`` multiplies some groups' LR, by optimizer; without 0 and 1."""
+    found = {}
+    for path, wrapper in optim_wrappers(cfg):
+        lr = wrapper['optimizer'].get('lr')
+        if isinstance(lr, (int, float)) and lr:
+            scales = {rate / lr for rate in slow_groups(wrapper, cfg).values()} - {0.0, 1.0}
+            found[path.partition('.')[2]] = sorted(scales)
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 from ..evidence import DeadTrickError, Monitor, build_evidence
-from .resume import overruled
+from ..plan import TrickError
+from .resume import check_resumable, overruled
 from .training import RunnerTraining
 
 __all__ = ['DeadTrickError', 'TrickEvidenceHook']
@@ -26,7 +28,7 @@ class TrickEvidenceHook(Hook):
         strict: Whether a trick without effect stops the run.
 
     Raises:
-        TrickError: If a trick's name is unknown.
+        TrickError: If a trick's name or a keyword of its measurement is unknown.
     """
 
     # After every hook that edits the model or the learning rate of the coming iteration.
@@ -35,12 +37,22 @@ class TrickEvidenceHook(Hook):
     def __init__(self, tricks: list[dict[str, Any]], first: int = 20, strict: bool = False) -> None:
         self.first = first
         self.strict = strict
-        self.evidence = {
-            promise['name']: build_evidence(promise['name'], promise.get('evidence'))
-            for promise in tricks
-        }
+        wrong = [one for one in tricks if not isinstance(one, Mapping) or 'name' not in one]
+        if wrong:
+            raise TrickError('TrickEvidenceHook.tricks must hold dicts with a name, got '
+                             f'{wrong[0]!r}')
+        self.evidence = {one['name']: build_evidence(one['name'], one.get('evidence'))
+                         for one in tricks}
         self._monitor: Monitor | None = None
         self._training: RunnerTraining | None = None
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Refuses to resume from the state of another optimizer.
+
+        Raises:
+            TrickError: If the state does not fit.
+        """
+        check_resumable(runner, checkpoint)
 
     def before_train(self, runner: Any) -> None:
         """Lets every measurement attach itself."""

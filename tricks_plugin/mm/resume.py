@@ -8,13 +8,52 @@ import torch
 from mmengine.optim import OptimWrapper
 
 from ..evidence import base_lr
-from .config_edit import get, optim_wrappers, plain
-from .schedules import scheduler_lists
-from .training import RunnerTraining
+from ..plan import TrickError
+from .config_edit import optim_wrappers, plain
+from .schedules import own_scaling, scheduler_lists
+from .training import RunnerTraining, optimizers_of
 
-__all__ = ['overruled']
+__all__ = ['check_resumable', 'overruled']
 
+# What makes one optimizer's state another's; torch's switches for speed do not.
+_OWN = {'alpha', 'betas', 'etas', 'lr_decay', 'lambd', 'momentum', 'momentum_decay', 'rho'}
 _PROGRESS = ('last_step', '_global_step', 'base_values', 'verbose')
+
+
+def check_resumable(runner: Any, checkpoint: dict[str, Any]) -> None:
+    """Refuses a checkpoint whose optimizers' states do not fit those of the run.
+
+    Args:
+        runner: mmengine's runner, about to take the state over.
+        checkpoint: What it has loaded.
+
+    Raises:
+        TrickError: If the checkpoint is of another optimizer, or has other parameter groups.
+    """
+    saved = checkpoint.get('optimizer')
+    wrapper = getattr(runner, 'optim_wrapper', None)
+    if not getattr(runner, '_resume', False) or not isinstance(saved, dict) \
+            or not isinstance(wrapper, OptimWrapper):
+        return
+    for name, optimizer in optimizers_of(wrapper).items():
+        groups = (saved.get(name, {}) if name else saved).get('param_groups')
+        where = f'optim_wrapper.{name}.optimizer' if name else 'optim_wrapper.optimizer'
+        if not groups:
+            continue
+        lacks = sorted((_OWN & getattr(optimizer, 'defaults', {}).keys()) - groups[0].keys())
+        if lacks:
+            raise TrickError(
+                f'resume: the checkpoint holds the state of another optimizer than {where}, a '
+                f'{type(optimizer).__name__}: it has no {", ".join(lacks)}; train from its weights '
+                'with load_from')
+        sizes = [[len(group['params']) for group in one]
+                 for one in (groups, optimizer.param_groups)]
+        if sizes[0] != sizes[1]:
+            raise TrickError(
+                f'resume: the checkpoint holds {len(sizes[0])} parameter groups of '
+                f'{sum(sizes[0])} parameters for {where}, and this config makes {len(sizes[1])} of '
+                f'{sum(sizes[1])} (the model, paramwise_cfg or no_bias_decay have changed); train '
+                'from its weights with load_from')
 
 
 def overruled(runner: Any) -> list[str]:
@@ -42,7 +81,8 @@ def _optimizers(training: RunnerTraining, cfg: dict[str, Any]) -> list[str]:
         groups = training.optimizers[name].param_groups
         for key, asked in wrapper['optimizer'].items():
             if key == 'lr':
-                asked = training.asked_lr.get(name, asked) * _own_scaling(training, cfg)
+                one_cycle = any('max_lr' in group for group in groups)
+                asked = training.asked_lr.get(name, asked) * (1 if one_cycle else own_scaling(cfg))
                 held = [base_lr(group) for group in groups]
             else:
                 held = [group[key] for group in groups if key in group]
@@ -50,15 +90,6 @@ def _optimizers(training: RunnerTraining, cfg: dict[str, Any]) -> list[str]:
                 words.append(f'{path}.optimizer.{key} {_short([asked])} asked for, '
                              f'{_short(held)} held')
     return words
-
-
-def _own_scaling(training: RunnerTraining, cfg: dict[str, Any]) -> float:
-    """The factor of mmengine's own scaling, 1 where it is off."""
-    base = get(cfg, 'auto_scale_lr.base_batch_size')
-    images = get(cfg, 'train_dataloader.batch_size')
-    if not get(cfg, 'auto_scale_lr.enable') or not base or not isinstance(images, int):
-        return 1.0
-    return images * training.world_size / base
 
 
 def _schedulers(runner: Any, cfg: dict[str, Any]) -> list[str]:
@@ -71,11 +102,13 @@ def _schedulers(runner: Any, cfg: dict[str, Any]) -> list[str]:
     for name, schedulers in built.items():
         nodes = lists.get(name, lists.get('', []))
         optimizers = RunnerTraining(runner).optimizers
-        count = len(next(iter(optimizers.values())).param_groups) if name not in optimizers \
-            else len(optimizers[name].param_groups)
+        groups = (optimizers.get(name) or next(iter(optimizers.values()))).param_groups
         root = f'param_scheduler.{name}' if name in lists and name else 'param_scheduler'
         for index, (node, one) in enumerate(zip(nodes, schedulers, strict=False)):
-            fresh = runner._build_param_scheduler(dict(node), _idle(count))[0].state_dict()
+            try:
+                fresh = runner._build_param_scheduler(dict(node), _idle(groups))[0].state_dict()
+            except Exception:  # another package's may need more than its settings
+                continue
             held = one.state_dict()
             words += [f'{root}[{index}].{key.lstrip("_")} {_short([fresh[key]])} asked for, '
                       f'{_short([held[key]])} held' for key in fresh
@@ -84,10 +117,14 @@ def _schedulers(runner: Any, cfg: dict[str, Any]) -> list[str]:
     return words
 
 
-def _idle(count: int) -> OptimWrapper:
-    """An optimizer that trains nothing, for a scheduler that is built to be looked at."""
-    groups = [{'params': [torch.nn.Parameter(torch.zeros(1))]} for _ in range(count)]
-    return OptimWrapper(torch.optim.SGD(groups, lr=1.0))
+def _idle(groups: list[dict[str, Any]]) -> OptimWrapper:
+    """An optimizer that trains nothing, for a scheduler that is built to be looked at.
+
+    It has the LRs of the run's groups, since a schedule may refuse others.
+    """
+    idle = [{'params': [torch.nn.Parameter(torch.zeros(1))], 'lr': base_lr(group)}
+            for group in groups]
+    return OptimWrapper(torch.optim.SGD(idle, lr=1.0))
 
 
 def _same(left: Any, right: Any) -> bool:

@@ -7,12 +7,14 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from ..common.processes import world_size
 from .config_edit import default_scope, get, is_a, lookup_class, type_name
 
-__all__ = ['AbsoluteRate', 'absolute_rates', 'driver', 'is_lr', 'is_warmup', 'scheduler_lists',
-           'slow_groups']
+__all__ = ['AbsoluteRate', 'absolute_rates', 'driver', 'is_constant_warmup', 'is_lr', 'is_warmup',
+           'own_scaling', 'scheduler_lists', 'slow_groups']
 
 _RAMPS = ('LinearLR', 'LinearParamScheduler', 'QuadraticWarmupLR', 'QuadraticWarmupParamScheduler')
+_HOLDS = ('ConstantLR', 'ConstantParamScheduler')
 _STEPPER = 'ParamSchedulerHook'
 _MOMENTS = ('before_train', 'before_train_epoch', 'before_train_iter', 'after_train_iter',
             'after_train_epoch')
@@ -50,6 +52,13 @@ def is_warmup(node: dict[str, Any], scope: str) -> bool:
     start, end = node.get('start_factor', 1 / 3), node.get('end_factor', 1.0)
     numbers = all(isinstance(value, (int, float)) for value in (start, end))
     return numbers and start < end
+
+
+def is_constant_warmup(node: dict[str, Any], scope: str) -> bool:
+    """Whether an LR scheduler holds a smaller LR from the first step on, for a while."""
+    factor = node.get('factor', 1 / 3)
+    return (is_lr(node, scope) and is_a(node, *_HOLDS, scope=scope) and not node.get('begin', 0)
+            and isinstance(factor, (int, float)) and factor < 1)
 
 
 class AbsoluteRate:
@@ -101,6 +110,22 @@ def _rates(path: str, node: dict[str, Any], scope: str) -> Iterator[AbsoluteRate
                       for one in values)
         if numbers and any(one > 0 for one in values):
             yield AbsoluteRate(f'{path}.{key}', node, key)
+
+
+def own_scaling(cfg: dict[str, Any]) -> float:
+    """What mmengine multiplies every group's LR by; 1 where it is not to scale by itself.
+
+    It leaves the rates of the schedules as they are.
+
+    Args:
+        cfg: The whole config.
+    """
+    images, base = (get(cfg, key) for key in ('train_dataloader.batch_size',
+                                              'auto_scale_lr.base_batch_size'))
+    enabled = get(cfg, 'auto_scale_lr.enable')
+    if not enabled or not isinstance(images, int) or not base:
+        return 1.0
+    return images * world_size(cfg.get('launcher')) / base
 
 
 def slow_groups(wrapper: dict[str, Any], cfg: dict[str, Any]) -> dict[str, float]:

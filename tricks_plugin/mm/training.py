@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -17,7 +17,7 @@ from typing_extensions import override
 from ..common.processes import world_size
 from ..evidence import Average, Curve, Training
 from .config_edit import get, plain
-from .curves import RunUnits, asked_rates, curves
+from .curves import RunUnits, asked_rates, curves, group_scales
 
 __all__ = ['RunnerTraining', 'optimizers_of', 'wrappers_of']
 
@@ -184,6 +184,11 @@ class RunnerTraining(Training):
     @override
     def asked_lr(self) -> Mapping[str, float]:
         return asked_rates(self._settings)
+
+    @property
+    @override
+    def lr_scales(self) -> Mapping[str, Collection[float]]:
+        return group_scales(self._settings)
 
     @property
     @override

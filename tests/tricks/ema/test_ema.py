@@ -219,6 +219,26 @@ def test_an_average_that_stops_is_reported(tmp_path, stop):
     assert row['live'] is False
 
 
+class OnlyBuffers(RunLengthEMAHook):
+    """Averages buffers alone."""
+
+    def after_train_iter(self, runner, *args, **kwargs):
+        own = dict(self.ema_model.module.named_parameters())
+        before = {name: value.detach().clone() for name, value in own.items()}
+        super().after_train_iter(runner, *args, **kwargs)
+        with torch.no_grad():
+            for name, value in own.items():
+                value.copy_(before[name])
+
+
+@pytest.mark.parametrize(('hook', 'live'), [(RunLengthEMAHook, True), (OnlyBuffers, False)])
+def test_a_warm_up_from_zero_at_whose_first_update_only_buffers_move(tmp_path, hook, live):
+    row, _ = trained(tmp_path, hook(horizon=0.25, update_buffers=True), param_scheduler=[dict(
+        type='tricks_plugin.WarmupCosineLR', by_epoch=False, warmup_iters=3)])
+    assert row['live'] is live, row['measured']
+    assert 'a' in row['values']['watched']
+
+
 class Copying(RunLengthEMAHook):
     """Puts the weights in the place of their average."""
 

@@ -29,9 +29,10 @@ def config(lr=0.03, base=6, **more):
             **more}
 
 
-def measure(optim, batches, cfg=None, meddle=None, **promise):
+def measure(optim, batches, cfg=None, meddle=None, length=1000, **promise):
     """Every ``accumulation``-th batch ends with a step of the optimizers."""
-    runner = types.SimpleNamespace(optim_wrapper=optim, epoch=0, cfg=Config(cfg or config()))
+    runner = types.SimpleNamespace(optim_wrapper=optim, epoch=0, cfg=Config(cfg or config()),
+                                   train_dataloader=[None] * length)
     training, evidence = RunnerTraining(runner), BatchEvidence(**promise)
     runner.iter = 0
     training.watch()
@@ -39,6 +40,7 @@ def measure(optim, batches, cfg=None, meddle=None, **promise):
     for index, batch in enumerate(batches):
         if meddle:
             meddle(index, optim)
+        runner.iter = index
         training.begin(batch)
         evidence.before_iteration(training)
         counts = training.accumulation
@@ -97,6 +99,35 @@ def test_smaller_last_batches_do_not_count():
     batches = [BATCH, BATCH, BATCH, {'inputs': IMAGES[:1]}] * 2
     assert measure(wrapper([0.03]), [BATCH, {'inputs': IMAGES[:1]}], config(base=3)).live is True
     assert measure(wrapper([0.03], 1), batches, config(base=3)).live is True
+
+
+@pytest.mark.parametrize(('sizes', 'accumulation', 'base'), [
+    ([3, 3, 3, 1], 3, 9),  # sums of 9, 7, 7, 7 images: the last batch moves through the updates
+    ([3, 1], 1, 3),  # as many small batches as whole ones
+    ([3, 3, 1], 2, 6),
+])
+def test_however_often_an_epoch_ends_in_a_smaller_batch_the_lr_is_for_a_full_one(
+        sizes, accumulation, base):
+    batches = [{'inputs': IMAGES[:size]} for size in sizes] * 60
+    found = [measure(wrapper([lr], accumulation), batches, config(base=base), length=len(sizes))
+             for lr in (0.03, 0.02)]
+    assert [one.live for one in found] == [True, False]
+    assert found[0].values['images_per_update'] == base
+
+
+def test_a_batch_that_is_never_full_is_dead():
+    """Two images in the data set, and an LR for batches of three."""
+    finding = measure(wrapper([0.03]), [{'inputs': IMAGES[:2]}] * 9, config(base=3), length=1)
+    assert finding.live is False
+
+
+@pytest.mark.parametrize(('lrs', 'live'), [([0.003, 0.06], True), ([0.003, 0.05], True),
+                                           ([0.004, 0.05], False), ([0.0, 0.04], False)])
+def test_groups_that_all_have_multipliers_of_their_own_follow_the_rule(lrs, live):
+    cfg = config()
+    cfg['optim_wrapper']['paramwise_cfg'] = {'custom_keys': {
+        'backbone': {'lr_mult': 0.1}, 'head': {'lr_mult': 2.0}, 'neck': {'lr_mult': 0.0}}}
+    assert measure(wrapper(lrs, 2), [BATCH] * 2, cfg).live is live
 
 
 @pytest.mark.parametrize('batches', [0, 1, 7])

@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 
 import tricks_plugin
 from tricks_plugin import PackWeightedDetInputs
-from tricks_plugin.mm import config_edit
+from tricks_plugin.mm import classes
 from tricks_plugin.plan.errors import TrickError
 
 
@@ -85,7 +85,7 @@ def config(train_config):
     MODELS._module_dict.pop('NothingOfTest')
     for kind in KINDS:
         TRANSFORMS._module_dict.pop(kind.__name__)
-        config_edit._found.pop((kind.__name__, 'mmdet'), None)
+        classes._found.pop((kind.__name__, 'mmdet'), None)
 
 
 def advised(text, name='per_box'):

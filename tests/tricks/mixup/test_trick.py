@@ -7,7 +7,7 @@ import copy
 import pytest
 from mmengine.config import Config
 
-from tricks_plugin.mm import config_edit
+from tricks_plugin.mm import classes, config_edit
 from tricks_plugin.plan.errors import TrickError
 from tricks_plugin.tricks import TRICKS
 
@@ -182,7 +182,7 @@ def packings():
     yield
     for kind in kinds:
         TRANSFORMS._module_dict.pop(kind.__name__)
-        config_edit._found.pop((kind.__name__, 'mmdet'), None)
+        classes._found.pop((kind.__name__, 'mmdet'), None)
 
 
 @pytest.mark.usefixtures('packings')

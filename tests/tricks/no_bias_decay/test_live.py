@@ -115,6 +115,14 @@ def test_a_cancelled_exemption_is_reported_as_not_live(paramwise, words):
     assert words in finding.measured
 
 
+def test_where_no_bias_or_norm_trains_there_is_nothing_to_exempt():
+    model = nn.Linear(3, 2, bias=False)
+    optim = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.04))
+    finding = measure(model, optim)
+    assert finding.live is None
+    assert finding.measured.startswith('no bias or norm parameter trains')
+
+
 def test_without_any_decay_there_is_nothing_to_tell_and_one_that_was_lost_is_dead():
     model = Net()
     optim = OptimWrapper(torch.optim.SGD(model.parameters(), lr=0.1))

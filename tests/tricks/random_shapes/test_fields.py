@@ -11,7 +11,7 @@ from mmengine.structures import InstanceData
 from torch import nn
 
 from tricks_plugin import BatchRandomShapes
-from tricks_plugin.mm.config_edit import _found
+from tricks_plugin.mm.classes import _found
 from tricks_plugin.plan.errors import TrickError
 from tricks_plugin.tricks.random_shapes.fields import Fields
 from tricks_plugin.tricks.random_shapes.fixed import fixed_backbone, try_shapes

@@ -56,6 +56,18 @@ def test_faster_rcnn_keeps_its_warm_up(zoo):
     assert verdict.evidence == {}
 
 
+def test_a_constant_start_goes_and_the_reason_says_so():
+    """mmengine's ConstantLR with end=1 would hold a tenth of the LR for the whole run."""
+    cfg = dict(optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.2)),
+               train_cfg=dict(by_epoch=True, max_epochs=10), default_scope='mmengine',
+               param_scheduler=[dict(type='ConstantLR', factor=0.1, end=1),
+                                dict(type='CosineAnnealingLR', begin=1, T_max=9)])
+    assert planned(cfg).reason == ('LR times 0.1 at epoch 3, 6, 9 of 10; ConstantLR, which is no '
+                                   'ramp, goes with its schedule')
+    assert cfg['param_scheduler'] == [
+        dict(type='MultiStepLR', by_epoch=True, milestones=[3, 6, 9], gamma=0.1)]
+
+
 def test_an_iteration_based_run_steps_in_iterations(zoo):
     name = 'soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py'
     cfg = plain(Config.fromfile(zoo / name))

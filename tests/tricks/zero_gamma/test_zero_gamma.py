@@ -55,6 +55,10 @@ def test_where_the_backbone_does_not_do_it_the_hook_does(cfg):
     (dict(scratch('HRNet'), load_from='x.pth'), 'load_from brings weights'),
     (scratch('ResNet', norm_cfg=dict(type='BN', requires_grad=False)), 'requires_grad=True would'),
     (scratch('NoSuchNet'), 'NoSuchNet is not registered or importable here, and was not looked'),
+    (dict(scratch('ResNet'), optim_wrapper=dict(
+        optimizer=dict(type='SGD', lr=0.1), paramwise_cfg=dict(custom_keys=dict(
+            backbone=dict(lr_mult=0), neck=dict(lr_mult=2))))),
+     'custom_keys.backbone gives the backbone no learning rate'),
     (dict(model=3), 'no model.backbone'),
     (dict(model=dict(backbone=dict(type='ResNet'))), 'does not train'),
 ])

@@ -5,17 +5,23 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from ...common.processes import world_size
 from ...mm.config_edit import (
     RunLength,
     default_scope,
-    get,
     is_a,
     optim_wrappers,
     run_length,
     type_name,
 )
-from ...mm.schedules import driver, is_lr, is_warmup, scheduler_lists, slow_groups
+from ...mm.schedules import (
+    driver,
+    is_constant_warmup,
+    is_lr,
+    is_warmup,
+    own_scaling,
+    scheduler_lists,
+    slow_groups,
+)
 from ...plan import ConfigEdit, Verdict
 from ...plan.errors import TrickError
 from . import MAX_DEFAULT_EPOCHS, TWENTIETH
@@ -167,7 +173,7 @@ def _of(name: str, wrappers: list[tuple[str, dict[str, Any]]]) -> list[tuple[str
 def _above(eta_min: float, cfg: dict[str, Any], wrappers: list[tuple[str, dict[str, Any]]],
            ) -> tuple[str, float] | None:
     """The setting whose LR is the smallest below ``eta_min``, and that LR."""
-    factor = _own_scaling(cfg)
+    factor = own_scaling(cfg)
     rates = {}
     for path, wrapper in wrappers:
         lr = wrapper['optimizer'].get('lr')
@@ -179,16 +185,6 @@ def _above(eta_min: float, cfg: dict[str, Any], wrappers: list[tuple[str, dict[s
     return min(below.items(), key=lambda item: item[1]) if below else None
 
 
-def _own_scaling(cfg: dict[str, Any]) -> float:
-    """What mmengine multiplies the LR by, where it is to scale by itself."""
-    images, base = (get(cfg, key) for key in ('train_dataloader.batch_size',
-                                              'auto_scale_lr.base_batch_size'))
-    enabled = get(cfg, 'auto_scale_lr.enable')
-    if not enabled or not isinstance(images, int) or not base:
-        return 1.0
-    return images * world_size(cfg.get('launcher')) / base
-
-
 def _own_floor(items: list[dict[str, Any]], scope: str) -> _Floor:
     """The LR at which the config's own schedule ends, if it says one."""
     for item in reversed([item for item in items if is_lr(item, scope)]):
@@ -198,13 +194,6 @@ def _own_floor(items: list[dict[str, Any]], scope: str) -> _Floor:
                 key = key if key == 'eta_min_ratio' else 'eta_min'
                 return _Floor(key, value, f" (the config's own {key})")
     return _Floor()
-
-
-def _is_constant_warmup(node: dict[str, Any], scope: str) -> bool:
-    """Whether an LR scheduler holds a smaller LR from the first step on."""
-    factor = node.get('factor', 1 / 3)
-    return (is_a(node, 'ConstantLR', scope=scope) and not node.get('begin', 0)
-            and isinstance(factor, (int, float)) and factor < 1)
 
 
 def _found(items: list[dict[str, Any]], scope: str) -> str:
@@ -231,7 +220,7 @@ def _own_warmup(items: list[dict[str, Any]], scope: str) -> _Warmup | None:
         end = item.get('end')
         if not isinstance(end, (int, float)) or isinstance(end, bool) or end <= 0:
             continue
-        if is_warmup(item, scope) or _is_constant_warmup(item, scope):
+        if is_warmup(item, scope) or is_constant_warmup(item, scope):
             return _Warmup(end, bool(item.get('by_epoch', True)), 'own')
     return None
 

@@ -96,18 +96,23 @@ class AverageEvidence(Evidence):
             self._watched = self._pick(average)
 
     def _pick(self, average: Average) -> list[_Watched]:
-        """The smallest parameters that moved, far apart in the model, and one such buffer."""
+        """The smallest parameters that moved, far apart in the model, and one such buffer.
+
+        None while no parameter has: at the LR 0 of a warm-up's first update only buffers move.
+        """
         now = _numbers(average)
         names = [name for name, value in self._first.items() if name in now]
         if not names:
             return []
         flags = torch.stack([now[name] != self._first[name] for name in names]).tolist()
         moved = {name for name, flag in zip(names, flags, strict=True) if flag}
-        found = []
+        found: list[_Watched] = []
         for kind, count in (('named_parameters', _WATCHED), ('named_buffers', 1)):
             means = dict(getattr(average.module, kind)())
             pairs = [(name, value) for name, value in getattr(average.source, kind)()
                      if name in moved and name in means]
+            if not pairs and not found:
+                return []
             size = math.ceil(len(pairs) / count)
             for first in range(0, len(pairs), size or 1):
                 name, value = min(pairs[first:first + size], key=lambda pair: pair[1].numel())

@@ -19,7 +19,8 @@ class BatchEvidence(Evidence):
     """Counts the images behind each update, and compares the base LR with the rule.
 
     The rule is ``lr = settings' lr * images per update / settings' batch``, whatever its numbers
-    are in the run at hand.
+    are in the run at hand. The batch is a full one: the last batch of an epoch counts as such,
+    and updates over fewer batches than planned do not count while there are others.
 
     Args:
         rate: Whether the LR is judged as well as the batch.
@@ -27,8 +28,8 @@ class BatchEvidence(Evidence):
 
     def __init__(self, rate: bool = True) -> None:
         self._rate = rate
-        self._images = self._batches = 0
-        self._recent: collections.deque[int] = collections.deque(maxlen=_RECENT)
+        self._images = self._batches = self._largest = 0
+        self._recent: collections.deque[tuple[int, bool]] = collections.deque(maxlen=_RECENT)
         self._updates = self._total = self._short = 0
         self._world = self._accumulation = 1
         self._first_lrs: dict[str, list[float]] = {}
@@ -42,16 +43,19 @@ class BatchEvidence(Evidence):
 
     def before_iteration(self, training: Training) -> None:
         """Counts the images of a batch."""
-        self._images += training.samples
+        ends = (training.iteration + 1) % training.epoch_length == 0
+        self._images += max(training.samples, self._largest) if ends else training.samples
+        self._largest = max(self._largest, training.samples)
         self._batches += 1
 
     def on_update(self, training: Training) -> None:
         """Closes the count of an update."""
         if self._images:
-            self._recent.append(self._images)
+            short = self._batches < self._accumulation
+            self._recent.append((self._images, short))
             self._updates += 1
-            self._total += self._images
-            self._short += self._batches < self._accumulation
+            self._short += short
+            self._total += 0 if short else self._images
         self._images = self._batches = 0
 
     def finding(self, training: Training) -> Finding:
@@ -66,8 +70,10 @@ class BatchEvidence(Evidence):
         wanted = {name: lr * seen / size for name, lr in asked.items()} if size else {}
         tolerance = _VARYING if varying else _TOLERANCE
         if self._rate:
+            scales = training.lr_scales
             wrong = {name: found.get(name, []) for name, rate in wanted.items() if not any(
-                math.isclose(lr, rate, rel_tol=tolerance) for lr in found.get(name, []))}
+                math.isclose(lr, rate * scale, rel_tol=tolerance)
+                for lr in found.get(name, []) for scale in (1.0, *scales.get(name, ())))}
         else:  # Somebody else sets the rate: what is left is the batch that the settings name.
             wrong = {} if math.isclose(seen, size or seen, rel_tol=tolerance) else found
         early = self._updates < _ENOUGH_VARYING if varying else self._updates == self._short == 1
@@ -83,10 +89,11 @@ class BatchEvidence(Evidence):
 
     def _usual(self) -> tuple[float, bool]:
         """The images of an update on all processes, and whether they are a mean of many sizes."""
-        sizes = collections.Counter(self._recent)
+        whole = [images for images, short in self._recent if not short]
+        sizes = collections.Counter(whole or [images for images, _ in self._recent])
         times = max(sizes.values())
-        if len(self._recent) > 2 and 2 * times <= len(self._recent):
-            return self._total / self._updates * self._world, True
+        if len(whole) > 2 and 2 * times <= len(whole):
+            return self._total / (self._updates - self._short) * self._world, True
         return float(max(size for size in sizes if sizes[size] == times) * self._world), False
 
     def _base_lrs(self, training: Training) -> dict[str, list[float]]:

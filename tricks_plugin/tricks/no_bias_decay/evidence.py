@@ -63,6 +63,8 @@ class DecayEvidence(Evidence):
             gained, 'did not decay at the start')
         if not (found.decays or found.wrong or first.decays or first.wrong):
             live, measured = None, 'the optimizer has no weight decay to exempt from'
+        elif not (found.free or found.wrong):
+            live, measured = None, 'no bias or norm parameter trains, so there is nothing to exempt'
         return Finding('no decay on biases and norms, the decay of the optimizer elsewhere', live,
                        measured, {
                            'without_decay': found.free, 'wrongly_decayed': found.wrong,

@@ -86,7 +86,9 @@ class Edit(ConfigEdit):
         if _hook_of(cfg, 'channels_last', True):
             return 'present', 'the hook is there'
         scope, model = default_scope(cfg), cfg.get('model')
-        if cfg.get('launcher', 'none') not in (None, 'none') or cfg.get('strategy') is not None:
+        if cfg.get('strategy') is not None:
+            return 'left', 'cfg.strategy decides over the model itself'
+        if cfg.get('launcher', 'none') not in (None, 'none'):
             return 'left', 'the buckets of DistributedDataParallel have the plain layout'
         obstacle = _plain_only(model, scope)
         if obstacle:
@@ -139,7 +141,8 @@ class Edit(ConfigEdit):
 
 def _hook_of(cfg: dict[str, Any], option: str, only_look: bool = False) -> bool:
     """Whether the hook has an option; else adds it, with the hook if need be."""
-    mine = next((hook for _, hook in find(cfg.get('custom_hooks'), type_name(_HOOK))), None)
+    mine = next((hook for _, hook in find(cfg.get('custom_hooks'), type_name(_HOOK),
+                                          scope=default_scope(cfg))), None)
     if only_look:
         return bool(mine and mine.get(option))
     if mine is None:

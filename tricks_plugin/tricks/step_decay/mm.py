@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...mm.config_edit import copy_plain, default_scope, is_a, optim_wrappers, run_length
-from ...mm.schedules import driver, is_lr, is_warmup, scheduler_lists
+from ...mm.schedules import driver, is_constant_warmup, is_lr, is_warmup, scheduler_lists
 from ...plan import ConfigEdit, Verdict
 from .functional import decay_points
 
@@ -53,6 +53,9 @@ def _words(items: list[dict[str, Any]], scope: str) -> str:
     words = ''
     if any(is_warmup(item, scope) for item in items):
         words += "; the config's own warm-up stays"
+    if any(is_constant_warmup(item, scope) for item in items):
+        # With end=1 mmengine's never gives the LR back.
+        words += '; ConstantLR, which is no ramp, goes with its schedule'
     floors = [f'{item[key]:g}' for item in items if is_lr(item, scope)
               for key in ('eta_min', 'min_value', 'min_lr')
               if isinstance(item.get(key), (int, float)) and item[key] > 0]

@@ -78,7 +78,23 @@ def _overridden(cfg: dict[str, Any], backbone: dict[str, Any]) -> str:
         return f'{_PATH} starts from pretrained weights, whose scales zeroing would lose'
     if cfg.get('load_from'):
         return 'load_from brings weights, and the scales with them'
+    if frozen := _resting(cfg):
+        return f'{frozen} gives the backbone no learning rate, so that zeros would stay'
     if get(backbone, 'norm_cfg.requires_grad') is False:
         return (f'{_PATH}.norm_cfg.requires_grad=False freezes the scales, so that zeros would '
                 'stay; requires_grad=True would let them grow')
+    return ''
+
+
+def _resting(cfg: dict[str, Any]) -> str:
+    """The setting that gives every parameter of the backbone the LR 0; empty if there is none."""
+    for path, wrapper in optim_wrappers(cfg):
+        keys = get(wrapper, 'paramwise_cfg.custom_keys')
+        mine = {key: item for key, item in keys.items()
+                if isinstance(item, dict) and ('backbone' in key or key in 'backbone.')} \
+            if isinstance(keys, dict) else {}
+        rates = {key: item.get('lr', item.get('lr_mult', 1)) for key, item in mine.items()}
+        whole = next((key for key in rates if key in 'backbone.'), None)
+        if whole is not None and not any(rates.values()):
+            return f'{path}.paramwise_cfg.custom_keys.{whole}'
     return ''
