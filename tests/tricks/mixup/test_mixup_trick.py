@@ -120,7 +120,7 @@ def test_a_wrapper_that_packs_is_the_only_place():
 
 @pytest.mark.parametrize('path, words', [
     ('panoptic_fpn/panoptic-fpn_r50_fpn_1x_coco.py', 'LoadPanopticAnnotations'),
-    ('htc/htc_r50_fpn_1x_coco.py', 'semantic maps'),
+    ('htc/htc_r50_fpn_1x_coco.py', 'a semantic map'),
     ('fast_rcnn/fast-rcnn_r50_fpn_1x_coco.py', 'would be dropped, and the model has no RPN'),
     ('soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py', 'MultiBranch'),
     ('qdtrack/qdtrack_faster-rcnn_r50_fpn_8xb2-4e_mot17halftrain_test-mot17halfval.py',
@@ -143,7 +143,7 @@ def test_what_cannot_be_mixed_is_left_alone_with_the_reason(zoo, path, words):
     (small(LOAD, dict(type='mmyolo.PackDetInputs')), 'ends in mmyolo.PackDetInputs, another'),
     (small(dict(LOAD, with_bbox=False), PACK), 'loads no boxes'),
     (small(dict(LOAD, with_seg=True), PACK), 'one class per pixel, and a blended pixel shows two'),
-    (small(dict(LOAD, with_keypoints=True), PACK), 'loads keypoints'),
+    (small(dict(LOAD, with_keypoints=True), PACK), 'loads gt_keypoints'),
     (small(dict(type='RandomSamplingNegPos'), LOAD, PACK), 'draws a text for each image'),
 ])
 def test_odd_configs_end_in_a_reason(cfg, words):

@@ -156,7 +156,7 @@ class GeometryPreservingMixUp(BaseTransform):
         Args:
             results: The sample; changed in place. Its arrays are not written to.
         """
-        check(results)
+        check(results, self.extras.allowed)
         if results.get('gt_mixup_weights') is None:
             results['gt_mixup_weights'] = np.ones(len(results['gt_bboxes']), np.float32)
         if not self.enabled:
@@ -257,6 +257,7 @@ class GeometryPreservingMixUp(BaseTransform):
 
     def _mix(self, results: dict[str, Any], partner: dict[str, Any], lam: float) -> dict[str, Any]:
         """Blends the images and joins the annotations: ``lam`` is the share of ``results``."""
+        shapes = results['img'].shape[:2], partner['img'].shape[:2]
         canvas = blend(results['img'], partner['img'], lam, self.pad_value)
         sides: list[dict[str, Any]] = []
         for sample in (results, partner):
@@ -269,7 +270,7 @@ class GeometryPreservingMixUp(BaseTransform):
         counts = (len(results['gt_bboxes']), len(partner['gt_bboxes']))
         results.update((key, joined[name]) for key, name in BOX_KEYS.items() if name in joined)
         results['img'] = canvas
-        self.extras.mix(results, partner, lam, counts)
+        self.extras.mix(results, partner, lam, counts, shapes)
         results['img_shape'] = canvas.shape[:2]
         if 'pad_shape' in results:
             results['pad_shape'] = canvas.shape
