@@ -80,6 +80,12 @@ def test_one_value_of_a_dict_is_joined_by_its_name_and_the_others_stay():
     assert first['age'] == [1, 2] and first['deep']['x'].tolist() == [5, 6]  # not written to
 
 
+def test_all_that_nobody_has_declared_is_named_at_once():
+    with pytest.raises(TrickError, match=r'heights, ages have one entry per box \(2\), .* them; '
+                       r"tricks.mixup.per_box=\['heights', 'ages'\] joins them"):
+        Fixed().transform(sample(1, boxes=2, heights=[1, 2], ages=(3, 4)))
+
+
 @dataclasses.dataclass
 class Own:
     """A user's own object."""

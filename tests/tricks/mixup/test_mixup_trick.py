@@ -204,12 +204,21 @@ def test_what_a_packing_takes_along_is_to_be_declared():
     assert "also packs gt_heights: tricks.mixup.per_box=['gt_heights'] joins it" in refused.reason
     _, refused = apply(small(LOAD, dict(type='PackHeightsBest')))
     assert refused.status == 'not_applicable'
-    assert "also packs gt_heights, and it is not known how to mix it; tricks.mixup.per_box=['" in \
-        refused.reason
-    for name in ('per_box', 'ignore'):
-        cfg, verdict = apply(small(LOAD, dict(type='PackHeightsBest')), **{name: ['gt_heights']})
-        assert verdict.status == 'applied'
-        assert cfg['train_dataloader']['dataset']['pipeline'][-2][name] == ['gt_heights']
+    assert 'also packs gt_heights for each box, and two images have more boxes' in refused.reason
+    assert "tricks.mixup.per_box=['gt_heights'] joins it" in refused.reason
+    cfg, verdict = apply(small(LOAD, dict(type='PackHeightsBest')), per_box=['gt_heights'])
+    assert verdict.status == 'applied'
+    assert cfg['train_dataloader']['dataset']['pipeline'][-2]['per_box'] == ['gt_heights']
+
+
+@pytest.mark.parametrize('setting, key, option', [
+    ('with_keypoints', 'gt_keypoints', 'per_box'), ('with_seg', 'gt_seg_map', 'ignore')])
+def test_what_a_verdict_names_to_declare_is_let_in(setting, key, option):
+    config = small(dict(LOAD, **{setting: True}), PACK)
+    _, refused = apply(config)
+    assert refused.status == 'not_applicable'
+    assert f"tricks.mixup.{option}=['{key}']" in refused.reason
+    assert apply(config, **{option: [key]})[1].status == 'applied'
 
 
 @pytest.mark.parametrize('epochs, epoch, words', [

@@ -11,7 +11,7 @@ from ...plan.errors import TrickError
 from .forms import at, blend_maps, image_shape, is_image, join, leaves, put
 from .sample import BOX_KEYS
 
-__all__ = ['Extras', 'PER_BOX', 'advice']
+__all__ = ['Extras', 'PER_BOX', 'advice', 'refusal']
 
 PER_BOX = ('gt_instances_ids',)
 """Values per box of mmdet's own, beside those of `BOX_KEYS`, that are joined unasked."""
@@ -26,12 +26,18 @@ _OF_ONE_IMAGE = frozenset((
 ))
 
 
-def advice(*keys: str, image: bool = False) -> str:
-    """What a user can declare of values, as options of the trick."""
+def advice(*keys: str, image: bool = False, packed: bool = False) -> str:
+    """What a user can declare of values, as options of the trick.
+
+    Args:
+        keys: Their names.
+        image: Whether they are further images.
+        packed: Whether the packing takes them along box by box, so that they must be joined.
+    """
     names, it = repr(list(keys)), 'it' if len(keys) == 1 else 'them'
     first = f"tricks.mixup.images={names} blends {it} with the partner's" if image else \
         f"tricks.mixup.per_box={names} joins {it} with the partner's, one entry per box"
-    return f"{first}; tricks.mixup.ignore={names} leaves the first image's"
+    return first if packed else f"{first}; tricks.mixup.ignore={names} leaves the first image's"
 
 
 @dataclasses.dataclass
@@ -63,7 +69,7 @@ class Extras:
         """Keys that may be there although they are refused elsewhere; see `sample.check`."""
         return (*self.per_box, *self.ignore)
 
-    def check(self, results: Mapping[str, Any], refuse: bool = True) -> dict[str, str]:
+    def check(self, results: Mapping[str, Any], refuse: bool = True) -> dict[str, int]:
         """Looks at what nobody has declared.
 
         Args:
@@ -72,7 +78,7 @@ class Extras:
                 the next samples to tell.
 
         Returns:
-            The reason by key.
+            What may be per box: the number of boxes, by key.
 
         Raises:
             TrickError: If the sample carries another image, or under ``refuse`` a value that may
@@ -88,12 +94,11 @@ class Extras:
                     raise TrickError(_other_image(path, value, found, shape, boxes))
                 lengths = counts(value)
                 if boxes in lengths and boxes:
-                    suspects[path] = (f'tricks.mixup: {path} has one entry per box ({boxes}), and '
-                                      f'it is not known how to mix it; {advice(path)}')
+                    suspects[path] = boxes
                 elif lengths and boxes:
                     self.harmless.add(path)
         if refuse and suspects:
-            raise TrickError(next(iter(suspects.values())))
+            raise TrickError(refusal(suspects))
         return suspects
 
     @property
@@ -142,7 +147,8 @@ class Extras:
                 raise TrickError(f'tricks.mixup.per_box: {key} is missing in one of two samples '
                                  'with boxes')
             if given:
-                put(results, key, join(*zip(*given, strict=True), canvas))
+                values, sizes = zip(*given, strict=True)
+                put(results, key, join(values, sizes, canvas))
         for key in self.images:
             sides = [at(results, key), at(partner, key)]
             if sides[0] is None and sides[1] is None:
@@ -150,6 +156,18 @@ class Extras:
             if sides[0] is None or sides[1] is None:
                 raise TrickError(f'tricks.mixup.images: {key} is missing in one of two samples')
             put(results, key, blend_maps(sides[0], sides[1], lam, canvas))
+
+
+def refusal(suspects: Mapping[str, int]) -> str:
+    """What is said of values that may be per box.
+
+    Args:
+        suspects: The number of boxes of a sample that has as many entries, by key.
+    """
+    has, it = ('has', 'it') if len(suspects) == 1 else ('have', 'them')
+    return (f"tricks.mixup: {', '.join(suspects)} {has} one entry per box "
+            f"({next(iter(suspects.values()))}), and it is not known how to mix {it}; "
+            f'{advice(*suspects)}')
 
 
 def _other_image(key: str, value: Any, found: tuple[int, ...], shape: tuple[int, ...],

@@ -41,9 +41,9 @@ class Edit(ConfigEdit):
                                               'transform, where it cannot be replaced')
         targets, reason = placement.targets(pipelines, scope)
         params = self.params
-        allowed = (*(params.per_box or ()), *(params.ignore or ()))
-        reason = placement.obstacle(cfg, pipelines, allowed, scope) or reason or \
-            placement.undeclared(targets, (*allowed, *(params.images or ())), scope)
+        per_box = params.per_box or ()
+        reason = placement.obstacle(cfg, pipelines, (*per_box, *(params.ignore or ())), scope) or \
+            reason or placement.undeclared(targets, per_box, scope)
         if reason:
             return Verdict.not_applicable(reason)
         self._edit(cfg, pipelines, targets, scope)

@@ -62,7 +62,8 @@ def _wrong_end(pipeline: Pipeline, last: Any, scope: str) -> str:
         return f'{pipeline.path} ends in nothing that packs'
     if is_a(last, *_PACKERS, scope=scope):
         extra = [key for key in _table(last, scope) if key not in _PACKED]
-        words = f"; it also packs {', '.join(extra)}: {advice(*extra)}" if extra else ''
+        words = f"; it also packs {', '.join(extra)}: " + advice(*extra, packed=True) \
+            if extra else ''
         return (f'{pipeline.path} ends in {last["type"]}, another PackDetInputs than '
                 f"mmdet's, which would lose the boxes' weights: {_FIX}{words}")
     return (f"{pipeline.path} ends in {name}, not in PackDetInputs; to have a packing of your "
@@ -100,21 +101,21 @@ def _table(step: dict[str, Any], scope: str) -> dict[str, Any]:
     return table if isinstance(table, dict) else {}
 
 
-def undeclared(pipelines: list[Pipeline], declared: Collection[str], scope: str) -> str:
+def undeclared(pipelines: list[Pipeline], per_box: Collection[str], scope: str) -> str:
     """Why values that a user's packing takes along cannot be mixed, or an empty string.
 
     Args:
         pipelines: Those that end in a packing.
-        declared: The keys that the trick's parameters name.
+        per_box: The keys that are to be joined: all that goes into ``gt_instances`` must be.
         scope: The config's default scope.
     """
     for pipeline in pipelines:
         last = pipeline.steps[-1]
-        keys = [key for key in _table(last, scope) if key not in (*_PACKED, *declared)]
+        keys = [key for key in _table(last, scope) if key not in (*_PACKED, *per_box)]
         if keys:
             return (f"{pipeline.path} ends in {type_name(last)}, which also packs "
-                    f"{', '.join(keys)}, and it is not known how to mix "
-                    f"{'it' if len(keys) == 1 else 'them'}; {advice(*keys)}")
+                    f"{', '.join(keys)} for each box, and two images have more boxes than one; "
+                    f"{advice(*keys, packed=True)}")
     return ''
 
 

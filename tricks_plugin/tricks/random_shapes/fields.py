@@ -59,33 +59,36 @@ class Fields:
         Raises:
             TrickError: Naming the field and the settings that declare it.
         """
-        suspects: dict[str, None] = {}
+        fields: dict[str, None] = {}
+        meta: dict[str, None] = {}
         for sample in samples:
-            self._check_fields(sample)
-            suspects.update(self._meta_per_box(sample))
-        for name in suspects:
-            if name not in self.harmless:
-                raise TrickError(f'tricks.random_shapes: it is not known what a new shape makes '
-                                 f'of the meta information {name}; {_advice(name)}')
+            fields.update(self._unknown_fields(sample))
+            meta.update(self._meta_per_box(sample))
+        meta = {name: None for name in meta if name not in self.harmless}
+        for names, words in ((fields, ''), (meta, 'the meta information ')):
+            if names:
+                first = next(iter(names)).rpartition('.')[2]
+                raise TrickError('tricks.random_shapes: it is not known what a new shape makes of '
+                                 f"{words}{', '.join(names)}; {_advice(first)}")
 
-    def _check_fields(self, sample: Any) -> None:
+    def _unknown_fields(self, sample: Any) -> dict[str, None]:
+        found: dict[str, None] = {}
         for where, value in sample.items():
             if isinstance(value, InstanceData):
-                for name, item in value.items():
-                    if name not in self._settled and _holds_numbers(item):
-                        raise TrickError(f'tricks.random_shapes: it is not known what a new shape '
-                                         f'makes of {where}.{name}; {_advice(name)}')
+                found.update((f'{where}.{name}', None) for name, item in value.items()
+                             if name not in self._settled and _holds_numbers(item))
             elif not isinstance(value, (PixelData, LabelData)) and where not in self.ignore:
                 raise TrickError(
                     f'tricks.random_shapes: it is not known what a new shape makes of {where} '
                     f"({type(value).__name__}); tricks.random_shapes.ignore=['{where}'] leaves it")
+        return found
 
     def _meta_per_box(self, sample: Any) -> dict[str, None]:
         """Names of meta information that may be per box, or is a map of the image's size."""
         boxes = len(sample.gt_instances) if 'gt_instances' in sample else 0
         shapes = [tuple(sample.metainfo[name][:2]) for name in ('batch_input_shape', 'img_shape')
                   if name in sample.metainfo]
-        found = {}
+        found: dict[str, None] = {}
         for name, value in sample.metainfo_items():
             if name in _OF_ONE_IMAGE or name in self._declared or name in self.harmless or \
                     not _holds_numbers(value):
