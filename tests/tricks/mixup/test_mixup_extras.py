@@ -107,14 +107,14 @@ def bitmaps(count, height, width, kind):
     return BitmapMasks(masks, height, width) if kind is BitmapMasks else kind(masks)
 
 
-@pytest.mark.parametrize('kind', [BitmapMasks, np.array, torch.tensor])
+@pytest.mark.parametrize('kind', [BitmapMasks, np.array, torch.tensor, list])
 @pytest.mark.parametrize('counts', [(2, 1), (2, 0), (0, 1)])
 def test_maps_per_box_are_joined_on_the_canvas(kind, counts):
     sides = [sample(number, *shape, boxes=count, visible=bitmaps(count, *shape, kind))
              for number, shape, count in zip((1, 2), ((5, 8), (7, 6)), counts, strict=True)]
     joined = mix(*sides, per_box=['visible'])['visible']
     assert type(joined) is type(sides[0]['visible'])
-    masks = np.asarray(getattr(joined, 'masks', joined))
+    masks = np.array(getattr(joined, 'masks', joined))
     assert masks.shape == (sum(counts), 7, 8)
     assert [(mask[:5, :8].sum(), mask.sum()) for mask in masks] == \
         [(40, 40)] * counts[0] + [(30, 42)] * counts[1]  # 5 x 8 whole; 5 x 6 of 7 x 6

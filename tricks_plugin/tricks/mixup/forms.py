@@ -104,22 +104,28 @@ def join(values: Sequence[Any], shapes: Sequence[Shape], canvas: Shape) -> Any:
     if hasattr(first, 'masks') and hasattr(first, 'pad'):
         return type(first).cat([padded(value, canvas) for value in values])
     if isinstance(first, np.ndarray):
-        return np.concatenate([np.asarray(_on_canvas(value, shape, canvas))
+        return np.concatenate([_on_canvas(np.asarray(value), shape, canvas, 3)
                                for value, shape in zip(values, shapes, strict=True)])
     if isinstance(first, torch.Tensor):
-        return torch.cat([_on_canvas(torch.as_tensor(value, device=first.device), shape, canvas)
+        return torch.cat([_on_canvas(torch.as_tensor(value, device=first.device), shape, canvas, 3)
                           for value, shape in zip(values, shapes, strict=True)])
     if hasattr(type(first), 'cat'):
         return type(first).cat(list(values))
-    return type(first)([item for value in values for item in value])
+    return type(first)([_on_canvas(item, shape, canvas, 2)
+                        for value, shape in zip(values, shapes, strict=True) for item in value])
 
 
-def _on_canvas(value: Any, shape: Shape, canvas: Shape) -> Any:
-    """Maps ``(n, ..., h, w)`` of an image on a larger canvas, zero outside; others as they are."""
-    if np.ndim(value) < 3 or tuple(value.shape[-2:]) != shape or shape == canvas:
+def _on_canvas(value: Any, shape: Shape, canvas: Shape, least: int) -> Any:
+    """Maps ``(..., h, w)`` of an image on a larger canvas, zero outside; others as they are.
+
+    Maps have ``least`` axes or more.
+    """
+    if not isinstance(value, _ARRAYS) or value.ndim < least or shape == canvas or \
+            tuple(value.shape[-2:]) != shape:
         return value
     new = (*value.shape[:-2], *canvas)
-    whole = value.new_zeros(new) if isinstance(value, torch.Tensor) else np.zeros(new, value.dtype)
+    whole: Any = value.new_zeros(new) if isinstance(value, torch.Tensor) else \
+        np.zeros(new, value.dtype)
     whole[..., :shape[0], :shape[1]] = value
     return whole
 
