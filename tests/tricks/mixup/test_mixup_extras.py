@@ -70,7 +70,7 @@ def test_one_value_of_a_dict_is_joined_by_its_name_and_the_others_stay():
     sides = [sample(1, boxes=2, more={'age': [1, 2], 'deep': {'x': np.array([5, 6])}, 'gain': 1.0}),
              sample(2, boxes=1, more={'age': [3], 'deep': {'x': np.array([7])}, 'gain': 2.0})]
     first = sides[0]['more']
-    with pytest.raises(TrickError, match='more.age has one entry per box'):
+    with pytest.raises(TrickError, match='more.age, more.deep.x have one entry per box'):
         Fixed().transform(dict(sides[0]))
     with pytest.raises(TrickError, match='more.deep.x has one entry per box'):
         Fixed(per_box=['more.age']).transform(dict(sides[0]))

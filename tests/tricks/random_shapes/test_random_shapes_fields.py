@@ -31,8 +31,8 @@ def shrink(sample, **declared):
 def sample(meta=None, **fields):
     instances = InstanceData(bboxes=torch.tensor([[20.0, 20, 60, 60]]), labels=torch.tensor([0]),
                              **fields)
-    return DetDataSample(gt_instances=instances, metainfo=dict(
-        img_shape=(128, 160), batch_input_shape=(128, 160), **(meta or {})))
+    return DetDataSample(gt_instances=instances, metainfo={
+        'img_shape': (128, 160), 'batch_input_shape': (128, 160), **(meta or {})})
 
 
 @pytest.mark.parametrize('name, value', [
