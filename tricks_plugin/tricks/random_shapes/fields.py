@@ -64,12 +64,12 @@ class Fields:
         for sample in samples:
             fields.update(self._unknown_fields(sample))
             meta.update(self._meta_per_box(sample))
-        meta = {name: None for name in meta if name not in self.harmless}
-        for names, words in ((fields, ''), (meta, 'the meta information ')):
+        per_box = [name for name in meta if name not in self.harmless]
+        for names, words in ((fields, ''), (per_box, 'the meta information ')):
             if names:
-                first = next(iter(names)).rpartition('.')[2]
+                first = min(names).rpartition('.')[2]
                 raise TrickError('tricks.random_shapes: it is not known what a new shape makes of '
-                                 f"{words}{', '.join(names)}; {_advice(first)}")
+                                 f"{words}{', '.join(sorted(names))}; {_advice(first)}")
 
     def _unknown_fields(self, sample: Any) -> dict[str, None]:
         found: dict[str, None] = {}
