@@ -9,8 +9,11 @@ PYTHON ?= $(shell for name in python3 python3.12 python3.11 python3.10; do \
 MAIN := .venv/bin/python
 OPENMMLAB := .venv-openmmlab/bin/python
 
-# Small tensors and several processes: many threads each would only be in each other's way.
-test test-fast test-cuda test-openmmlab: export OMP_NUM_THREADS ?= 2
+# Two files of tests at a time, and one thread each: tensors this small gain little from a second
+# thread, and several processes on the same cores are in each other's way.
+WORKERS ?= 2
+PYTEST = -m pytest -n $(WORKERS) --dist loadfile
+test test-fast test-cuda test-openmmlab: export OMP_NUM_THREADS ?= 1
 
 .PHONY: help setup setup-openmmlab demo test test-fast test-cuda test-openmmlab lint lock clean \
     python
@@ -44,16 +47,16 @@ lint: setup
 	$(MAIN) -m mypy
 
 test: lint
-	$(MAIN) -m pytest
+	$(MAIN) $(PYTEST)
 
 test-fast: setup
-	$(MAIN) -m pytest -m 'not slow'
+	$(MAIN) $(PYTEST) -m 'not slow'
 
 test-cuda: setup
 	$(MAIN) -m pytest -m cuda
 
 test-openmmlab: setup-openmmlab
-	$(OPENMMLAB) -m pytest
+	$(OPENMMLAB) $(PYTEST)
 
 lock: setup
 	cd requirements && for stack in main openmmlab; do \

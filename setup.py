@@ -78,7 +78,8 @@ setup(
         ],
         # Pillow 13 refuses to posterize to 0 bits, which timm's RandAugment asks for.
         'timm': ['timm>=1.0.31,<2', 'torchvision', 'pyyaml', 'pillow<13'],
-        'dev': ['pytest', 'hypothesis', 'ruff', 'mypy', 'types-PyYAML', 'scikit-learn',
+        'dev': ['pytest', 'pytest-xdist', 'hypothesis',
+                'ruff', 'mypy', 'types-PyYAML', 'scikit-learn',
                 'matplotlib'],
     },
     cmdclass={'build_py': BuildWithMim},

@@ -31,7 +31,8 @@ def root() -> Path:
 @pytest.fixture(scope='session')
 def python_env() -> dict[str, str]:
     """The environment for commands run from the repository; the plugin on the path."""
-    path = os.pathsep.join(filter(None, [str(ROOT), os.environ.get('PYTHONPATH')]))
+    path = os.pathsep.join(filter(None, [
+        str(ROOT), str(ROOT / 'tests'), os.environ.get('PYTHONPATH')]))
     return {**os.environ, 'PYTHONPATH': path, 'OMP_NUM_THREADS': '1', 'COLUMNS': '120'}
 
 

@@ -38,4 +38,6 @@ tricks = dict(
     mixup=dict(alpha=1.5, off_fraction=0.1),
     # A run whose loss is NaN or infinite stops, in place of ending as a success. Changes nothing else.
     finite_guard=dict(),
+    # Says once where the run waits for its data, why, and what would help. Changes nothing else.
+    data_monitor=dict(),
 )

@@ -31,5 +31,7 @@ tricks = dict(
     amp=dict(),
     # A run whose loss is NaN or infinite stops, in place of ending as a success. Changes nothing else.
     finite_guard=dict(),
+    # Says once where the run waits for its data, why, and what would help. Changes nothing else.
+    data_monitor=dict(),
 )
 # Left out: distillation, and the ResNet-D tweak, which changes the model: ask for it by resnet_d.

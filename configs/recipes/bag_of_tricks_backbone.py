@@ -24,6 +24,8 @@ tricks = dict(
     amp=dict(),
     # A run whose loss is NaN or infinite stops, in place of ending as a success. Changes nothing else.
     finite_guard=dict(),
+    # Says once where the run waits for its data, why, and what would help. Changes nothing else.
+    data_monitor=dict(),
 )
 # Left out: mixup of classification (alpha 0.2), which has no meaning for boxes (bag_of_freebies has
 # the one that does); distillation; and the ResNet-D tweak, which changes the model: ask for it by

@@ -16,4 +16,6 @@ tricks = dict(
     runtime=dict(),
     # A run whose loss is NaN or infinite stops, in place of ending as a success. Changes nothing else.
     finite_guard=dict(),
+    # Says once where the run waits for its data, why, and what would help. Changes nothing else.
+    data_monitor=dict(),
 )

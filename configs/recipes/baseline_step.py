@@ -13,4 +13,6 @@ tricks = dict(
     step_decay=dict(milestones=(0.25, 0.5, 0.75), gamma=0.1),
     # A run whose loss is NaN or infinite stops, in place of ending as a success. Changes nothing else.
     finite_guard=dict(),
+    # Says once where the run waits for its data, why, and what would help. Changes nothing else.
+    data_monitor=dict(),
 )

@@ -100,7 +100,7 @@ def test_the_example_plans_trains_and_shows_itself_live_or_dead(room, tmp_path, 
 
 def test_the_example_is_planned_and_measured_under_timm_too(room):
     pytest.importorskip('timm')
-    from timm_train_kit import settings_of
+    from support.timm_train import settings_of
 
     from tricks_plugin.timm.plan import plan_tricks
     args, plan, _ = plan_tricks(settings_of(), frozenset(), {'clip_grad': {'max_norm': 2.0}})

@@ -23,7 +23,7 @@ HALF = {'cpu': 'bfloat16', 'cuda': 'float16'}
 
 @pytest.mark.parametrize('device', DEVICES)
 def test_timm_trains_in_16_bits_channels_last_from_its_prefetcher(device, tmp_path):
-    from timm_train_kit import TINY, write_images
+    from support.timm_train import TINY, write_images
 
     from tricks_plugin.timm import flags
     from tricks_plugin.timm.build import build_run

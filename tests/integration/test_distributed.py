@@ -11,10 +11,12 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = ROOT / 'configs' / 'demo' / 'yolov3_digits.py'
 BAG = ['linear_lr', 'cosine_warmup', 'no_bias_decay', 'label_smoothing', 'mixup', 'sync_bn',
-       'random_shapes']
+       'random_shapes', 'finite_guard', 'data_monitor']
 # What each rank writes down about itself: nothing of it is gathered by the project's own code.
 WITNESS = '''
 import json
@@ -22,7 +24,6 @@ from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
-pytestmark = pytest.mark.slow
 
 @HOOKS.register_module()
 class Witness(Hook):

@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 STOCK = Path(mmdet.__file__).parent / '.mim' / 'tools'
 CONFIG = ROOT / 'configs' / 'demo' / 'yolov3_digits.py'
 BAG = ['linear_lr', 'cosine_warmup', 'no_bias_decay', 'label_smoothing', 'mixup', 'sync_bn',
-       'random_shapes']
+       'random_shapes', 'finite_guard', 'data_monitor']
 # 6 epochs of 8 iterations on 32 images; an effective batch of 4 against the config's base of 8.
 SMALL = ['train_cfg.max_epochs=6', 'train_cfg.val_interval=6', 'train_dataloader.batch_size=4',
          'default_hooks.checkpoint.interval=3', 'default_hooks.checkpoint.max_keep_ckpts=3']

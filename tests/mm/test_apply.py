@@ -13,7 +13,7 @@ from tricks_plugin.plan import same
 
 YOLO = 'yolo/yolov3_d53_8xb8-ms-608-273e_coco.py'
 BAG = {'linear_lr', 'cosine_warmup', 'no_bias_decay', 'label_smoothing', 'mixup', 'sync_bn',
-       'random_shapes', 'finite_guard'}
+       'random_shapes', 'finite_guard', 'data_monitor'}
 
 
 def statuses(plan):

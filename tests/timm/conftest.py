@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from timm_train_kit import TINY, write_images
+from support.timm_train import TINY, write_images
 
 
 @pytest.fixture(scope='session')

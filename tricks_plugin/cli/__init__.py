@@ -7,9 +7,10 @@ import importlib
 import sys
 from collections.abc import Sequence
 
+from ..common.door import run_door
 from ..plan.errors import TrickError, nearest
 from ..version import __version__
-from .common import add_config_arguments, load_config, run_door
+from .common import add_config_arguments, load_config
 
 __all__ = ['COMMANDS', 'Command', 'add_config_arguments', 'load_config', 'main', 'run_door']
 
@@ -48,6 +49,8 @@ COMMANDS = (
             'tricks_plugin.cli.timm:train'),
     Command('recipe', "write a recipe for timm's own train.py",
             'tricks_plugin.cli.timm:recipe', prints=True),
+    Command('profile', "show what a sample's reading, decoding and transforms take",
+            'tricks_plugin.cli.profile:main', prints=True),
     Command('list', 'list the tricks and the recipes', 'tricks_plugin.cli.listing:main',
             prints=True),
 )

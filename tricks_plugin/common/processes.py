@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-__all__ = ['planned_for', 'world_size']
+__all__ = ['planned_for', 'processors', 'world_size']
 
 _planned: contextvars.ContextVar[int | None] = contextvars.ContextVar('processes', default=None)
 
@@ -50,3 +50,10 @@ def world_size(launcher: Any = None) -> int:
         (_RANKS[launcher],) if isinstance(launcher, str) and launcher in _RANKS else ()
     value = next((os.environ[name] for name in names if os.environ.get(name)), '')
     return max(int(value), 1) if value.isdigit() else 1
+
+
+def processors() -> int:
+    """The processors for one training process and its workers: those of the node, shared evenly."""
+    own = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
+    beside = os.environ.get('LOCAL_WORLD_SIZE') or os.environ.get('SLURM_NTASKS_PER_NODE') or '1'
+    return max(1, own // int(beside)) if beside.isdigit() and int(beside) else own

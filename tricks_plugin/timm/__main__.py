@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from tricks_plugin.cli import run_door
+from tricks_plugin.common.door import run_door
 from tricks_plugin.plan.errors import TrickError
 
 from .recipe import Options, recipe_names, write_recipe

@@ -6,13 +6,13 @@ import argparse
 import copy
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from tricks_plugin.plan.errors import TrickError, did_you_mean
 
+from .facts import model_arguments
 from .flags import FLAGS
 
-__all__ = ['check_device', 'check_names', 'model_arguments']
+__all__ = ['check_device', 'check_names']
 
 # What is blamed first stands first; what can hardly be but the whole's fault, last.
 _OPTIMIZER = ('opt_kwargs', 'opt_betas', 'opt_eps', 'momentum', 'weight_decay', 'layer_decay',
@@ -67,16 +67,6 @@ def check_device(args: argparse.Namespace) -> None:
     if (device.index or 0) >= torch.cuda.device_count():
         raise TrickError(f'--device must be one of the {torch.cuda.device_count()} GPUs that torch '
                          f'finds, counted from 0, got {args.device!r}')
-
-
-def model_arguments(args: argparse.Namespace) -> dict[str, Any]:
-    """What timm's script gives ``create_model``, but for weights, beside ``model_kwargs``."""
-    return dict(
-        model_name=args.model, num_classes=args.num_classes,
-        in_chans=args.in_chans or (args.input_size[0] if args.input_size else 3),
-        drop_rate=args.drop, drop_path_rate=args.drop_path, drop_block_rate=args.drop_block,
-        global_pool=args.gp, bn_momentum=args.bn_momentum, bn_eps=args.bn_eps,
-        scriptable=args.torchscript)
 
 
 def _check_words(args: argparse.Namespace) -> None:

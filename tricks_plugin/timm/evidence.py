@@ -62,6 +62,9 @@ class TimmEvidence:
         self.training.watch()
         self.monitor.start()
 
+    def on_ask(self, first: bool) -> None:
+        """Measures nothing; see `tricks_plugin.timm.loop.Observer`."""
+
     def on_batch(self, epoch: int, images: torch.Tensor, targets: torch.Tensor) -> None:
         """Measures a batch as it arrives at the model.
 

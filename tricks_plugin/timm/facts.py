@@ -9,7 +9,8 @@ import functools
 from collections.abc import Mapping
 from typing import Any
 
-__all__ = ['ModelFacts', 'facts', 'fixed_input_size', 'model_facts', 'total_epochs']
+__all__ = ['ModelFacts', 'facts', 'fixed_input_size', 'model_arguments',
+           'model_facts', 'total_epochs']
 
 _CLASSES = 1000
 _SIZE = 224
@@ -104,6 +105,16 @@ def _built(name: str, num_classes: int | None, model_kwargs: str) -> ModelFacts 
         getattr(model, 'num_classes', None) or _CLASSES,
         sum(isinstance(module, _BatchNorm) for module in model.modules()),
         sum(fills.zero.get(id(parameter), False) for parameter in scales))
+
+
+def model_arguments(args: argparse.Namespace) -> dict[str, Any]:
+    """What timm's script gives ``create_model``, but for weights, beside ``model_kwargs``."""
+    return dict(
+        model_name=args.model, num_classes=args.num_classes,
+        in_chans=args.in_chans or (args.input_size[0] if args.input_size else 3),
+        drop_rate=args.drop, drop_path_rate=args.drop_path, drop_block_rate=args.drop_block,
+        global_pool=args.gp, bn_momentum=args.bn_momentum, bn_eps=args.bn_eps,
+        scriptable=args.torchscript)
 
 
 def fixed_input_size(args: Mapping[str, Any]) -> bool:

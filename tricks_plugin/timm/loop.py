@@ -25,6 +25,13 @@ _LEAST_SCALE = 2.0 ** -14
 class Observer(Protocol):
     """What watches a training; `tricks_plugin.timm.evidence.TimmEvidence` is one."""
 
+    def on_ask(self, first: bool) -> None:
+        """Called as a batch is asked for, the work of the one before done.
+
+        Args:
+            first: Whether it is the first of the epoch; a last one is asked for in vain.
+        """
+
     def on_batch(self, epoch: int, images: torch.Tensor, targets: torch.Tensor) -> None:
         """Called with each batch as the model gets it, before the forward pass."""
 
@@ -99,6 +106,7 @@ class _Epoch:
         run.task.get_trainable_module().train()
         run.optimizer.zero_grad()
         self.progress.begin(f'epoch {self.epoch}', self.batches)
+        self.observer.on_ask(first=True)
         asked = time.perf_counter()
         for index, (images, targets) in enumerate(
                 batches(run.loader_train, run.args.train_split)):
@@ -106,6 +114,7 @@ class _Epoch:
             self.waiting += time.perf_counter() - asked
             self.observer.on_batch(self.epoch, images, targets)
             self._step(index, images, targets)
+            self.observer.on_ask(first=False)
             asked = time.perf_counter()
         if hasattr(run.optimizer, 'sync_lookahead'):
             run.optimizer.sync_lookahead()

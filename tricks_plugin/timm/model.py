@@ -17,7 +17,7 @@ from torch import nn
 from ..common.sync_bn import synchronize_batch_norms
 from ..plan.errors import TrickError
 from .boundary import naming
-from .checks_names import model_arguments
+from .facts import model_arguments
 
 __all__ = ['build_model', 'place']
 

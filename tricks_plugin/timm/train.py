@@ -19,6 +19,7 @@ from .boundary import one_line
 from .plan import plan_tricks
 
 if TYPE_CHECKING:
+    from .data_watch import DataWatch
     from .evidence import TimmEvidence
     from .output import Output
     from .progress import Progress
@@ -159,6 +160,7 @@ def train(order: Order) -> int:
 
 def _epochs(run: Run, order: Order) -> int:
     """The epochs, one after the other."""
+    from .data_watch import DataWatch
     from .evidence import TimmEvidence
     from .output import Output
     from .progress import Progress
@@ -176,13 +178,15 @@ def _epochs(run: Run, order: Order) -> int:
                      run.num_epochs - 1, run.device, run.updates_per_epoch,
                      'update' if args.sched_on_updates else 'epoch')
     evidence.start()
+    watch = DataWatch(run, evidence)
     failed = True
     try:
-        status = _train_epochs(run, output, evidence, progress)
+        status = _train_epochs(run, output, evidence, watch, progress)
         failed = status != 0
         return status
     finally:
         progress.end()
+        watch.close()
         try:
             evidence.close(failed)
         finally:
@@ -191,7 +195,8 @@ def _epochs(run: Run, order: Order) -> int:
 
 
 def _train_epochs(
-    run: Run, output: Output | None, evidence: TimmEvidence, progress: Progress,
+    run: Run, output: Output | None, evidence: TimmEvidence, watch: DataWatch,
+    progress: Progress,
 ) -> int:
     """Trains, validates and saves; returns the exit status."""
     from timm import utils
@@ -202,7 +207,8 @@ def _train_epochs(
     args, epoch = run.args, run.start_epoch
     try:
         for epoch in range(run.start_epoch, run.num_epochs):
-            losses = train_epoch(run, epoch, evidence, progress)
+            losses = train_epoch(run, epoch, watch, progress)
+            watch.epoch_end()
             if args.distributed and args.dist_bn in ('broadcast', 'reduce'):
                 utils.distribute_bn(run.task.get_trainable_module(), args.world_size,
                                     args.dist_bn == 'reduce')

@@ -150,7 +150,8 @@ def test_the_edit_adds_the_hook_once(tmp_path):
 
 def test_timm_is_told_who_does_it():
     from tricks_plugin.plan import TRICKS
-    assert 'the trainer of this package' in TRICKS.get('finite_guard').from_dict({}).timm_args({})
+    guard = TRICKS.get('finite_guard').from_dict({})
+    assert guard.timm_args({}) == {} and 'in every run' in guard.timm_note({}, {})
 
 
 def test_a_training_with_the_trick_shows_it_live_and_one_that_fails_keeps_its_report(tmp_path):

@@ -203,7 +203,8 @@ class Net(torch.nn.Module):
 
 
 def runner_of(model, **kwargs):
-    return types.SimpleNamespace(model=model, logger=logging.getLogger('runtime-test'), **kwargs)
+    return types.SimpleNamespace(model=model, logger=logging.getLogger('runtime-test'), iter=0,
+                                 epoch=0, **kwargs)
 
 
 def view(runner, batch=None):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-WORKER = Path(__file__).with_name('sync_bn_worker.py')
+WORKER = Path(__file__).resolve().parents[2] / 'support' / 'sync_bn_worker.py'
 
 
 def _run(command, env):
@@ -56,7 +56,7 @@ def start(tmp_path_factory):
     pytest.importorskip('mmdet')
     from mmdet.registry import MODELS
     from mmengine.registry import init_default_scope
-    from sync_bn_kit import yolov3
+    from support.sync_bn import yolov3
     init_default_scope('mmdet')
     torch.manual_seed(11)
     model = MODELS.build(yolov3())
@@ -77,7 +77,7 @@ def two_started(start, env):
 @pytest.fixture(scope='session')
 def one(two_started, start):
     """The training of one process with the whole batch, and its folder."""
-    from sync_bn_kit import train
+    from support.sync_bn import train
     work = start / 'one'
     return train(work, batch_size=4, lr=1e-4, load_from=start / 'start.pth'), work
 

@@ -88,6 +88,9 @@ def started(cfg, *hooks, iteration=0, **settings):
     runner.model.backbone = backbone
     for hook in hooks:
         hook.before_run(runner)
+        if settings.get('_load_from'):
+            hook.after_load_checkpoint(runner, {})
+        hook.before_train(runner)
     evidence = ZeroScaleEvidence()
     training = RunnerTraining(runner)
     training.watch()
@@ -120,6 +123,9 @@ def test_a_resumed_run_cannot_tell():
 def test_weights_from_elsewhere_tell_nothing_of_the_start():
     finding = started(HRNET, _load_from='x.pth')[0]
     assert finding.live is None and finding.measured == 'weights were loaded (load_from)'
+    _, backbone = started(dict(type='Darknet', depth=53), ZeroGammaHook(), _load_from='x.pth')
+    assert all(bool(norm.weight.any()) for norm in backbone.modules()
+               if isinstance(norm, torch.nn.BatchNorm2d))
     loaded = dict(HRNET, init_cfg=dict(type='Constant', layer='BatchNorm2d', val=0.5))
     assert started(loaded)[0].live is False
 

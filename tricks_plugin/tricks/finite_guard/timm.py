@@ -11,10 +11,19 @@ __all__ = ['Flags']
 
 
 class Flags(TimmFlags):
-    """timm has no such setting."""
+    """No flag: this package's trainer guards every run, and timm's own script none."""
 
     def settings(
         self, args: dict[str, Any], given: Collection[str] = frozenset(),
     ) -> dict[str, Any] | str | None:
+        """Nothing to set."""
+        return {}
+
+    def note(self, before: dict[str, Any], after: dict[str, Any]) -> str:
         """Says who does it."""
-        return 'timm has no such setting; the trainer of this package does so in every run'
+        return "tools/timm_train.py does so in every run; timm's own script has no such setting"
+
+    @classmethod
+    def promise(cls, args: dict[str, Any]) -> dict[str, Any] | None:
+        """Nothing that the settings tell of."""
+        return None

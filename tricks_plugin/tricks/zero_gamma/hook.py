@@ -16,16 +16,30 @@ __all__ = ['ZeroGammaHook']
 class ZeroGammaHook(Hook):
     """Zeroes the last scale of each residual branch of the backbone, once.
 
-    It runs when the weights are initialised, before a checkpoint is loaded or resumed from, so
-    that one brings its own scales, and before an average of the weights is copied.
+    It runs when the training begins, after mmengine has initialised the weights, which it does
+    after ``before_run``. Where a checkpoint was loaded or resumed from, that one's scales stay. An
+    average of the weights is a copy of them with its first update, so it starts with the zeros too.
 
     Source: arXiv 1812.01187 section 3.1.
     """
 
     priority = 'VERY_HIGH'
 
+    def __init__(self) -> None:
+        self._loaded = False
+
     def before_run(self, runner: Any) -> None:
+        """No checkpoint is loaded yet."""
+        self._loaded = False
+
+    def after_load_checkpoint(self, runner: Any, checkpoint: dict[str, Any]) -> None:
+        """Notes that the weights are a checkpoint's."""
+        self._loaded = True
+
+    def before_train(self, runner: Any) -> None:
         """Zeroes the scales and logs how many."""
+        if self._loaded:
+            return
         model = getattr(runner.model, 'module', runner.model)
         backbone = getattr(model, 'backbone', None)
         count = zero_last_scales(backbone) if backbone is not None else 0

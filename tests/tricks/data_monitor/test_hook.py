@@ -1,0 +1,253 @@
+"""The hook in small trainings with made-up bottlenecks, which it has to name."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmcv.transforms import BaseTransform, LoadImageFromFile
+from mmengine.config import Config
+from mmengine.dataset import BaseDataset
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.fileio.backends import backends
+from mmengine.model import BaseModel
+from mmengine.registry import DATASETS, TRANSFORMS
+from mmengine.runner import Runner
+
+import tricks_plugin
+from tricks_plugin.common.waiting.monitor import FILE
+from tricks_plugin.tricks.data_monitor.evidence import DataMonitorEvidence
+from tricks_plugin.tricks.data_monitor.hook import DataBottleneckHook
+
+SLOW = 0.03
+
+
+class SleepingBackend(LocalBackend):
+    """A storage that takes its time."""
+
+    def get(self, filepath):
+        time.sleep(SLOW)
+        return super().get(filepath)
+
+
+class LoadHugeImage(LoadImageFromFile):
+    """As slow as the decoding of a large image."""
+
+    def transform(self, results):
+        time.sleep(SLOW)
+        return super().transform(results)
+
+
+class Fidget(BaseTransform):
+    """A transform that takes its time."""
+
+    def __init__(self, seconds=SLOW):
+        self.seconds = seconds
+
+    def transform(self, results):
+        time.sleep(self.seconds)
+        return results
+
+
+class PackPixels(BaseTransform):
+    def transform(self, results):
+        return dict(inputs=torch.from_numpy(results['img']).float())
+
+
+class ImageFiles(BaseDataset):
+    """The PNG files of a folder."""
+
+    def load_data_list(self):
+        return [dict(img_path=str(path)) for path in sorted(Path(self.data_root).glob('*.png'))]
+
+
+class Mean(BaseModel):
+    """A step that takes some time."""
+
+    def __init__(self, seconds=0.0):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(()))
+        self.seconds = seconds
+
+    def forward(self, inputs, mode='tensor'):
+        time.sleep(self.seconds)
+        return {'loss': torch.stack(list(inputs)).mean() * self.weight}
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _registered():
+    register_backend('sleeping', SleepingBackend)
+    for registry, kinds in ((TRANSFORMS, (LoadHugeImage, Fidget, PackPixels)),
+                            (DATASETS, (ImageFiles,))):
+        for kind in kinds:
+            registry.register_module(module=kind)
+    yield
+    backends.pop('sleeping')
+    for registry, kinds in ((TRANSFORMS, (LoadHugeImage, Fidget, PackPixels)),
+                            (DATASETS, (ImageFiles,))):
+        for kind in kinds:
+            registry.module_dict.pop(kind.__name__)
+
+
+@pytest.fixture(scope='module')
+def images(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('images')
+    for index in range(24):
+        cv2.imwrite(str(folder / f'{index:02d}.png'), np.full((6, 7, 3), index, np.uint8))
+    return folder
+
+
+LOAD = dict(type='LoadImageFromFile')
+
+
+def build(images, work, steps, step=0.0, workers=0, hook=None, **loader):
+    return Runner(
+        model=Mean(step), work_dir=str(work), default_scope='mmengine', log_level='WARNING',
+        train_dataloader=dict(
+            batch_size=2, num_workers=workers, sampler=dict(
+                type='DefaultSampler', shuffle=True, seed=3),
+            collate_fn=dict(type='pseudo_collate'), **loader, dataset=dict(
+                type='ImageFiles', data_root=str(images),
+                pipeline=[*steps, dict(type='PackPixels')])),
+        train_cfg=dict(by_epoch=True, max_epochs=2),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01)),
+        custom_hooks=[hook or DataBottleneckHook(0.5, interval=2, window=4, samples=3)],
+        experiment_name=f'monitor_{work.name}')
+
+
+def messages(runner):
+    """What the monitor has written to the log file of the run."""
+    return '\n'.join(path.read_text() for path in Path(runner.work_dir).rglob('*.log'))
+
+
+@pytest.mark.parametrize('steps, cause', [
+    ([dict(type='LoadImageFromFile', backend_args=dict(backend='sleeping'))], 'reading the files'),
+    ([dict(type='LoadHugeImage')], 'decoding the images'),
+    ([LOAD, dict(type='Fidget')], 'the transform Fidget')],
+    ids=['storage', 'decoding', 'transform'])
+@pytest.mark.parametrize('workers', [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_bottleneck_is_named(images, tmp_path, steps, cause, workers):
+    runner = build(images, tmp_path, steps, workers=workers)
+    runner.train()
+    text = messages(runner)
+    assert text.count('Waiting for data takes') == 1
+    assert f'To blame: {cause}' in text
+    saved = json.loads((tmp_path / FILE).read_text())
+    assert saved['sample']['samples'] == 3 and saved['share'] > 0.5
+    assert saved['settings']['pipeline'][-1] == 'PackPixels'
+    hub = runner.message_hub.get_scalar('train/data_wait')
+    assert hub.data[0].size == 12 and 0 <= hub.data[0].min() <= hub.data[0].max() < 1
+    # LoggerHook writes at the tenth iteration of each epoch, to every backend; this is mmengine's.
+    scalars, = tmp_path.glob('*/vis_data/scalars.json')
+    logged = [json.loads(line) for line in scalars.read_text().splitlines()]
+    assert [row['data_wait'] for row in logged] == [hub.data[0][4], hub.data[0][10]]
+
+
+def test_a_run_without_a_bottleneck_is_left_in_peace(images, tmp_path):
+    runner = build(images, tmp_path, [LOAD], step=SLOW)
+    runner.train()
+    assert 'Waiting for data' not in messages(runner)
+    saved = json.loads((tmp_path / FILE).read_text())
+    assert saved['share'] < 0.5 and 'sample' not in saved
+
+
+def test_the_draws_of_the_training_are_those_of_one_without_a_monitor(images, tmp_path):
+    class Draws(BaseTransform):
+        def transform(self, results):
+            drawn.append((results['img_path'], np.random.rand(), float(torch.rand(()))))
+            return results
+
+    def train(name, hook):
+        runner = build(images, tmp_path / name, [LOAD, dict(type='Fidget', seconds=0.002)],
+                       hook=hook)
+        loader = runner.build_dataloader(runner.train_dataloader)
+        loader.dataset.pipeline.transforms.insert(0, Draws())
+        runner._train_dataloader = loader
+        runner.set_randomness(seed=7)
+        drawn.clear()
+        runner.train()
+        return list(drawn)
+
+    drawn: list = []
+    with_monitor = train('with', DataBottleneckHook(0.01, interval=2, window=4, samples=2))
+    assert 'sample' in json.loads((tmp_path / 'with' / FILE).read_text())
+    assert len(with_monitor) == 48
+    assert with_monitor == train('without', dict(type='IterTimerHook'))
+
+
+def test_a_dataset_that_fails_in_the_measurement_does_not_stop_the_run(images, tmp_path):
+    class Fails(BaseTransform):
+        def transform(self, results):
+            time.sleep(SLOW)
+            if torch.utils.data.get_worker_info() is not None:
+                raise OSError('no such\nfile in a worker')
+            return results
+
+    runner = build(images, tmp_path, [LOAD])
+    loader = runner.build_dataloader(runner.train_dataloader)
+    loader.dataset.pipeline.transforms.insert(1, Fails())
+    runner._train_dataloader = loader
+    runner.train()
+    assert 'What is to blame could not be measured' in messages(runner)
+
+
+def test_the_edit_adds_the_hook_once():
+    cfg = Config(dict(
+        train_cfg=dict(by_epoch=True, max_epochs=3),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1))))
+    effective, plan = tricks_plugin.apply_tricks(cfg, {'data_monitor': {'threshold': 0.2}})
+    assert plan['data_monitor'].status == 'applied'
+    assert effective.custom_hooks[0] == dict(
+        type='tricks_plugin.DataBottleneckHook', threshold=0.2, interval=10, window=100, samples=16)
+    again, second = tricks_plugin.apply_tricks(effective, 'data_monitor')
+    assert second['data_monitor'].status == 'present'
+    assert second['data_monitor'].reason == 'custom_hooks[0] is DataBottleneckHook'
+    assert again.to_dict() == effective.to_dict()
+    without, plan = tricks_plugin.apply_tricks(Config(dict(model={})), 'data_monitor')
+    assert plan['data_monitor'].reason == 'the config does not train'
+
+
+def test_timm_is_told_who_does_it():
+    from tricks_plugin.plan import TRICKS
+    trick = TRICKS.get('data_monitor').from_dict({})
+    assert trick.timm_args({}) == {} and trick.timm_promise({}) is None
+    assert trick.timm_note({}, {}).startswith('tools/timm_train.py does so in every run')
+
+
+@pytest.mark.parametrize('wrong', [dict(samples=0), dict(threshold=1.0), dict(interval=0)])
+def test_a_hook_that_could_not_measure_is_refused(wrong):
+    with pytest.raises(ValueError, match='must be'):
+        DataBottleneckHook(**wrong)
+
+
+class Stand:
+    """As much of a training as the measurement reads."""
+
+    def __init__(self, hook):
+        self.hook = hook
+
+    def component(self, kind):
+        return self.hook if isinstance(self.hook, kind) else None
+
+    def measure(self, iterations):
+        evidence = DataMonitorEvidence()
+        for _ in range(iterations):
+            evidence.after_iteration(self)
+        return evidence.finding(self)
+
+
+def test_the_evidence_says_no_where_the_monitor_is_missing_or_stops(images, tmp_path):
+    assert Stand(None).measure(3).live is False
+    assert Stand(DataBottleneckHook()).measure(3).live is False
+    runner = build(images, tmp_path, [LOAD])
+    runner.train()
+    hook = next(one for one in runner.hooks if isinstance(one, DataBottleneckHook))
+    assert Stand(hook).measure(24).live is True
+    assert Stand(hook).measure(0).live is None
+    found = Stand(hook).measure(25)
+    assert found.live is False and 'known for 24 of 25 iterations' in found.measured

@@ -1,0 +1,1 @@
+"""How long a training waits for its data, what is to blame, and what would help."""
