@@ -134,6 +134,33 @@ def test_a_packing_that_takes_heights_along_works_as_the_verdict_advises(config,
     check(train(cfg, 1), lambda sample: sample.gt_instances.heights)
 
 
+def test_what_is_packed_box_by_box_cannot_be_left_as_the_first_image_s(config):
+    for option in ('ignore', 'images'):  # gt_instances would have more boxes than heights
+        cfg = config(dict(type='PackHeightsMapped'))
+        cfg.tricks = dict(mixup={option: ['gt_heights']})
+        _, row = plan(cfg)
+        assert row.status == 'not_applicable'
+        assert row.reason.endswith(
+            'ends in PackHeightsMapped, which also packs gt_heights for each box, and two images '
+            "have more boxes than one; tricks.mixup.per_box=['gt_heights'] joins it with the "
+            "partner's, one entry per box")
+
+
+def test_all_that_a_packing_takes_along_is_named_at_once(config):
+    class PackTwo(PackHeights):
+        mapping_table = {**PackHeights.mapping_table, 'gt_ages': 'ages'}
+
+    TRANSFORMS.register_module(module=PackTwo)
+    try:
+        _, row = plan(config(dict(type='PackTwo')))
+    finally:
+        TRANSFORMS._module_dict.pop('PackTwo')
+        config_edit._found.pop(('PackTwo', 'mmdet'), None)
+    assert row.reason.endswith("it also packs gt_heights, gt_ages: tricks.mixup.per_box="
+                               "['gt_heights', 'gt_ages'] joins them with the partner's, one entry "
+                               'per box')
+
+
 def test_heights_in_the_meta_information_are_refused_at_the_start_and_work_as_advised(config):
     pack = dict(type='PackDetInputs', meta_keys=('img_id', 'gt_heights'))
     with pytest.raises(TrickError, match='^tricks.mixup: gt_heights has one entry per box') as told:

@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 import random
 import types
 
 import numpy as np
 import pytest
 import torch
+from mmdet.structures.mask import BitmapMasks, PolygonMasks
 from mmengine.structures import InstanceData
+from support.mixing import Fixed, mix, sample
 from torch.utils.data import Dataset
 
 from tricks_plugin import GeometryPreservingMixUp
 from tricks_plugin.plan.errors import TrickError
 from tricks_plugin.tricks.mixup.extras import Extras
-
-
-def sample(number, height=5, width=8, boxes=1, **more):
-    """A sample of some boxes."""
-    return dict(img=np.full((height, width, 3), number, np.uint8), img_id=number,
-                gt_bboxes=np.zeros((boxes, 4), np.float32), gt_ignore_flags=np.zeros(boxes, bool),
-                gt_bboxes_labels=np.full(boxes, number), **more)
-
-
-class Fixed(GeometryPreservingMixUp):
-    """The draw replaced by lam = 0.25 and the latest partner."""
-
-    def _draw(self, results):
-        return (self._cache[-1], 0.25) if self._cache else (None, 1.0)
-
-
-def mix(first, second, **declared):
-    """The first sample mixed with the second."""
-    transform = Fixed(**declared)
-    transform.transform(second)
-    return transform.transform(first)
-
 
 FORMS = [np.array, torch.tensor, list, tuple, lambda v: InstanceData(height=torch.tensor(v)),
          lambda v: {'height': list(v)}]
@@ -54,11 +35,98 @@ def test_values_per_box_are_joined_in_their_form(form):
 
 @pytest.mark.parametrize('form', FORMS)
 def test_what_has_one_entry_per_box_and_is_not_declared_is_refused(form):
-    words = (r"^tricks.mixup: heights has one entry per box \(2\), and it is not known how to mix "
-             r"it; tricks.mixup.per_box=\['heights'\] joins it with the partner's, .*; "
-             r"tricks.mixup.ignore=\['heights'\] leaves")
+    name = 'heights.height' if isinstance(form([1.0]), dict) else 'heights'
+    words = (rf"^tricks.mixup: {name} has one entry per box \(2\), and it is not known how to mix "
+             rf"it; tricks.mixup.per_box=\['{name}'\] joins it with the partner's, .*; "
+             rf"tricks.mixup.ignore=\['{name}'\] leaves")
+    sides = [sample(1, boxes=2, heights=form([1.0, 2.0])), sample(2, boxes=1, heights=form([3.0]))]
     with pytest.raises(TrickError, match=words):
-        Fixed().transform(sample(1, boxes=2, heights=form([1.0, 2.0])))
+        Fixed().transform(dict(sides[0]))
+    assert mix(*sides, ignore=[name])['heights'] is sides[0]['heights']
+
+
+def test_one_value_of_a_dict_is_joined_by_its_name_and_the_others_stay():
+    sides = [sample(1, boxes=2, more={'age': [1, 2], 'deep': {'x': np.array([5, 6])}, 'gain': 1.0}),
+             sample(2, boxes=1, more={'age': [3], 'deep': {'x': np.array([7])}, 'gain': 2.0})]
+    first = sides[0]['more']
+    with pytest.raises(TrickError, match='more.age, more.deep.x have one entry per box'):
+        Fixed().transform(dict(sides[0]))
+    with pytest.raises(TrickError, match='more.deep.x has one entry per box'):
+        Fixed(per_box=['more.age']).transform(dict(sides[0]))
+    mixed = mix(*sides, per_box=['more.age', 'more.deep.x'])['more']
+    assert mixed['age'] == [1, 2, 3] and mixed['deep']['x'].tolist() == [5, 6, 7]
+    assert mixed['gain'] == 1.0
+    assert first['age'] == [1, 2] and first['deep']['x'].tolist() == [5, 6]  # not written to
+
+
+def test_all_that_nobody_has_declared_is_named_at_once():
+    with pytest.raises(TrickError, match=r'heights, ages have one entry per box \(2\), .* them; '
+                       r"tricks.mixup.per_box=\['heights', 'ages'\] joins them"):
+        Fixed().transform(sample(1, boxes=2, heights=[1, 2], ages=(3, 4)))
+
+
+@dataclasses.dataclass
+class Own:
+    """A user's own object."""
+
+    heights: list
+
+
+@pytest.mark.parametrize('value', [
+    Own([1, 2]), types.SimpleNamespace(heights=(1, 2)), [np.zeros(2), np.zeros(2), np.zeros(2)],
+    ['a', 'b']])
+def test_values_per_box_are_found_in_objects_and_lists(value):
+    with pytest.raises(TrickError, match=r'heights has one entry per box \(2\)'):
+        Fixed().transform(sample(1, boxes=2, heights=value))
+
+
+def bitmaps(count, height, width, kind):
+    """Masks that are 1 all over, in a form."""
+    masks = np.ones((count, height, width), np.uint8)
+    return BitmapMasks(masks, height, width) if kind is BitmapMasks else kind(masks)
+
+
+@pytest.mark.parametrize('kind', [BitmapMasks, np.array, torch.tensor, list])
+@pytest.mark.parametrize('counts', [(2, 1), (2, 0), (0, 1)])
+def test_maps_per_box_are_joined_on_the_canvas(kind, counts):
+    sides = [sample(number, *shape, boxes=count, visible=bitmaps(count, *shape, kind))
+             for number, shape, count in zip((1, 2), ((5, 8), (7, 6)), counts, strict=True)]
+    joined = mix(*sides, per_box=['visible'])['visible']
+    assert type(joined) is type(sides[0]['visible'])
+    masks = np.array(getattr(joined, 'masks', joined))
+    assert masks.shape == (sum(counts), 7, 8)
+    assert [(mask[:5, :8].sum(), mask.sum()) for mask in masks] == \
+        [(40, 40)] * counts[0] + [(30, 42)] * counts[1]  # 5 x 8 whole; 5 x 6 of 7 x 6
+
+
+def test_polygons_per_box_lie_on_the_canvas():
+    triangle = [np.array([0.0, 0, 3, 0, 3, 3])]
+    joined = mix(sample(1, 5, 8, visible=PolygonMasks([triangle], 5, 8)),
+                 sample(2, 7, 6, visible=PolygonMasks([triangle], 7, 6)),
+                 per_box=['visible'])['visible']
+    assert (len(joined), joined.height, joined.width) == (2, 7, 8)
+
+
+def test_one_map_per_box_that_is_not_declared_is_refused_with_both_rules():
+    with pytest.raises(TrickError, match=r"tricks.mixup.images=\['visible'\] .*ignore.*"
+                       r"tricks.mixup.per_box=\['visible'\] joins it, one map per box$"):
+        Fixed().transform(sample(1, boxes=2, visible=np.ones((2, 5, 8))))
+
+
+def test_keypoints_are_joined_where_a_user_s_packing_takes_them():
+    sides = [sample(1, gt_keypoints=np.full((1, 4, 3), 1.0)),
+             sample(2, boxes=2, gt_keypoints=np.full((2, 4, 3), 2.0))]
+    with pytest.raises(ValueError, match=r"gt_keypoints: .*per_box=\['gt_keypoints'\] joins them"):
+        mix(*sides)
+    mixed = mix(*sides, per_box=['gt_keypoints'])['gt_keypoints']
+    assert mixed[:, 0, 0].tolist() == [1, 2, 2]
+
+
+def test_a_semantic_map_stays_the_first_image_s_where_it_is_declared():
+    sides = [sample(1, gt_seg_map=np.ones((5, 8))), sample(2, gt_seg_map=np.zeros((5, 8)))]
+    with pytest.raises(ValueError, match=r"ignore=\['gt_seg_map'\] keeps the first image's"):
+        mix(*sides, images=['gt_seg_map'])
+    assert mix(*sides, ignore=['gt_seg_map'])['gt_seg_map'] is sides[0]['gt_seg_map']
 
 
 @pytest.mark.parametrize('counts', [(0, 2), (2, 0), (0, 0)])
@@ -93,38 +161,6 @@ def test_meta_of_one_image_is_known_whatever_its_length():
     transform = Fixed()
     transform.transform(sample(1, boxes=2, ori_shape=(5, 8), scale_factor=(1.0, 1.0),
                                border=np.zeros(4), flip_direction='xy', idx_mapper=np.arange(2)))
-
-
-@pytest.mark.parametrize('form', [np.asarray, torch.as_tensor])
-@pytest.mark.parametrize('first', [False, True])
-def test_a_declared_image_is_blended_on_the_same_canvas(form, first):
-    # 2 x 3 of 8 and 3 x 2 of 4: a quarter of 8 and three quarters of 4 are 5 where both lie.
-    shapes = ((2, 3), (3, 2))
-    sides = []
-    for number, (shape, value) in enumerate(zip(shapes, (8.0, 4.0), strict=True)):
-        depth = np.full((1, *shape) if first else shape, value, np.float32)
-        sides.append(sample(number, *shape, depth=form(depth)))
-    depth = mix(*sides, images=['depth'])['depth']
-    assert isinstance(depth, torch.Tensor) == (form is torch.as_tensor)
-    assert np.asarray(depth).reshape(3, 3).tolist() == [[5, 5, 2], [5, 5, 2], [3, 3, 0]]
-    assert tuple(depth.shape) == ((1, 3, 3) if first else (3, 3))
-
-
-@pytest.mark.parametrize('depth', [np.zeros((5, 8)), torch.zeros(2, 5, 8), np.zeros((5, 8, 2))])
-def test_another_image_that_is_not_declared_is_refused(depth):
-    words = (r"depth has the image's height and width \(5 x 8\).*tricks.mixup.images=\['depth'\] "
-             r"blends it.*tricks.mixup.ignore=\['depth'\] leaves")
-    with pytest.raises(TrickError, match=words):
-        Fixed().transform(sample(1, depth=depth))
-    results = mix(sample(1, depth=depth), sample(2, depth=depth), ignore=['depth'])
-    assert results['depth'] is depth
-
-
-def test_a_declared_image_of_another_shape_or_one_that_is_missing_is_refused():
-    with pytest.raises(TrickError, match=r'depth must have .* \(5 x 8\), got shape \(4, 8\)'):
-        Fixed(images=['depth']).transform(sample(1, depth=np.zeros((4, 8))))
-    with pytest.raises(TrickError, match='images: depth is missing in one of two samples'):
-        mix(sample(1), sample(2, depth=np.zeros((5, 8))), images=['depth'])
 
 
 def test_the_cache_keeps_copies_of_what_is_declared():

@@ -120,7 +120,7 @@ def test_a_wrapper_that_packs_is_the_only_place():
 
 @pytest.mark.parametrize('path, words', [
     ('panoptic_fpn/panoptic-fpn_r50_fpn_1x_coco.py', 'LoadPanopticAnnotations'),
-    ('htc/htc_r50_fpn_1x_coco.py', 'semantic maps'),
+    ('htc/htc_r50_fpn_1x_coco.py', 'a semantic map'),
     ('fast_rcnn/fast-rcnn_r50_fpn_1x_coco.py', 'would be dropped, and the model has no RPN'),
     ('soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py', 'MultiBranch'),
     ('qdtrack/qdtrack_faster-rcnn_r50_fpn_8xb2-4e_mot17halftrain_test-mot17halfval.py',
@@ -143,7 +143,7 @@ def test_what_cannot_be_mixed_is_left_alone_with_the_reason(zoo, path, words):
     (small(LOAD, dict(type='mmyolo.PackDetInputs')), 'ends in mmyolo.PackDetInputs, another'),
     (small(dict(LOAD, with_bbox=False), PACK), 'loads no boxes'),
     (small(dict(LOAD, with_seg=True), PACK), 'one class per pixel, and a blended pixel shows two'),
-    (small(dict(LOAD, with_keypoints=True), PACK), 'loads keypoints'),
+    (small(dict(LOAD, with_keypoints=True), PACK), 'loads gt_keypoints'),
     (small(dict(type='RandomSamplingNegPos'), LOAD, PACK), 'draws a text for each image'),
 ])
 def test_odd_configs_end_in_a_reason(cfg, words):
@@ -204,12 +204,21 @@ def test_what_a_packing_takes_along_is_to_be_declared():
     assert "also packs gt_heights: tricks.mixup.per_box=['gt_heights'] joins it" in refused.reason
     _, refused = apply(small(LOAD, dict(type='PackHeightsBest')))
     assert refused.status == 'not_applicable'
-    assert "also packs gt_heights, and it is not known how to mix it; tricks.mixup.per_box=['" in \
-        refused.reason
-    for name in ('per_box', 'ignore'):
-        cfg, verdict = apply(small(LOAD, dict(type='PackHeightsBest')), **{name: ['gt_heights']})
-        assert verdict.status == 'applied'
-        assert cfg['train_dataloader']['dataset']['pipeline'][-2][name] == ['gt_heights']
+    assert 'also packs gt_heights for each box, and two images have more boxes' in refused.reason
+    assert "tricks.mixup.per_box=['gt_heights'] joins it" in refused.reason
+    cfg, verdict = apply(small(LOAD, dict(type='PackHeightsBest')), per_box=['gt_heights'])
+    assert verdict.status == 'applied'
+    assert cfg['train_dataloader']['dataset']['pipeline'][-2]['per_box'] == ['gt_heights']
+
+
+@pytest.mark.parametrize('setting, key, option', [
+    ('with_keypoints', 'gt_keypoints', 'per_box'), ('with_seg', 'gt_seg_map', 'ignore')])
+def test_what_a_verdict_names_to_declare_is_let_in(setting, key, option):
+    config = small(dict(LOAD, **{setting: True}), PACK)
+    _, refused = apply(config)
+    assert refused.status == 'not_applicable'
+    assert f"tricks.mixup.{option}=['{key}']" in refused.reason
+    assert apply(config, **{option: [key]})[1].status == 'applied'
 
 
 @pytest.mark.parametrize('epochs, epoch, words', [

@@ -7,6 +7,8 @@ import pytest
 import torch
 from mmdet.registry import MODELS
 from mmdet.structures import DetDataSample
+from mmdet.structures.bbox import HorizontalBoxes
+from mmdet.structures.mask import BitmapMasks, PolygonMasks
 from mmengine.structures import InstanceData
 from torch import nn
 
@@ -29,19 +31,26 @@ def shrink(sample, **declared):
 def sample(meta=None, **fields):
     instances = InstanceData(bboxes=torch.tensor([[20.0, 20, 60, 60]]), labels=torch.tensor([0]),
                              **fields)
-    return DetDataSample(gt_instances=instances, metainfo=dict(
-        img_shape=(128, 160), batch_input_shape=(128, 160), **(meta or {})))
+    return DetDataSample(gt_instances=instances, metainfo={
+        'img_shape': (128, 160), 'batch_input_shape': (128, 160), **(meta or {})})
 
 
 @pytest.mark.parametrize('name, value', [
     ('points', torch.tensor([[40.0, 40.0]])), ('keypoints', torch.zeros(1, 17, 3)),
-    ('radii', np.array([10.0])), ('ages', torch.tensor([7])), ('weights', [0.5])])
+    ('radii', np.array([10.0])), ('ages', torch.tensor([7])), ('weights', [0.5]),
+    ('parts', [{'x': 3.0}]), ('pieces', [torch.zeros(2, 2)]), ('outlines', [[[1, 2], [3]]])])
 def test_a_field_of_numbers_that_nobody_declared_is_refused_by_name(name, value):
     with pytest.raises(TrickError, match=f"^tricks.random_shapes: .* of gt_instances.{name}; "
                        rf"tricks.random_shapes.points=\['{name}'\] scales x, y"):
         shrink(sample(**{name: value}))
     out = shrink(sample(**{name: value}), ignore=[name])
     assert out.gt_instances[name] is value
+
+
+def test_all_fields_that_nobody_declared_are_named_at_once():
+    fields = dict(points=torch.zeros(1, 2), radii=torch.zeros(1))
+    with pytest.raises(TrickError, match=r'of gt_instances.points, gt_instances.radii; .*points='):
+        shrink(sample(**fields))
 
 
 def test_declared_points_and_lengths_take_the_factors_of_the_canvas():
@@ -61,6 +70,40 @@ def test_flags_and_words_are_no_lengths():
     assert out.crowd.tolist() == [True] and out.names == ['cell']
 
 
+def test_boxes_and_masks_under_any_name_are_rescaled():
+    square = torch.tensor([[20.0, 20, 60, 60]])
+    block = np.zeros((1, 128, 160), np.uint8)
+    block[0, 20:60, 20:60] = 1
+    corners = np.array([20.0, 20, 60, 20, 60, 60, 20, 60])
+    out = shrink(sample(heads=HorizontalBoxes(square), visible=BitmapMasks(block, 128, 160),
+                        shape=PolygonMasks([[corners]], 128, 160))).gt_instances
+    torch.testing.assert_close(out.heads.tensor, torch.tensor([[12.0, 10, 36, 30]]))
+    rows, columns = np.nonzero(out.visible.masks[0])
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (10, 29, 12, 35)
+    assert (out.shape.height, out.shape.width) == (64, 96)
+    np.testing.assert_allclose(out.shape.masks[0][0], [12, 10, 36, 10, 36, 30, 12, 30], rtol=1e-6)
+
+
+@pytest.mark.parametrize('form', [torch.as_tensor, np.asarray])
+@pytest.mark.parametrize('width, wanted', [(160, 96), (150, 90)])  # padded and not
+def test_flags_of_pixels_keep_to_the_pixels(form, width, wanted):
+    block = np.zeros((1, 128, width), bool)
+    block[0, 20:60, 20:60] = True
+    out = shrink(sample(dict(img_shape=(128, width)), valid=form(block))).gt_instances.valid
+    rows, columns = np.nonzero(np.asarray(out)[0])
+    assert tuple(out.shape) == (1, 64, wanted)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (10, 29, 12, 35)
+
+
+def test_points_in_lists_and_dicts_are_scaled_in_their_form():
+    out = shrink(sample(dict(marks={'left': [[10.0, 20.0]], 'right': [[20.0, 40.0]]}),
+                        outlines=[torch.tensor([[10.0, 20], [20, 40]])]),
+                 points=['marks', 'outlines'])
+    for side, x, y in (('left', 6, 10), ('right', 12, 20)):
+        np.testing.assert_allclose(out.marks[side], [[x, y]], rtol=1e-6)
+    np.testing.assert_allclose(out.gt_instances.outlines[0], [[6, 10], [12, 20]], rtol=1e-6)
+
+
 def test_points_without_x_and_y_are_refused():
     with pytest.raises(TrickError, match=r'radii must end in x, y .* got shape \(1,\)'):
         shrink(sample(radii=torch.tensor([10.0])), points=['radii'])
@@ -76,6 +119,26 @@ def test_meta_per_box_or_of_the_image_s_size_is_refused_and_that_of_one_image_is
         pytest.approx([5.477226])
 
 
+def test_meta_of_as_many_entries_as_boxes_by_chance_is_told_by_the_other_images():
+    def batch(*counts, meta):
+        samples = [DetDataSample(
+            gt_instances=InstanceData(bboxes=torch.zeros(count, 4)),
+            metainfo=dict(img_shape=(128, 160), **meta(count))) for count in counts]
+        return samples
+
+    module = BatchRandomShapes(base=128, sizes=[64, 128])
+    module.size = 128
+    images = torch.zeros(2, 3, 128, 160)
+    module(images, batch(0, 1, meta=lambda count: dict(sensor=(5.0, 6.0))))
+    module(images, batch(2, 2, meta=lambda count: dict(sensor=(5.0, 6.0))))  # in mid-training
+    for meta in (lambda count: dict(sizes=[1.0] * count),
+                 lambda count: dict(sizes={'left': np.ones(count), 'unit': 'm'})):
+        with pytest.raises(TrickError, match='of the meta information sizes'):
+            module(images, batch(1, 2, meta=meta))
+    with pytest.raises(TrickError, match='of the meta information pair'):
+        module(images, batch(2, 2, meta=lambda count: dict(pair=(5.0, 6.0))))
+
+
 def test_a_field_that_is_neither_instances_nor_pixels_is_refused():
     item = sample()
     item.set_field(torch.zeros(128, 160), 'depth', dtype=torch.Tensor)
@@ -89,6 +152,34 @@ def test_images_beside_the_inputs_of_a_batch_are_refused():
     with pytest.raises(TrickError, match='the batch holds thermal beside inputs'):
         Fields().check_batch(batch)
     Fields(ignore=('thermal',)).check_batch(batch)
+
+
+class Flat(nn.Module):
+    """A head that takes feature maps of one size only."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(3 * 128 * 128, 2)
+
+    def forward(self, features):
+        return self.layer(features[0].flatten(1))
+
+
+def test_a_head_of_one_size_is_told_by_trying():
+    model = nn.Module()
+    model.backbone, model.bbox_head = Positions(dynamic=True), Flat()
+    augment = BatchRandomShapes(base=128, sizes=[64, 128])
+    with pytest.raises(TrickError, match=r'takes images of \(128, 128\) \(h, w\) px and not of '
+                       r'\(64, 64\)'):
+        try_shapes(model, augment, [torch.zeros(3, 128, 128)])
+    model.bbox_head = nn.Identity()
+    try_shapes(model, augment, [torch.zeros(3, 128, 128)])
+    # images that the data preprocessor pads to 128 px
+    model.backbone.dynamic = False
+    model.data_preprocessor = nn.Module()
+    model.data_preprocessor.pad_size_divisor = 32
+    with pytest.raises(TrickError, match='Positions takes images of'):
+        try_shapes(model, augment, [torch.zeros(3, 110, 128), torch.zeros(3, 100, 97)])
 
 
 class Positions(nn.Module):

@@ -6,14 +6,12 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-import torch
-
+from ...common.values import counts, entries
 from ...plan.errors import TrickError
-from .functional import blend
-from .sample import BOX_KEYS, blendable
+from .forms import at, blend_maps, image_shape, is_image, join, leaves, put
+from .sample import BOX_KEYS
 
-__all__ = ['Extras', 'PER_BOX', 'advice']
+__all__ = ['Extras', 'PER_BOX', 'advice', 'refusal']
 
 PER_BOX = ('gt_instances_ids',)
 """Values per box of mmdet's own, beside those of `BOX_KEYS`, that are joined unasked."""
@@ -28,11 +26,18 @@ _OF_ONE_IMAGE = frozenset((
 ))
 
 
-def advice(key: str, image: bool = False) -> str:
-    """What a user can declare of a value, as options of the trick."""
-    first = f"tricks.mixup.images=['{key}'] blends it with the partner's" if image else \
-        f"tricks.mixup.per_box=['{key}'] joins it with the partner's, one entry per box"
-    return f"{first}; tricks.mixup.ignore=['{key}'] leaves the first image's"
+def advice(*keys: str, image: bool = False, packed: bool = False) -> str:
+    """What a user can declare of values, as options of the trick.
+
+    Args:
+        keys: Their names.
+        image: Whether they are further images.
+        packed: Whether the packing takes them along box by box, so that they must be joined.
+    """
+    names, it = repr(list(keys)), 'it' if len(keys) == 1 else 'them'
+    first = f"tricks.mixup.images={names} blends {it} with the partner's" if image else \
+        f"tricks.mixup.per_box={names} joins {it} with the partner's, one entry per box"
+    return first if packed else f"{first}; tricks.mixup.ignore={names} leaves the first image's"
 
 
 @dataclasses.dataclass
@@ -59,7 +64,12 @@ class Extras:
         """All that is joined box by box."""
         return (*self.per_box, *(key for key in PER_BOX if key not in self.ignore))
 
-    def check(self, results: Mapping[str, Any], refuse: bool = True) -> dict[str, str]:
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        """Keys that may be there although they are refused elsewhere; see `sample.check`."""
+        return (*self.per_box, *self.ignore)
+
+    def check(self, results: Mapping[str, Any], refuse: bool = True) -> dict[str, int]:
         """Looks at what nobody has declared.
 
         Args:
@@ -68,7 +78,7 @@ class Extras:
                 the next samples to tell.
 
         Returns:
-            The reason by key.
+            What may be per box: the number of boxes, by key.
 
         Raises:
             TrickError: If the sample carries another image, or under ``refuse`` a value that may
@@ -76,24 +86,19 @@ class Extras:
         """
         boxes, shape = len(results['gt_bboxes']), tuple(results['img'].shape[:2])
         self._check_declared(results, boxes, shape)
-        suspects = {}
-        for key, value in results.items():
-            if key in self._settled:
-                continue
-            if _is_image(value, shape):
-                raise TrickError(
-                    f"tricks.mixup: {key} has the image's height and width ({shape[0]} x "
-                    f'{shape[1]}), and it is not known how to mix it; {advice(key, image=True)}')
-            count = _entries(value)
-            if count is None:
-                continue
-            if count != boxes:
-                self.harmless.add(key)
-            elif boxes:
-                suspects[key] = (f'tricks.mixup: {key} has one entry per box ({boxes}), and it is '
-                                 f'not known how to mix it; {advice(key)}')
+        suspects, settled = {}, self._settled
+        for key in results:
+            for path, value in leaves(key, results[key], settled):
+                found = image_shape(value, shape, boxes)
+                if found:
+                    raise TrickError(_other_image(path, value, found, shape, boxes))
+                lengths = counts(value)
+                if boxes in lengths and boxes:
+                    suspects[path] = boxes
+                elif lengths and boxes:
+                    self.harmless.add(path)
         if refuse and suspects:
-            raise TrickError(next(iter(suspects.values())))
+            raise TrickError(refusal(suspects))
         return suspects
 
     @property
@@ -103,104 +108,83 @@ class Extras:
     def _check_declared(self, results: Mapping[str, Any], boxes: int,
                         shape: tuple[int, ...]) -> None:
         for key in self.joined:
-            value = results.get(key)
-            if value is not None and _entries(value) != boxes:
+            value = at(results, key)
+            if value is not None and entries(value) != boxes:
                 raise TrickError(f'tricks.mixup.per_box: {key} must have one entry for each of '
-                                 f'the {boxes} boxes, got {_entries(value)}')
+                                 f'the {boxes} boxes, got {entries(value)}')
         for key in self.images:
-            value = results.get(key)
-            if value is not None and not _is_image(value, shape):
+            value = at(results, key)
+            if value is not None and not is_image(value, shape):
                 raise TrickError(
-                    f"tricks.mixup.images: {key} must have the image's height and width "
-                    f'({shape[0]} x {shape[1]}), got shape {tuple(getattr(value, "shape", ()))}')
+                    f"tricks.mixup.images: {key} must be an array of the image's height and width "
+                    f'({shape[0]} x {shape[1]}), got {_described(value)}')
 
     def kept(self, results: Mapping[str, Any]) -> dict[str, Any]:
-        """What a partner must keep of a sample."""
-        return {key: results[key] for key in (*self.joined, *self.images)
-                if results.get(key) is not None}
+        """What a partner must keep of a sample, by the declared names."""
+        found = {key: at(results, key) for key in (*self.joined, *self.images)}
+        return {key: value for key, value in found.items() if value is not None}
 
     def mix(self, results: dict[str, Any], partner: Mapping[str, Any], lam: float,
-            counts: tuple[int, int]) -> None:
+            boxes: tuple[int, int], shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
         """Joins and blends what was declared, in place.
 
         Args:
             results: The first sample.
-            partner: The second.
+            partner: The second, as it was kept.
             lam: The share of the first.
-            counts: The boxes of each.
+            boxes: How many each has.
+            shapes: (h, w) of each image, before they were mixed.
 
         Raises:
             TrickError: If one of the two lacks a value that the other has.
         """
+        canvas = tuple(results['img'].shape[:2])
         for key in self.joined:
-            sides = [results.get(key), partner.get(key)]
-            sides = [None if side is not None and not count and not len(side) else side
-                     for side, count in zip(sides, counts, strict=True)]
-            given = [side for side in sides if side is not None]
-            if any(side is None and count for side, count in zip(sides, counts, strict=True)):
-                if given or results.get(key) is not None:
-                    raise TrickError(f'tricks.mixup.per_box: {key} is missing in one of two '
-                                     'samples with boxes')
-            elif given:
-                results[key] = given[0] if len(given) == 1 else _join(given[0], given[1])
+            sides = list(zip((at(results, key), at(partner, key)), boxes, shapes, strict=True))
+            given = [(value, shape) for value, count, shape in sides
+                     if value is not None and (count or entries(value))]
+            if given and any(value is None and count for value, count, _ in sides):
+                raise TrickError(f'tricks.mixup.per_box: {key} is missing in one of two samples '
+                                 'with boxes')
+            if given:
+                values, sizes = zip(*given, strict=True)
+                put(results, key, join(values, sizes, canvas))
         for key in self.images:
-            sides = [results.get(key), partner.get(key)]
+            sides = [at(results, key), at(partner, key)]
             if sides[0] is None and sides[1] is None:
                 continue
             if sides[0] is None or sides[1] is None:
                 raise TrickError(f'tricks.mixup.images: {key} is missing in one of two samples')
-            results[key] = _blend(sides[0], sides[1], lam, tuple(results['img'].shape[:2]))
+            put(results, key, blend_maps(sides[0], sides[1], lam, canvas))
 
 
-def _entries(value: Any) -> int | None:
-    """How many entries a value has, or None if it is no sequence."""
-    if value is None or isinstance(value, (str, bytes, Mapping)):
-        if isinstance(value, Mapping) and value:
-            counts = {_entries(item) for item in value.values()}
-            return counts.pop() if len(counts) == 1 else None
-        return None
-    if isinstance(value, (np.ndarray, torch.Tensor)):
-        return int(value.shape[0]) if value.ndim else None
-    try:
-        return len(value)
-    except TypeError:
-        return None
+def refusal(suspects: Mapping[str, int]) -> str:
+    """What is said of values that may be per box.
+
+    Args:
+        suspects: The number of boxes of a sample that has as many entries, by key.
+    """
+    has, it = ('has', 'it') if len(suspects) == 1 else ('have', 'them')
+    return (f"tricks.mixup: {', '.join(suspects)} {has} one entry per box "
+            f"({next(iter(suspects.values()))}), and it is not known how to mix {it}; "
+            f'{advice(*suspects)}')
 
 
-def _is_image(value: Any, shape: tuple[int, ...]) -> bool:
-    """Whether a value is an array of an image's height and width, channels last or first."""
-    own = tuple(getattr(value, 'shape', ()) or ())
-    return isinstance(value, (np.ndarray, torch.Tensor)) and len(own) >= 2 and (
-        own[:2] == shape or own[-2:] == shape)
+def _other_image(key: str, value: Any, found: tuple[int, ...], shape: tuple[int, ...],
+                 boxes: int) -> str:
+    """What is said of another image or map in a sample."""
+    own = f'{shape[0]} x {shape[1]}'
+    if found == shape and is_image(value, shape):
+        per_box = f"; tricks.mixup.per_box=['{key}'] joins it, one map per box" \
+            if boxes and entries(value) == boxes else ''
+        return (f"tricks.mixup: {key} has the image's height and width ({own}), and it is not "
+                f'known how to mix it; {advice(key, image=True)}{per_box}')
+    return (f'tricks.mixup: {key} ({type(value).__name__}) is {found[0]} x {found[1]}, as an image '
+            f'or a map would be, beside the image of {own}, and it is not known how to mix it; '
+            f"as an array of the image's height and width tricks.mixup.images=['{key}'] would "
+            f"blend it; tricks.mixup.ignore=['{key}'] leaves the first image's")
 
 
-def _join(first: Any, second: Any) -> Any:
-    """Two images' values, one after the other, in the form of the first."""
-    if isinstance(first, np.ndarray):
-        return np.concatenate([first, np.asarray(second)])
-    if isinstance(first, torch.Tensor):
-        return torch.cat([first, torch.as_tensor(second, device=first.device)])
-    if isinstance(first, Mapping):
-        return {key: _join(value, second[key]) for key, value in first.items()}
-    if hasattr(type(first), 'cat'):
-        return type(first).cat([first, second])
-    return type(first)([*first, *second])
-
-
-def _blend(first: Any, second: Any, lam: float, canvas: tuple[int, ...]) -> Any:
-    """Two images' maps blended as the images are, on zeros; in the form of the first."""
-    sides = [side.numpy() if isinstance(side, torch.Tensor) else side for side in (first, second)]
-    last = sides[0].ndim > 2 and _fits_first(sides, canvas)
-    if last:
-        sides = [np.moveaxis(side, (-2, -1), (0, 1)) for side in sides]
-    sides = [np.ascontiguousarray(blendable(side)) for side in sides]
-    mixed = blend(sides[0], sides[1], lam)
-    if last:
-        mixed = np.ascontiguousarray(np.moveaxis(mixed, (0, 1), (-2, -1)))
-    return torch.from_numpy(mixed) if isinstance(first, torch.Tensor) else mixed
-
-
-def _fits_first(sides: list[Any], canvas: tuple[int, ...]) -> bool:
-    """Whether channels come first: then the last two axes span the canvas together."""
-    first = tuple(max(side.shape[axis] for side in sides) for axis in (0, 1))
-    return first != canvas
+def _described(value: Any) -> str:
+    shape = getattr(value, 'shape', None)
+    return type(value).__name__ if shape is None else f'shape {tuple(shape)}'

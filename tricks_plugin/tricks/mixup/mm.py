@@ -40,12 +40,13 @@ class Edit(ConfigEdit):
                 return Verdict.not_applicable(f'{path} is {type_name(node)} inside another '
                                               'transform, where it cannot be replaced')
         targets, reason = placement.targets(pipelines, scope)
-        reason = placement.obstacle(cfg, pipelines, scope) or reason or \
-            placement.undeclared(targets, self._declared, scope)
+        params = self.params
+        per_box = params.per_box or ()
+        reason = placement.obstacle(cfg, pipelines, (*per_box, *(params.ignore or ())), scope) or \
+            reason or placement.undeclared(targets, per_box, scope)
         if reason:
             return Verdict.not_applicable(reason)
         self._edit(cfg, pipelines, targets, scope)
-        params = self.params
         switch = placement.replacing_hook(cfg, targets, scope)
         notes = (self._switch_note(cfg, switch), placement.dropped_proposals(pipelines, scope),
                  _weighting_note(cfg, scope))
@@ -64,11 +65,6 @@ class Edit(ConfigEdit):
             return ''
         return (f'off from epoch {switch[1]}, counted from 0, as {switch[0]} puts a pipeline '
                 'without mixup in place')
-
-    @property
-    def _declared(self) -> tuple[str, ...]:
-        params = self.params
-        return (*(params.per_box or ()), *(params.images or ()), *(params.ignore or ()))
 
     @property
     def _alpha(self) -> float:

@@ -8,6 +8,7 @@ from typing import Any
 from ...mm import config_edit
 from ...mm.config_edit import Pipeline, find, is_a, type_name
 from .extras import advice
+from .sample import REFUSED
 
 __all__ = ['dropped_proposals', 'ends_in_packer', 'obstacle', 'other_mixup',
            'replacing_hook', 'targets', 'undeclared', 'weighted', 'without']
@@ -61,7 +62,8 @@ def _wrong_end(pipeline: Pipeline, last: Any, scope: str) -> str:
         return f'{pipeline.path} ends in nothing that packs'
     if is_a(last, *_PACKERS, scope=scope):
         extra = [key for key in _table(last, scope) if key not in _PACKED]
-        words = f"; it also packs {', '.join(extra)}: {advice(extra[0])}" if extra else ''
+        words = f"; it also packs {', '.join(extra)}: " + advice(*extra, packed=True) \
+            if extra else ''
         return (f'{pipeline.path} ends in {last["type"]}, another PackDetInputs than '
                 f"mmdet's, which would lose the boxes' weights: {_FIX}{words}")
     return (f"{pipeline.path} ends in {name}, not in PackDetInputs; to have a packing of your "
@@ -99,20 +101,21 @@ def _table(step: dict[str, Any], scope: str) -> dict[str, Any]:
     return table if isinstance(table, dict) else {}
 
 
-def undeclared(pipelines: list[Pipeline], declared: Collection[str], scope: str) -> str:
+def undeclared(pipelines: list[Pipeline], per_box: Collection[str], scope: str) -> str:
     """Why values that a user's packing takes along cannot be mixed, or an empty string.
 
     Args:
         pipelines: Those that end in a packing.
-        declared: The keys that the trick's parameters name.
+        per_box: The keys that are to be joined: all that goes into ``gt_instances`` must be.
         scope: The config's default scope.
     """
     for pipeline in pipelines:
         last = pipeline.steps[-1]
-        for key in _table(last, scope):
-            if key not in _PACKED and key not in declared:
-                return (f'{pipeline.path} ends in {type_name(last)}, which also packs {key}, and '
-                        f'it is not known how to mix it; {advice(key)}')
+        keys = [key for key in _table(last, scope) if key not in (*_PACKED, *per_box)]
+        if keys:
+            return (f"{pipeline.path} ends in {type_name(last)}, which also packs "
+                    f"{', '.join(keys)} for each box, and two images have more boxes than one; "
+                    f"{advice(*keys, packed=True)}")
     return ''
 
 
@@ -139,8 +142,16 @@ def without(steps: list[Any], scope: str) -> list[Any]:
             if not (isinstance(step, dict) and is_a(step, *_OTHER_MIXUPS, scope=scope))]
 
 
-def obstacle(cfg: dict[str, Any], pipelines: list[Pipeline], scope: str) -> str:
-    """Why samples of this training cannot be mixed, or an empty string."""
+def obstacle(cfg: dict[str, Any], pipelines: list[Pipeline], allowed: Collection[str],
+             scope: str) -> str:
+    """Why samples of this training cannot be mixed, or an empty string.
+
+    Args:
+        cfg: The config.
+        pipelines: Its training pipelines.
+        allowed: Keys that the trick's parameters declare to be joined or left.
+        scope: The config's default scope.
+    """
     sections = {'train_dataloader.dataset': cfg['train_dataloader']['dataset'],
                 'model': cfg.get('model')}
     for path, section in sections.items():
@@ -150,11 +161,9 @@ def obstacle(cfg: dict[str, Any], pipelines: list[Pipeline], scope: str) -> str:
     for pipeline in pipelines:
         for where, node in find(pipeline.steps, 'LoadAnnotations', path=pipeline.path,
                                 scope=scope):
-            if node.get('with_seg'):
-                return (f'{where} loads semantic maps, which cannot be mixed: they hold one '
-                        'class per pixel, and a blended pixel shows two')
-            if node.get('with_keypoints'):
-                return f'{where} loads keypoints, which the packing does not carry'
+            for setting, key in (('with_seg', 'gt_seg_map'), ('with_keypoints', 'gt_keypoints')):
+                if node.get(setting) and key not in allowed:
+                    return f'{where} loads {key}: {REFUSED[key]}'
             if node.get('with_bbox') is False:
                 return f'{where} loads no boxes'
         for where, _ in _proposals(pipeline, scope):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import collections
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -12,23 +12,29 @@ import torch
 
 from .functional import contiguous_image
 
-__all__ = ['BOX_KEYS', 'SampleCache', 'blendable', 'check', 'identity', 'kept', 'kind',
+__all__ = ['BOX_KEYS', 'REFUSED', 'SampleCache', 'blendable', 'check', 'identity', 'kept', 'kind',
            'num_bytes', 'padded']
 
 # What the pipeline calls a sample's values per box, and what `concat_annotations` is given.
 BOX_KEYS = {'gt_bboxes': 'bboxes', 'gt_bboxes_labels': 'labels', 'gt_ignore_flags': 'ignored',
             'gt_mixup_weights': 'weights', 'gt_masks': 'masks'}
 _REQUIRED = ('img', 'gt_bboxes', 'gt_bboxes_labels', 'gt_ignore_flags')
-_REFUSED = {
+REFUSED = {
     'gt_seg_map': 'a semantic map holds one class per pixel, and a blended pixel shows two '
-                  '(LoadAnnotations(with_seg=False) leaves the map out)',
-    'gt_keypoints': 'the packing has no place for keypoints and their weights '
-                    '(LoadAnnotations(with_keypoints=False) leaves them out)',
+                  '(LoadAnnotations(with_seg=False) leaves the map out; '
+                  "tricks.mixup.ignore=['gt_seg_map'] keeps the first image's)",
+    'gt_keypoints': "mmdet's packing has no place for keypoints "
+                    '(LoadAnnotations(with_keypoints=False) leaves them out; '
+                    "tricks.mixup.per_box=['gt_keypoints'] joins them, for a packing of your own)",
 }
 
 
-def check(results: dict[str, Any]) -> None:
+def check(results: dict[str, Any], allowed: Collection[str] = ()) -> None:
     """Refuses a sample that cannot be mixed.
+
+    Args:
+        results: The sample.
+        allowed: Keys that the user has declared, of which none is refused.
 
     Raises:
         ValueError: If a required key is missing, or the sample carries what cannot be blended.
@@ -37,8 +43,8 @@ def check(results: dict[str, Any]) -> None:
     if missing:
         raise ValueError(f'GeometryPreservingMixUp needs {", ".join(_REQUIRED)}; the sample '
                          f'lacks {", ".join(missing)}, has {", ".join(sorted(results))}')
-    for key, reason in _REFUSED.items():
-        if results.get(key) is not None:
+    for key, reason in REFUSED.items():
+        if results.get(key) is not None and key not in allowed:
             raise ValueError(
                 f'GeometryPreservingMixUp cannot mix samples that carry {key}: {reason}')
 

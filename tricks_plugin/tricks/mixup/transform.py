@@ -13,7 +13,7 @@ from torch.utils.data import get_worker_info
 
 from ...common.shared_state import SharedState
 from ...plan.errors import TrickError
-from .extras import Extras
+from .extras import Extras, refusal
 from .functional import blend, concat_annotations, draw_lam
 from .sample import BOX_KEYS, SampleCache, blendable, check, identity, kept, kind, padded
 from .source import PartnerSource, tried
@@ -73,7 +73,8 @@ class GeometryPreservingMixUp(BaseTransform):
         pad_value: Grey level of what an image does not cover; the paper's code has 0.
         cache_mb: Memory of each worker's cache, in units of 2**20 bytes, above 0; the oldest
             samples go first, and the latest stays whatever its size.
-        per_box: Keys of further values with one entry per box, which are joined.
+        per_box: Keys of further values with one entry per box, which are joined; ``a.b`` is the
+            value ``b`` of the dict ``a``.
         images: Keys of further arrays of the image's height and width, which are blended as the
             image is, zero where one does not reach.
         ignore: Keys of further values that stay the first image's.
@@ -156,7 +157,7 @@ class GeometryPreservingMixUp(BaseTransform):
         Args:
             results: The sample; changed in place. Its arrays are not written to.
         """
-        check(results)
+        check(results, self.extras.allowed)
         if results.get('gt_mixup_weights') is None:
             results['gt_mixup_weights'] = np.ones(len(results['gt_bboxes']), np.float32)
         if not self.enabled:
@@ -191,7 +192,7 @@ class GeometryPreservingMixUp(BaseTransform):
             TrickError: If samples carry a value per box or of the image's height and width that
                 is neither known nor declared.
         """
-        suspects: dict[str, str] = {}
+        suspects: dict[str, int] = {}
         with contextlib.closing(tried(dataset, self)) as samples:
             for seen, results in enumerate(samples):
                 suspects.update(self.extras.check(results, refuse=False))
@@ -200,7 +201,7 @@ class GeometryPreservingMixUp(BaseTransform):
                 if seen and not suspects:
                     return
         if suspects:
-            raise TrickError(next(iter(suspects.values())))
+            raise TrickError(refusal(suspects))
 
     def _kept(self, results: dict[str, Any], fresh: bool) -> dict[str, Any]:
         return kept(results, fresh, self.extras.kept(results))
@@ -257,6 +258,7 @@ class GeometryPreservingMixUp(BaseTransform):
 
     def _mix(self, results: dict[str, Any], partner: dict[str, Any], lam: float) -> dict[str, Any]:
         """Blends the images and joins the annotations: ``lam`` is the share of ``results``."""
+        shapes = results['img'].shape[:2], partner['img'].shape[:2]
         canvas = blend(results['img'], partner['img'], lam, self.pad_value)
         sides: list[dict[str, Any]] = []
         for sample in (results, partner):
@@ -269,7 +271,7 @@ class GeometryPreservingMixUp(BaseTransform):
         counts = (len(results['gt_bboxes']), len(partner['gt_bboxes']))
         results.update((key, joined[name]) for key, name in BOX_KEYS.items() if name in joined)
         results['img'] = canvas
-        self.extras.mix(results, partner, lam, counts)
+        self.extras.mix(results, partner, lam, counts, shapes)
         results['img_shape'] = canvas.shape[:2]
         if 'pad_shape' in results:
             results['pad_shape'] = canvas.shape

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from mmengine.registry import MODELS
 from mmengine.structures import InstanceData, PixelData
 from torch import Tensor, nn
 
-from .fields import Fields
+from .fields import Fields, is_boxes, is_masks
 from .functional import (
     MIN_SIZE,
     draw_size,
@@ -114,8 +115,7 @@ class BatchRandomShapes(nn.Module):
             raise RuntimeError('BatchRandomShapes was not told the iteration: add '
                                "custom_hooks=[dict(type='tricks_plugin.BatchRandomShapesHook')]")
         old = (int(inputs.shape[-2]), int(inputs.shape[-1]))
-        for sample in data_samples or ():
-            self.fields.check(sample)
+        self.fields.check(data_samples or ())
         new = self.shape_of(old, self.size)
         if new == old:
             return inputs, data_samples
@@ -138,10 +138,12 @@ class BatchRandomShapes(nn.Module):
 def _rescale_sample(sample: Any, old: Shape, new: Shape, declared: Fields) -> Any:
     """A data sample for the new canvas; what it shares with the given one is not changed."""
     y_factor, x_factor = new[0] / old[0], new[1] / old[1]
+    own = tuple(sample.metainfo.get('img_shape', old)[:2])
     fields = {}
     for name, value in sample.items():
         if isinstance(value, InstanceData):
-            value = _rescale_instances(value, old, new, declared)
+            value = value.new(**{key: _rescale_field(key, item, old, new, own, declared)
+                                 for key, item in value.items()})
         elif isinstance(value, PixelData):
             value = value.new(**{key: _rescale_map(item, old, new)
                                  for key, item in value.items()})
@@ -165,19 +167,25 @@ def _rescale_sample(sample: Any, old: Shape, new: Shape, declared: Fields) -> An
     return sample.new(metainfo=meta, **fields) if fields else sample.new(metainfo=meta)
 
 
-def _rescale_instances(instances: Any, old: Shape, new: Shape, declared: Fields) -> Any:
+def _rescale_field(name: str, value: Any, old: Shape, new: Shape, own: tuple[int, ...],
+                   declared: Fields) -> Any:
+    """One value per box: boxes, masks and flags of pixels under any name, or as declared.
+
+    ``own`` is the image's (h, w) without padding.
+    """
     y_factor, x_factor = new[0] / old[0], new[1] / old[1]
-    fields = {name: declared.rescale(name, value, x_factor, y_factor)
-              for name, value in instances.items()}
-    boxes = fields.get('bboxes')
-    if isinstance(boxes, Tensor):
-        fields['bboxes'] = rescale_boxes(boxes, x_factor, y_factor)
-    elif boxes is not None:
-        fields['bboxes'] = boxes.clone()
-        fields['bboxes'].rescale_((x_factor, y_factor))
-    if fields.get('masks') is not None:
-        fields['masks'] = _rescale_masks(fields['masks'], old, new)
-    return instances.new(**fields)
+    if name == 'bboxes' and isinstance(value, Tensor):
+        return rescale_boxes(value, x_factor, y_factor)
+    if is_boxes(value):
+        boxes = value.clone()
+        boxes.rescale_((x_factor, y_factor))
+        return boxes
+    if is_masks(value) or (name == 'masks' and value is not None):
+        return _rescale_masks(value, old, new)
+    if isinstance(value, (Tensor, np.ndarray)) and value.dtype in (torch.bool, np.dtype(bool)) \
+            and value.ndim > 2 and tuple(value.shape[-2:]) in (old, own):
+        return _rescale_map(value, old, new)
+    return declared.rescale(name, value, x_factor, y_factor)
 
 
 def _rescale_masks(masks: Any, old: Shape, new: Shape) -> Any:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from mmengine.structures import InstanceData, LabelData, PixelData
 
+from ...common.values import counts
 from ...plan.errors import TrickError
 
-__all__ = ['Fields']
+__all__ = ['Fields', 'is_boxes', 'is_masks']
 
 # Per box, and no length in px; `bboxes` and `masks` are rescaled by the augment itself.
 _KNOWN = frozenset(('bboxes', 'masks', 'labels', 'scores', 'mixup_weights', 'instances_ids',
@@ -35,47 +37,68 @@ def _advice(name: str) -> str:
 class Fields:
     """The values that the user has declared, by name; whatever else is refused.
 
+    Meta information that has as many entries as the image has boxes may be per box, or be so by
+    chance. The number of entries in other images tells: once they differ, it is of the image.
+
     Args:
         points: Fields whose last axis is x, y, or x, y and a third number that stays.
         lengths: Fields of lengths in px, which have no direction: scaled by the geometric mean of
             the two factors.
         ignore: Fields, meta information and parts of a batch that stay.
+        harmless: Meta information that has been found to be of an image.
     """
 
     points: tuple[str, ...] = ()
     lengths: tuple[str, ...] = ()
     ignore: tuple[str, ...] = ()
+    harmless: set[str] = dataclasses.field(default_factory=set)
 
-    def check(self, sample: Any) -> None:
-        """Refuses a data sample with a field that is neither known nor declared.
+    def check(self, samples: Iterable[Any]) -> None:
+        """Refuses a batch whose data samples have a field that is neither known nor declared.
 
         Raises:
             TrickError: Naming the field and the settings that declare it.
         """
+        fields: dict[str, None] = {}
+        meta: dict[str, None] = {}
+        for sample in samples:
+            fields.update(self._unknown_fields(sample))
+            meta.update(self._meta_per_box(sample))
+        per_box = [name for name in meta if name not in self.harmless]
+        for names, words in ((fields, ''), (per_box, 'the meta information ')):
+            if names:
+                first = min(names).rpartition('.')[2]
+                raise TrickError('tricks.random_shapes: it is not known what a new shape makes of '
+                                 f"{words}{', '.join(sorted(names))}; {_advice(first)}")
+
+    def _unknown_fields(self, sample: Any) -> dict[str, None]:
+        found: dict[str, None] = {}
         for where, value in sample.items():
             if isinstance(value, InstanceData):
-                for name, item in value.items():
-                    if name not in self._settled and _is_numeric(item):
-                        raise TrickError(f'tricks.random_shapes: it is not known what a new shape '
-                                         f'makes of {where}.{name}; {_advice(name)}')
+                found.update((f'{where}.{name}', None) for name, item in value.items()
+                             if name not in self._settled and _holds_numbers(item))
             elif not isinstance(value, (PixelData, LabelData)) and where not in self.ignore:
                 raise TrickError(
                     f'tricks.random_shapes: it is not known what a new shape makes of {where} '
                     f"({type(value).__name__}); tricks.random_shapes.ignore=['{where}'] leaves it")
-        self._check_meta(sample)
+        return found
 
-    def _check_meta(self, sample: Any) -> None:
+    def _meta_per_box(self, sample: Any) -> dict[str, None]:
+        """Names of meta information that may be per box, or is a map of the image's size."""
         boxes = len(sample.gt_instances) if 'gt_instances' in sample else 0
-        shape = tuple(sample.metainfo.get('batch_input_shape', ())[:2])
-        own = tuple(sample.metainfo.get('img_shape', ())[:2])
+        shapes = [tuple(sample.metainfo[name][:2]) for name in ('batch_input_shape', 'img_shape')
+                  if name in sample.metainfo]
+        found: dict[str, None] = {}
         for name, value in sample.metainfo_items():
-            if name in _OF_ONE_IMAGE or name in self._declared or not _is_numeric(value):
+            if name in _OF_ONE_IMAGE or name in self._declared or name in self.harmless or \
+                    not _holds_numbers(value):
                 continue
-            spans = _spans(value)
-            if boxes and spans[0] == boxes or len(spans) > 1 and any(
-                    side in (spans[:2], spans[-2:]) for side in (shape, own) if side):
-                raise TrickError(f'tricks.random_shapes: it is not known what a new shape makes '
-                                 f'of the meta information {name}; {_advice(name)}')
+            lengths = counts(value)
+            if boxes in lengths and boxes or _spans_image(value, shapes):
+                found[name] = None
+            elif boxes and lengths:
+                self.harmless.add(name)
+        return found
 
     def check_batch(self, batch: Any) -> None:
         """Refuses a batch with images beside ``inputs``, which no batch augment can reach.
@@ -114,11 +137,16 @@ class Fields:
         Raises:
             TrickError: If points do not end in x, y.
         """
+        if name not in self.points and name not in self.lengths:
+            return value
+        if isinstance(value, Mapping):
+            return {key: self.rescale(name, item, x_factor, y_factor)
+                    for key, item in value.items()}
+        if isinstance(value, (list, tuple)) and _is_ragged(value):
+            return type(value)([self.rescale(name, item, x_factor, y_factor) for item in value])
         if name in self.points:
             return _like(value, self._points(name, _floats(value), x_factor, y_factor))
-        if name in self.lengths:
-            return _like(value, _floats(value) * math.sqrt(x_factor * y_factor))
-        return value
+        return _like(value, _floats(value) * math.sqrt(x_factor * y_factor))
 
     @staticmethod
     def _points(name: str, values: torch.Tensor, x_factor: float, y_factor: float) -> torch.Tensor:
@@ -132,23 +160,50 @@ class Fields:
         return values * factors
 
 
-def _spans(value: Any) -> tuple[int, ...]:
-    """The lengths of a value's axes; of rows of unlike length the first one."""
-    try:
-        return tuple(np.shape(value))
-    except ValueError:
-        return (len(value),)
+def is_boxes(value: Any) -> bool:
+    """Whether a value is an object of mmdet's boxes, which rescale themselves."""
+    return hasattr(value, 'rescale_') and hasattr(value, 'clone')
 
 
-def _is_numeric(value: Any) -> bool:
-    """Whether a value holds numbers other than flags, in a sequence of any form."""
+def is_masks(value: Any) -> bool:
+    """Whether a value is mmdet's BitmapMasks or PolygonMasks."""
+    return hasattr(value, 'masks') and hasattr(value, 'height') and hasattr(value, 'width')
+
+
+def _spans_image(value: Any, shapes: list[tuple[int, ...]]) -> bool:
+    """Whether an array has two neighbouring sides of an image's height and width."""
+    own = tuple(getattr(value, 'shape', None) or ())
+    return any(own[place:place + 2] in shapes for place in range(len(own) - 1))
+
+
+def _holds_numbers(value: Any, inside: bool = False) -> bool:
+    """Whether a value holds numbers other than flags, in a sequence or object of any form.
+
+    Args:
+        value: Any; boxes and masks of mmdet count as known.
+        inside: Whether it lies in a sequence, so that one number counts.
+    """
+    if isinstance(value, (bool, np.bool_, str, bytes)) or is_boxes(value) or is_masks(value):
+        return False
+    if isinstance(value, (int, float, np.number)):
+        return inside
     if isinstance(value, torch.Tensor):
-        return value.dim() > 0 and value.dtype != torch.bool
+        return (inside or value.dim() > 0) and value.dtype != torch.bool
+    if isinstance(value, np.ndarray) and value.dtype != object:
+        return (inside or value.ndim > 0) and value.dtype.kind in 'iuf'
+    if isinstance(value, Mapping):
+        value = list(value.values())
+    elif not isinstance(value, (list, tuple, np.ndarray)):
+        value = list(getattr(value, '__dict__', {}).values())
+    return any(_holds_numbers(item, True) for item in value)
+
+
+def _is_ragged(value: Any) -> bool:
+    """Whether a list holds arrays or lists of unlike length, or dicts."""
     try:
-        array = np.asarray(value)
-    except ValueError:  # rows of unlike length
+        return np.asarray(value).dtype == object
+    except ValueError:
         return True
-    return array.ndim > 0 and array.dtype.kind in 'iuf'
 
 
 def _floats(value: Any) -> torch.Tensor:

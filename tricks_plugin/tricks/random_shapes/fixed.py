@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -95,7 +95,7 @@ def _takes(node: dict[str, Any], scope: str, *sizes: int) -> list[bool]:
     return found
 
 
-def _runs(module: Any, images: torch.Tensor) -> str:
+def _runs(module: Callable[[Any], Any], images: torch.Tensor) -> str:
     """What a module says of images in one line; empty if it takes them."""
     try:
         module(images)
@@ -108,12 +108,12 @@ def try_shapes(model: nn.Module, augment: Any, inputs: Any) -> None:
     """Shows a built model one image of the largest and one of the smallest shape.
 
     In evaluation mode, without gradients and with the random numbers put back, so that statistics
-    of norms and the draws of the training stay what they are. A model that takes neither (one
-    that is sharded, or wants more than images) is left to the training.
+    of norms and the draws of the training stay what they are. Shown are the features
+    (``extract_feat``, or the backbone), and with a ``bbox_head`` what it makes of them. A part that
+    takes neither shape (one that is sharded, or wants more than that) is left to the training.
 
     Args:
-        model: The model, in a wrapper or not; its ``extract_feat``, or its ``backbone``, is shown
-            the images.
+        model: The model, in a wrapper or not.
         augment: The `BatchRandomShapes` whose sizes are drawn.
         inputs: The images of a batch, as they come from the data loader.
 
@@ -122,27 +122,34 @@ def try_shapes(model: nn.Module, augment: Any, inputs: Any) -> None:
     """
     while isinstance(inner := getattr(model, 'module', None), nn.Module):
         model = inner
-    image = inputs[0] if isinstance(inputs, (list, tuple)) and inputs else inputs
+    images = inputs if isinstance(inputs, (list, tuple)) else [inputs]
     extract = getattr(model, 'extract_feat', None) or getattr(model, 'backbone', None)
-    if not isinstance(image, torch.Tensor) or image.dim() < 3 or extract is None:
+    if not all(isinstance(image, torch.Tensor) and image.dim() >= 3 for image in images) or \
+            not images or extract is None:
         return
-    sides = [one.shape[-2:] for one in (inputs if isinstance(inputs, (list, tuple)) else [image])]
-    whole = (max(side[0] for side in sides), max(side[1] for side in sides))
-    sample = next(model.parameters(), image)
-    channels = image.shape[-3]
-    said = []
+    whole = _padded(model, [tuple(image.shape[-2:]) for image in images])
+    sample = next(model.parameters(), images[0])
+    dtype = sample.dtype if sample.is_floating_point() else torch.float32
+    shapes = [augment.shape_of(whole, size) for size in (augment.sizes[-1], augment.sizes[0])]
+    head = getattr(model, 'bbox_head', None)
+    runs = [extract] if head is None else [extract, lambda shown: head(extract(shown))]
     with _undisturbed(model, sample.device):
-        for size in (augment.sizes[-1], augment.sizes[0]):
-            shape = augment.shape_of(whole, size)
-            dtype = sample.dtype if sample.is_floating_point() else torch.float32
-            said.append(_runs(extract, torch.zeros(
-                1, channels, *shape, device=sample.device, dtype=dtype)))
-    if not said[0] and said[1]:
-        backbone = type(getattr(model, 'backbone', model)).__name__
-        raise TrickError(
-            f'tricks.random_shapes: {type(model).__name__} with {backbone} takes images of '
-            f'{augment.shape_of(whole, augment.sizes[-1])} (h, w) px and not of '
-            f'{augment.shape_of(whole, augment.sizes[0])}: {said[1]}')
+        for run in runs:
+            said = [_runs(run, torch.zeros(1, images[0].shape[-3], *shape, device=sample.device,
+                                           dtype=dtype)) for shape in shapes]
+            if not said[0] and said[1]:
+                backbone = type(getattr(model, 'backbone', model)).__name__
+                raise TrickError(
+                    f'tricks.random_shapes: {type(model).__name__} with {backbone} takes images '
+                    f'of {shapes[0]} (h, w) px and not of {shapes[1]}: {said[1]}')
+
+
+def _padded(model: nn.Module, shapes: list[tuple[int, ...]]) -> tuple[int, int]:
+    """The (h, w) of a batch of images, as the model's data preprocessor pads it."""
+    divisor = getattr(getattr(model, 'data_preprocessor', None), 'pad_size_divisor', 1)
+    sides = (max(sides) for sides in zip(*shapes, strict=True))
+    height, width = (-(-side // divisor) * divisor for side in sides)
+    return height, width
 
 
 @contextlib.contextmanager
