@@ -71,7 +71,8 @@ def test_the_bag_on_timm_s_defaults():
     assert {one.name: one.status for one in found.tricks} == {
         'linear_lr': 'present', 'cosine_warmup': 'applied', 'no_bias_decay': 'present',
         'label_smoothing': 'applied', 'mixup': 'applied', 'random_shapes': 'applied',
-        'amp': 'applied', 'zero_gamma': 'present', 'finite_guard': 'present', 'data_monitor': 'present'}
+        'amp': 'applied', 'zero_gamma': 'present', 'finite_guard': 'present',
+        'data_monitor': 'present'}
     assert all(one.reason for one in found.tricks if one.status != 'applied')
     assert strict is False
     printed = json.loads(json.dumps(found.to_dict()))

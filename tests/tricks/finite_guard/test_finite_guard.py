@@ -81,8 +81,13 @@ def test_the_loss_that_is_not_finite_is_named_and_no_checkpoint_is_written(tmp_p
     assert not list(tmp_path.glob('*.pth'))
 
 
+def test_a_training_that_ends_in_nan_has_failed_however_short_the_row_is(tmp_path):
+    with pytest.raises(NonFiniteError, match='for 2 iterations in a row, since iteration 4'):
+        run(tmp_path, [1.0, 2.0, 3.0, NAN, NAN], FiniteGuardHook(limit=10, interval=50))
+
+
 @pytest.mark.parametrize('values, limit', [
-    ([1.0, NAN, NAN, 1.0, NAN, NAN], 3), ([1.0] * 6, 1), ([1e38, 1e38, -1e38], 1)])
+    ([1.0, NAN, NAN, 1.0, NAN, NAN, 1.0], 3), ([1.0] * 6, 1), ([1e38, 1e38, -1e38], 1)])
 def test_shorter_rows_and_large_losses_are_left_alone(tmp_path, values, limit):
     hook = FiniteGuardHook(limit=limit, interval=2)
     run(tmp_path, values, hook, epochs=2)

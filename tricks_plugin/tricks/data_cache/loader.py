@@ -38,8 +38,8 @@ class LoadCachedImage(LoadImageFromFile):
         super().__init__(*args, **kwargs)
         if level not in ('encoded', 'decoded'):
             raise ValueError(f"level must be 'encoded' or 'decoded', got {level!r}")
-        old: dict[str, Any] | None = self.file_client_args
-        own: dict[str, Any] | None = self.backend_args if old is None \
+        old: dict[str, Any] | None = vars(self)['file_client_args']
+        own: dict[str, Any] | None = vars(self)['backend_args'] if old is None \
             else backend.as_backend_args(old)
         self.file_client_args = None
         if own is not None and own.get('backend') == 'cached':

@@ -70,11 +70,15 @@ class FiniteGuardHook(Hook):
         # mmengine has counted the epoch's last iteration already.
         self._look(runner, int(runner.iter) - 1)
 
-    def _look(self, runner: Any, iteration: int) -> None:
+    def after_train(self, runner: Any) -> None:
+        """A training that ends in losses that are not finite has failed, however few they are."""
+        self._look(runner, int(runner.iter) - 1, at_the_end=True)
+
+    def _look(self, runner: Any, iteration: int, at_the_end: bool = False) -> None:
         """Raises NonFiniteError on all processes once one of them has reached the limit."""
         if not self.watched:
             return
-        found = self._watch.found()
+        found = self._watch.found() or (self._watch.at_the_end() if at_the_end else None)
         reached = torch.tensor(int(found is not None), device=next(iter(
             self._last.values())).device)
         all_reduce(reached, op='max')
