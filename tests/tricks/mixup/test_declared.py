@@ -155,7 +155,7 @@ def test_all_that_a_packing_takes_along_is_named_at_once(config):
         _, row = plan(config(dict(type='PackTwo')))
     finally:
         TRANSFORMS._module_dict.pop('PackTwo')
-        config_edit._found.pop(('PackTwo', 'mmdet'), None)
+        classes._found.pop(('PackTwo', 'mmdet'), None)
     assert row.reason.endswith("it also packs gt_heights, gt_ages: tricks.mixup.per_box="
                                "['gt_heights', 'gt_ages'] joins them with the partner's, one entry "
                                'per box')

@@ -122,7 +122,7 @@ def _bytes(fd: int, length: int) -> bytes:
 def _fill(fd: int, flat: np.ndarray) -> None:
     done = 0
     while done < len(flat):
-        got = os.preadv(fd, [memoryview(flat[done:])], HEADER + done)
+        got = os.preadv(fd, [flat[done:].data], HEADER + done)
         if not got:
             raise DamagedError('the file ends early')
         done += got
