@@ -12,7 +12,7 @@ OPENMMLAB := .venv-openmmlab/bin/python
 # Two files of tests at a time, and one thread each: tensors this small gain little from a second
 # thread, and several processes on the same cores are in each other's way.
 WORKERS ?= 2
-PYTEST = -m pytest -n $(WORKERS) --dist loadfile
+PYTEST = -m pytest -n $(WORKERS) --dist worksteal
 test test-fast test-cuda test-openmmlab: export OMP_NUM_THREADS ?= 1
 
 .PHONY: help setup setup-openmmlab demo test test-fast test-cuda test-openmmlab lint lock clean \

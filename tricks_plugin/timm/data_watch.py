@@ -71,7 +71,11 @@ class DataWatch:
         self._former = total
         passed = total.seconds - former.seconds
         if self._wandb and passed > 0:
-            import wandb
+            try:
+                import wandb
+            except ImportError:  # the start of the run has said so
+                self._wandb = False
+                return
             wandb.log({'train_data_wait': (total.waiting - former.waiting) / passed}, commit=False)
 
     def close(self) -> None:

@@ -17,8 +17,8 @@ from mmengine.fileio import (
     register_backend,
 )
 
-from .functional import entry_name
 from .keeper import UNCHANGING, Stamp, keeper, stamp_of_file
+from .keys import entry_name
 
 __all__ = ['CachedBackend', 'as_backend_args', 'inner_backend', 'name_and_stamp']
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .functional import word_checksum
+from .keys import word_checksum
 
 __all__ = ['HEADER', 'DamagedError', 'Payload', 'is_whole', 'pack', 'read']
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from .functional import rank_of
 from .images import Reader
+from .keys import rank_of
 from .store import Store
 
 __all__ = ['Filled', 'fill', 'loading']

@@ -9,8 +9,8 @@ from collections.abc import Callable
 from typing import Any
 
 from .folder import default_folder
-from .functional import entry_name
 from .keeper import keeper, stamp_of_file
+from .keys import entry_name
 from .survey import Needs, Room, measure, room_in
 
 __all__ = ['CachedReader', 'cache_images', 'decoder', 'needs_of', 'reader_files']

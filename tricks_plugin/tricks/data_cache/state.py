@@ -12,7 +12,7 @@ import time
 import zlib
 from collections.abc import Iterator
 
-from .functional import MAX_RANK
+from .keys import MAX_RANK
 
 __all__ = ['Lock', 'State', 'load', 'save']
 

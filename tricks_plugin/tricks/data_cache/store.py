@@ -14,7 +14,7 @@ import os
 from . import entries, state
 from .files import Files, rounded
 from .folder import default_budget, free_bytes, open_private
-from .functional import MAX_RANK, rank_of
+from .keys import MAX_RANK, rank_of
 from .state import State
 
 __all__ = ['Store', 'Usage']
