@@ -167,3 +167,67 @@ def test_the_plan_tells_of_the_run_and_counts_the_processes_it_is_asked_for(run,
 def test_a_wrong_number_of_processes_exits_with_2(run, zoo, value):
     status, _, err = run('plan', zoo / YOLO, '--tricks', 'linear_lr', f'--processes={value}')
     assert status == 2 and err == f'error: --processes must be >= 1, got {value}\n'
+
+
+SMALL = '''
+import torch
+from mmengine.model import BaseModel
+from mmengine.registry import DATASETS, MODELS
+
+
+@MODELS.register_module()
+class DoorModel(BaseModel):
+    def __init__(self):
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.zeros(4))
+
+    def forward(self, inputs, mode='loss'):
+        return {'loss': self.weight.sum()}
+
+    def train_step(self, data, optim_wrapper):
+        loss = self(data)['loss']
+        optim_wrapper.update_params(loss)
+        return {'loss': loss.detach()}
+
+
+@DATASETS.register_module()
+class DoorData(torch.utils.data.Dataset):
+    metainfo = {}
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        return torch.zeros(1)
+'''
+CONFIG = '''
+custom_imports = dict(imports=['door_parts'], allow_failed_imports=False)
+default_scope = 'mmengine'
+model = dict(type='DoorModel')
+train_dataloader = dict(batch_size=1, dataset=dict(type='DoorData'),
+                        sampler=dict(type='DefaultSampler', shuffle=False))
+train_cfg = dict(by_epoch=True, max_epochs=1)
+optim_wrapper = dict(optimizer=dict(type='SGD', lr=0.1))
+log_level = 'ERROR'
+'''
+
+
+@pytest.mark.parametrize('flag', ['--resume', 'load_from'])
+@pytest.mark.parametrize('damage', [b'', b'no checkpoint', b'PK\x03\x04' + bytes(40)])
+def test_a_damaged_checkpoint_is_one_line(run, tmp_path, monkeypatch, flag, damage):
+    (tmp_path / 'door_parts.py').write_text(SMALL)
+    (tmp_path / 'door.py').write_text(CONFIG)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    weights = tmp_path / 'weights.pth'
+    weights.write_bytes(damage)
+    words = ['--resume', weights] if flag == '--resume' else [
+        '--cfg-options', f'load_from={weights}']
+    try:
+        status, _, err = run('train', tmp_path / 'door.py', '--work-dir', tmp_path / 'w', *words)
+    finally:
+        from mmengine.registry import DATASETS, MODELS
+        MODELS.module_dict.pop('DoorModel', None)
+        DATASETS.module_dict.pop('DoorData', None)
+        sys.modules.pop('door_parts', None)
+    last = err.strip().splitlines()[-1]
+    assert status == 2 and last.startswith(f'error: {flag} {weights} cannot be loaded: ')

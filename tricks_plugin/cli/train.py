@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import os
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from ..common.process_group import end_process_group
-from ..plan.errors import TrickError
+from ..plan.errors import FailedRunError, TrickError
 from .common import add_config_arguments, load_config
 
 __all__ = ['main']
@@ -86,6 +87,25 @@ def join_cpu_processes(cfg: Any) -> bool:
     return True
 
 
+def _train(runner: Any, resume: str | None) -> None:
+    """Trains; a checkpoint that cannot be loaded is the user's, and told in one line."""
+    try:
+        runner.train()
+    except (TrickError, FailedRunError):
+        raise
+    except Exception as error:
+        if not any(frame.name == 'load_or_resume' for frame in traceback.extract_tb(
+                error.__traceback__)):
+            raise
+        where = 'load_from' if resume is None else '--resume'
+        # mmengine empties the setting while it loads
+        path = resume if resume not in (None, 'auto') else runner.cfg.get('load_from') or \
+            f'the latest in {runner.work_dir}'
+        words = ' '.join(str(error).split())[:300]
+        raise TrickError(f'{where} {path} cannot be loaded: {type(error).__name__}: {words}'
+                         ) from error
+
+
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     """Builds the runner and trains.
 
@@ -106,7 +126,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     set_flags(cfg, args)
     joined = join_cpu_processes(cfg)
     try:
-        build_runner(cfg).train()
+        _train(build_runner(cfg), args.resume)
     finally:
         if joined:
             end_process_group()
