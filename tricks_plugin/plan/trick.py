@@ -5,6 +5,7 @@ Needs neither mmengine nor torch, so that timm users reach the same tricks.
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import importlib.util
 from abc import ABC, abstractmethod
@@ -40,6 +41,7 @@ class TimmFlags(ABC):
             over the trick. Empty if there is none.
         derives: Settings that the trick derives from the user's own, and so may change although
             the user gave them.
+        unused: Parameters of the trick that mean nothing here; the plan says so where one is set.
 
     Args:
         params: The trick's parameters.
@@ -47,6 +49,7 @@ class TimmFlags(ABC):
 
     main: ClassVar[str] = ''
     derives: ClassVar[tuple[str, ...]] = ()
+    unused: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, params: Any) -> None:
         self.params = params
@@ -200,6 +203,13 @@ class Trick:
         """``(main, derives)``, see `TimmFlags`."""
         flags = cls._flags()
         return (cls.timm_main, cls.timm_derives) if flags is None else (flags.main, flags.derives)
+
+    def timm_unused(self) -> list[str]:
+        """Parameters that are set and mean nothing under timm, with the trick's name in front."""
+        flags = self._flags()
+        defaults = {field.name: field.default for field in dataclasses.fields(self.Params)}
+        return [f'{self.name}.{name}' for name in (() if flags is None else flags.unused)
+                if getattr(self.params, name) != defaults[name]]
 
     @classmethod
     def _flags(cls) -> Any:

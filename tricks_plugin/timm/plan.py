@@ -92,7 +92,8 @@ def _plan_one(
     main, derives = trick.timm_rules()
     kept = [key for key, value in wanted.items() if key in given
             and key not in derives and not _agrees(now.get(key), value)]
-    stands = '; '.join(f'{_as_given(key, now.get(key))} is yours and stands' for key in kept)
+    stands = '; '.join([*(f'{_as_given(key, now.get(key))} is yours and stands' for key in kept),
+                        *(f'{name} means nothing under timm' for name in trick.timm_unused())])
     if main in kept and (main == 'sched' or not now[main]):
         if main == 'sched' and named:
             raise TrickError(

@@ -19,6 +19,7 @@ class Flags(TimmFlags):
 
     main = 'sched'
     derives = ('epochs',)
+    unused = ('replace',)
 
     def settings(
         self, args: dict[str, Any], given: Collection[str] = frozenset(),

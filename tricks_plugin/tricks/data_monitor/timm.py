@@ -13,6 +13,8 @@ __all__ = ['Flags']
 class Flags(TimmFlags):
     """No setting: the trainer of this package watches every run."""
 
+    unused = ('threshold', 'interval', 'window', 'samples')
+
     def settings(
         self, args: dict[str, Any], given: Collection[str] = frozenset(),
     ) -> dict[str, Any] | str | None:

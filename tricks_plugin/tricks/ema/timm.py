@@ -16,6 +16,7 @@ class Flags(TimmFlags):
     """timm's model EMA; its decay grows with the step, up to the given one."""
 
     main = 'model_ema'
+    unused = ('horizon',)
 
     def settings(
         self, args: dict[str, Any], given: Collection[str] = frozenset(),

@@ -13,6 +13,8 @@ __all__ = ['Flags']
 class Flags(TimmFlags):
     """No flag: this package's trainer guards every run, and timm's own script none."""
 
+    unused = ('limit', 'interval')
+
     def settings(
         self, args: dict[str, Any], given: Collection[str] = frozenset(),
     ) -> dict[str, Any] | str | None:

@@ -21,6 +21,7 @@ class Flags(TimmFlags):
     """timm's scheduled resolutions: drawn for each batch, in no order, at one batch size."""
 
     main = 'train_img_sizes'
+    unused = ('interval', 'two_stage', 'replace', 'points', 'lengths', 'ignore')
 
     def settings(
         self, args: dict[str, Any], given: Collection[str] = frozenset(),

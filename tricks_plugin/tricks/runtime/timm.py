@@ -16,6 +16,8 @@ _OPTIONS = {'pin_mem': 'pin_memory', 'channels_last': 'channels_last'}
 class Flags(TimmFlags):
     """timm's flags for pinned memory and, with 16 bits, the layout, where there is a GPU."""
 
+    unused = ('cudnn_benchmark', 'tf32', 'persistent_workers')
+
     def settings(
         self, args: dict[str, Any], given: Collection[str] = frozenset(),
     ) -> dict[str, Any] | str | None:
