@@ -17,7 +17,7 @@ from mmengine.runner import Runner
 from torch.utils.data import Dataset
 
 import tricks_plugin
-from tricks_plugin.evidence import build_evidence
+from tricks_plugin.evidence import DeadTrickError, build_evidence
 from tricks_plugin.plan import TRICKS, RunFacts
 
 PAGE = Path(__file__).resolve().parents[2] / 'docs' / 'adding_a_trick.md'
@@ -109,3 +109,28 @@ def test_the_example_is_planned_and_measured_under_timm_too(room):
     assert type(build_evidence('clip_grad', plan['clip_grad'].evidence)).__name__ == 'ClipEvidence'
     args, plan, _ = plan_tricks(settings_of(clip_grad=1.0), {'clip_grad'}, 'clip_grad')
     assert args.clip_grad == 1.0 and plan['clip_grad'].evidence == {'max_norm': 1.0}
+
+
+@pytest.mark.parametrize('broken', [False, True])
+def test_the_example_trains_with_timm_and_shows_itself_live_or_dead(
+        room, tmp_path, monkeypatch, broken):
+    pytest.importorskip('timm')
+    from support.timm_train import TINY, write_images
+    from timm import utils
+
+    from tricks_plugin.timm.train import main
+    for split, count in (('train', 4), ('validation', 2)):
+        write_images(tmp_path / 'data' / split, count)
+    if broken:
+        monkeypatch.setattr(utils, 'dispatch_clip_grad', lambda *args, **kwargs: None)
+    words = [str(tmp_path / 'data'), *TINY, '--epochs', '1', '--warmup-epochs', '0', '--output',
+             str(tmp_path), '--experiment', 'run', '--tricks', 'clip_grad', '--trick-options',
+             'clip_grad.max_norm=0.01', 'strict=True']
+    if broken:
+        with pytest.raises(DeadTrickError, match='clip_grad'):
+            main(words)
+    else:
+        assert main(words) == 0
+    rows = json.loads((tmp_path / 'run' / 'tricks_evidence.json').read_text())['tricks']
+    row = next(row for row in rows if row['name'] == 'clip_grad')
+    assert row['live'] is not broken
