@@ -8,10 +8,19 @@ from collections.abc import Iterator
 from typing import Any
 
 from ..common.processes import world_size
-from .config_edit import default_scope, get, is_a, lookup_class, type_name
+from .config_edit import (
+    RunLength,
+    default_scope,
+    get,
+    is_a,
+    lookup_class,
+    optim_wrappers,
+    run_length,
+    type_name,
+)
 
 __all__ = ['AbsoluteRate', 'absolute_rates', 'driver', 'is_constant_warmup', 'is_lr', 'is_warmup',
-           'own_scaling', 'scheduler_lists', 'slow_groups']
+           'own_scaling', 'schedulable', 'scheduler_lists', 'slow_groups']
 
 _RAMPS = ('LinearLR', 'LinearParamScheduler', 'QuadraticWarmupLR', 'QuadraticWarmupParamScheduler')
 _HOLDS = ('ConstantLR', 'ConstantParamScheduler')
@@ -228,3 +237,20 @@ def _sets_rate(name: str, found: Any) -> str:
         if 'param_groups' in source and _SETS_RATE.search(source):
             return 'sets the learning rate of the parameter groups itself'
     return ''
+
+
+def schedulable(cfg: dict[str, Any]) -> tuple[RunLength, dict[str, list[Any]]] | str:
+    """The run's length and its schedulers by optimizer, or why no schedule can be set here.
+
+    Args:
+        cfg: A plain config.
+    """
+    if not optim_wrappers(cfg):
+        return 'the config has no optimizer whose LR could be scheduled'
+    run = run_length(cfg)
+    if run is None:
+        return 'the config does not say how long it trains'
+    lists = scheduler_lists(cfg.get('param_scheduler'))
+    if lists is None:
+        return 'param_scheduler has a form that is not known'
+    return driver(cfg) or (run, lists)

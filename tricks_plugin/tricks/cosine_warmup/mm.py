@@ -10,16 +10,14 @@ from ...mm.config_edit import (
     default_scope,
     is_a,
     optim_wrappers,
-    run_length,
     type_name,
 )
 from ...mm.schedules import (
-    driver,
     is_constant_warmup,
     is_lr,
     is_warmup,
     own_scaling,
-    scheduler_lists,
+    schedulable,
     slow_groups,
 )
 from ...plan import ConfigEdit, Verdict
@@ -66,16 +64,10 @@ class Edit(ConfigEdit):
     def apply(self, cfg: dict[str, Any]) -> Verdict:
         """Replaces each optimizer's schedule that lacks warm-up or cosine."""
         wrappers = optim_wrappers(cfg)
-        if not wrappers:
-            return Verdict.not_applicable('the config has no optimizer whose LR could be scheduled')
-        run = run_length(cfg)
-        if run is None:
-            return Verdict.not_applicable('the config does not say how long it trains')
-        lists = scheduler_lists(cfg.get('param_scheduler'))
-        if lists is None:
-            return Verdict.not_applicable('param_scheduler has a form that is not known')
-        if who := driver(cfg):
-            return Verdict.not_applicable(who)
+        schedule = schedulable(cfg)
+        if isinstance(schedule, str):
+            return Verdict.not_applicable(schedule)
+        run, lists = schedule
         scope = default_scope(cfg)
         found = {name: _found(items, scope) for name, items in lists.items()}
         todo = [name for name in lists if self.params.replace or not found[name]]

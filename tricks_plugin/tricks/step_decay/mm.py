@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...mm.config_edit import copy_plain, default_scope, is_a, optim_wrappers, run_length
-from ...mm.schedules import driver, is_constant_warmup, is_lr, is_warmup, scheduler_lists
+from ...mm.config_edit import copy_plain, default_scope, is_a
+from ...mm.schedules import is_constant_warmup, is_lr, is_warmup, schedulable
 from ...plan import ConfigEdit, Verdict
 from .functional import decay_points
 
@@ -17,16 +17,10 @@ class Edit(ConfigEdit):
 
     def apply(self, cfg: dict[str, Any]) -> Verdict:
         """Puts one multi-step schedule behind the config's own warm-up."""
-        if not optim_wrappers(cfg):
-            return Verdict.not_applicable('the config has no optimizer whose LR could be scheduled')
-        run = run_length(cfg)
-        if run is None:
-            return Verdict.not_applicable('the config does not say how long it trains')
-        lists = scheduler_lists(cfg.get('param_scheduler'))
-        if lists is None:
-            return Verdict.not_applicable('param_scheduler has a form that is not known')
-        if who := driver(cfg):
-            return Verdict.not_applicable(who)
+        schedule = schedulable(cfg)
+        if isinstance(schedule, str):
+            return Verdict.not_applicable(schedule)
+        run, lists = schedule
         scope = default_scope(cfg)
         items = [item for items in lists.values() for item in items]
         if any(is_a(item, 'WarmupCosineLR', scope=scope) for item in items):
