@@ -1,0 +1,1 @@
+"""`tricks ablate`: what each trick brings, over several seeds, with intervals and evidence."""
