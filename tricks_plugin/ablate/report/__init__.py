@@ -28,8 +28,7 @@ def write_reports(study: Study, out: Path) -> list[Path]:
         TrickError: If a library that the report needs is not installed.
     """
     require()
-    from ...common.files import write_json, write_text
-    from ...common.finite import json_safe
+    from ...common.files import json_safe, write_json, write_text
     from ..analysis import analyse
     from .html import html
     from .markdown import markdown

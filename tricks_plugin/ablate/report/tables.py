@@ -79,7 +79,8 @@ def short_table(analysis: Analysis, section: Section) -> Table:
     study, numbers = analysis.study, Numbers(analysis)
     columns = (
         Column('Rung', number=False), Column(study.metric, study.unit),
-        Column(f'against {against(analysis)}', study.unit), Column('95 % interval', study.unit),
+        Column(f'against {against(analysis)}', numbers.difference_unit),
+        Column('95 % interval', numbers.difference_unit),
         Column('time', '× the first'), Column('verdict', number=False))
     rows = []
     for label, _, rung in section.rungs:
@@ -98,9 +99,10 @@ def result_table(analysis: Analysis, section: Section) -> Table:
     study, numbers = analysis.study, Numbers(analysis)
     columns = (
         Column('Rung', number=False), Column('Seeds that count', 'of all'),
-        Column(study.metric, study.unit), Column('SD over seeds', study.unit),
-        Column(f'Against {against(analysis)}', study.unit), Column('95 % interval', study.unit),
-        Column('Better with', '%'), Column('Training time', '× the first'),
+        Column(study.metric, study.unit), Column('SD over seeds', numbers.difference_unit),
+        Column(f'Against {against(analysis)}', numbers.difference_unit),
+        Column('95 % interval', numbers.difference_unit),
+        Column('Probability of improvement', '%'), Column('Training time', '× the first'),
         Column('Memory', '× the first'), Column('As good as the first after', number=False),
         Column('Verdict', number=False))
     rows = []
@@ -127,12 +129,14 @@ def verdict(rung: RungResult) -> str:
 
 def comparison_table(analysis: Analysis, section: Section) -> Table:
     """Every comparison of a section, with all that is known of it."""
-    numbers, unit = Numbers(analysis), analysis.study.unit
+    numbers = Numbers(analysis)
+    unit = numbers.difference_unit
     columns = (
         Column('Rung', number=False), Column('Against', number=False),
         Column('Paired', 'seeds'), Column('Mean difference', unit), Column('SD', unit),
         Column('95 % t interval', unit), Column('95 % bootstrap interval', unit),
-        Column('Better with', '%'), Column('p', 'paired t test'), Column('p', 'Holm'),
+        Column('Probability of improvement', '%'), Column('p', 'paired t test'),
+        Column('p', 'Holm'),
         Column('Verdict', number=False))
     rows = []
     for label, one, rung in section.rungs:

@@ -31,6 +31,8 @@ class Numbers:
         largest = max(values, default=10.0)
         self.decimals = 2 if largest >= 10 else 3 if largest >= 1 else 4
         self.unit = analysis.study.unit
+        # A difference of two percentages is no percentage.
+        self.difference_unit = 'points' if self.unit == '%' else self.unit
         seconds = max((run.seconds or 0 for run in analysis.study.runs), default=0)
         self.time_unit, self.time_factor = (
             ('s', 1.0) if seconds < 300 else ('min', 60.0) if seconds < 3 * 3600 else ('h', 3600.0))
@@ -53,7 +55,7 @@ class Numbers:
 
     def with_unit(self, comparison: Comparison) -> str:
         """A difference with its interval and seeds, for sentences."""
-        text = f'{self.signed(comparison.mean)} {self.unit}'
+        text = f'{self.signed(comparison.mean)} {self.difference_unit}'
         seeds = plural(len(comparison.seeds), 'seed')
         if comparison.t_interval is None:
             return f'{text} ({seeds})'
