@@ -80,7 +80,7 @@ class Comparison:
     def words(self) -> str:
         """The verdict as a sentence's part."""
         if self.verdict in ('gains', 'loses'):
-            return self.verdict if self.holds else f'{self.verdict}, but not after Holm'
+            return self.verdict if self.holds else f'{self.verdict}; not after Holm’s correction'
         if self.verdict == 'not shown':
             return f'not shown with these seeds; {self._needed()}'
         if self.verdict == 'no spread':
@@ -96,7 +96,8 @@ class Comparison:
         if self.seeds_needed is None:
             return f'more than {MOST_SEEDS} seeds would show a difference of this size'
         more = self.seeds_needed - len(self.seeds)
-        return f'{self.seeds_needed} seeds ({more} more) would show a difference of this size'
+        return (f'{self.seeds_needed} seeds in all ({more} more) would show a difference of this '
+                'size')
 
     def to_dict(self) -> dict[str, Any]:
         """Plain, for JSON, with the verdict's words."""

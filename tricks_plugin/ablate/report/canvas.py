@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import math
 import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
 import matplotlib
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-__all__ = ['COLOURS', 'NARROW', 'WIDE', 'Canvas', 'Plot', 'spread', 'svg']
+from .labels import Place, beside, spread
+
+__all__ = ['COLOURS', 'NARROW', 'WIDE', 'Canvas', 'Plot', 'style', 'svg']
 
 WIDE, NARROW = 920, 350
 # Drawn in these, and replaced by the page's variables of the same names: all differ.
@@ -24,7 +26,6 @@ COLOURS = {'ink': '#1d2433', 'muted': '#5a6373', 'line': '#d8dde6', 'base': '#7d
            'gain': '#0f7668', 'loss': '#b0411a', 'unsure': '#69758c', 'accent': '#2b59c3'}
 _RC = {'svg.fonttype': 'none', 'svg.hashsalt': 'tricks', 'text.parse_math': False,
        'font.family': 'DejaVu Sans', 'axes.unicode_minus': True, 'path.simplify': False}
-_GAP = 4.0  # pixels between texts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -106,11 +107,67 @@ class Canvas:
         font = FontProperties(family='DejaVu Sans', size=size, weight=weight)
         return float(self.renderer.get_text_width_height_descent(content, font, False)[0])
 
-    def ticks(self, axis: Any, length: float, spacing: float, unit: str = '') -> None:
-        """Few round ticks with plain numbers, at least ``spacing`` pixels apart."""
-        axis.set_major_locator(MaxNLocator(nbins=max(1, int(length // spacing)),
-                                           steps=[1, 2, 2.5, 5, 10], min_n_ticks=1))
-        axis.set_major_formatter(FuncFormatter(lambda value, _: _plain(value) + unit))
+    def ticks(self, axis: Any, length: float, spacing: float) -> None:
+        """Few round ticks at least ``spacing`` pixels apart; the axis must have its limits."""
+        locator = MaxNLocator(nbins=max(1, int(length // spacing)), steps=[1, 2, 5, 10],
+                              min_n_ticks=1)
+        marks = locator.tick_values(*axis.get_view_interval())
+        step = abs(marks[1] - marks[0]) if len(marks) > 1 else 1.0
+        digits = max(0, -math.floor(math.log10(step) + 1e-9)) if step else 0
+        axis.set_major_locator(locator)
+        axis.set_major_formatter(FuncFormatter(
+            lambda value, _: f'{value + 0.0:,.{digits}f}'.replace(',', ' ').replace('-', '−')))
+
+    def widen(self, ax: Axes, texts: Sequence[str], width: float, left: bool = False) -> None:
+        """Moves the limits of x out, so that labels find room to the right, or on both sides.
+
+        Args:
+            ax: Its limits must be set; its scale may be logarithmic.
+            texts: The labels.
+            width: Of the axes, in pixels.
+            left: Whether to move the left limit too.
+        """
+        wide = max((self._wide(text, 11, 'normal') for text in texts), default=0.0)
+        part = min(0.35, (wide + 14) / width)
+        low, high = ax.get_xlim()
+        log = ax.get_xscale() == 'log'
+        if log:
+            low, high = math.log(low), math.log(high)
+        span = (high - low) / (1 - part * (2 if left else 1))
+        ends = (low - part * span if left else low, high + part * span)
+        ax.set_xlim(*map(math.exp, ends) if log else ends)
+
+    def labels(self, ax: Axes, points: Sequence[tuple[float, float, str, str]],
+               lines: Sequence[tuple[Place, Place]] = (), others: Sequence[Place] = ()) -> bool:
+        """Writes labels next to their points, if they all find room there.
+
+        Args:
+            ax: Where the points are; its limits must be set.
+            points: x, y, text and colour.
+            lines: Ends of lines on the axes that labels should not cover.
+            others: Marks without a label, which labels must not cover.
+
+        Returns:
+            Whether they found room; if not, nothing is written.
+        """
+        box = ax.get_position()
+        bounds = (box.x0 * self.width, (1 - box.y1) * self.height, box.x1 * self.width,
+                  (1 - box.y0) * self.height)
+        room = 0.6 * (bounds[2] - bounds[0])
+        texts = [self.fit(content, room, 11) for _, _, content, _ in points]
+        places = beside([self._pixel(ax, point[:2]) for point in points],
+                        [self._wide(text, 11, 'normal') for text in texts], 16, bounds,
+                        [(self._pixel(ax, a), self._pixel(ax, b)) for a, b in lines],
+                        [self._pixel(ax, point) for point in others])
+        if places is None:
+            return False
+        for text, place, (_, _, _, colour) in zip(texts, places, points, strict=True):
+            self.text(*place, text, math.inf, colour, 11)
+        return True
+
+    def _pixel(self, ax: Axes, point: Place) -> Place:
+        x, y = ax.transData.transform(point)
+        return float(x), self.height - float(y)
 
     def side_labels(self, ax: Axes, points: Sequence[tuple[float, float, str, str]], left: float,
                     room: float) -> None:
@@ -124,13 +181,11 @@ class Canvas:
         """
         box = ax.get_position()
         top, bottom = (1 - box.y1) * self.height, (1 - box.y0) * self.height
-        places = [ax.transData.transform(point[:2]) for point in points]
-        wanted = [self.height - float(place[1]) for place in places]
-        heights = spread(wanted, 17.0, top + 6, bottom - 6)
-        for (_, _, content, colour), place, height in zip(points, places, heights, strict=True):
+        places = [self._pixel(ax, point[:2]) for point in points]
+        heights = spread([y for _, y in places], 17.0, top + 6, bottom - 6)
+        for (_, _, content, colour), (x, y), height in zip(points, places, heights, strict=True):
             self.text(left + 16, height, content, room - 16, colour, 11)
-            self.line([float(place[0]) + 7, left, left + 12],
-                      [self.height - float(place[1]), height, height])
+            self.line([x + 7, left, left + 12], [y, height, height])
 
     def line(self, xs: Iterable[float], ys: Iterable[float]) -> None:
         """A thin line through points in pixels."""
@@ -138,35 +193,6 @@ class Canvas:
         self.figure.add_artist(Line2D(
             [x / self.width for x in xs], [1 - y / self.height for y in ys],
             color=COLOURS['base'], lw=0.7, alpha=0.7, zorder=0))
-
-
-def _plain(value: float) -> str:
-    return f'{value:,.6g}'.replace(',', ' ').replace('-', '−')
-
-
-def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:
-    """Heights as near as possible to those wanted, ``gap`` apart, from ``low`` on.
-
-    They stay below ``high`` as well if they fit in at all.
-
-    Args:
-        wanted: In any order.
-        gap: The least distance of two.
-        low: The least height.
-        high: The greatest, if there is room.
-    """
-    order = np.argsort(wanted, kind='stable')
-    placed: list[float] = []
-    for index in order:
-        placed.append(max(wanted[index], placed[-1] + gap if placed else low))
-    limit = max(high, low + gap * (len(placed) - 1))
-    for index in range(len(placed) - 1, -1, -1):
-        placed[index] = min(placed[index], limit)
-        limit = placed[index] - gap
-    found = [0.0] * len(placed)
-    for place, index in zip(placed, order, strict=True):
-        found[int(index)] = place
-    return found
 
 
 def style() -> Any:
@@ -191,7 +217,9 @@ def svg(figure: Figure, name: str, title: str) -> str:
     text = re.sub(r'<metadata>.*?</metadata>|<!--.*?-->', '', stream.getvalue(), flags=re.S)
     text = re.sub(r'\sxmlns(:\w+)?="[^"]*"', '', text[text.index('<svg'):])
     text = text.replace('xlink:href=', 'href=')
-    text = re.sub(r'\bid="', f'id="{name}-', text)
+    used = set(re.findall(r'(?:url\(|href=")#([^")]+)', text))
+    text = re.sub(r' id="([^"]*)"', lambda found: f' id="{name}-{found[1]}"'
+                  if found[1] in used else '', text)
     text = re.sub(r'(url\(|href=")#', rf'\g<1>#{name}-', text)
     for word, colour in COLOURS.items():
         text = text.replace(colour, f'var(--{word})')

@@ -72,7 +72,7 @@ class _Axis:
         self.x_limits = (0.0, last * 1.03 or 1.0)
         values = [point.value * self.factor for point in points if math.isfinite(point.value)]
         late = [point.value * self.factor for point in points
-                if self.x(point) > last / 4 and math.isfinite(point.value)] or values or [0.0]
+                if self.x(point) > last / 3 and math.isfinite(point.value)] or values or [0.0]
         low, high = min(late), max(late)
         pad = 0.06 * (high - low) or 0.05 * abs(high) or 1.0
         self.y_limits = (low - pad, high + pad)
@@ -85,8 +85,8 @@ class _Axis:
 
 def _draw(panels: Sequence[tuple[str, SubjectResult, RungResult]], axis: _Axis, study: Study,
           width: float, columns: int) -> Canvas:
-    columns = min(columns, len(panels))
     rows = math.ceil(len(panels) / columns)
+    columns = math.ceil(len(panels) / rows)
     left, gap, top, title, foot = 52.0, 16.0, 26.0, 24.0, 44.0
     across = min((width - left - gap * columns) / columns, 420.0)
     down = 0.68 * across if columns > 1 else min(0.5 * across, 240)
@@ -101,7 +101,7 @@ def _draw(panels: Sequence[tuple[str, SubjectResult, RungResult]], axis: _Axis, 
             ax.set_xlim(*axis.x_limits)
             ax.set_ylim(*axis.y_limits)
             ax.grid(axis='y', color=COLOURS['line'], lw=0.8)
-            canvas.ticks(ax.yaxis, down, 30)
+            canvas.ticks(ax.yaxis, down, 34)
             canvas.ticks(ax.xaxis, across, 56)
             if column:
                 ax.set_yticklabels([])

@@ -7,7 +7,7 @@ import re
 from collections import Counter
 from typing import Any
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from ..analysis import Analysis, RungResult
 from ..study import Rung, Study
@@ -48,7 +48,7 @@ def html(analysis: Analysis) -> str:
         'report.html.j2', study=study, title=title, mode=_MODES[study.mode],
         seeds=plural(len(study.seeds), 'seed'), standing=standing(study),
         headline=headline(analysis), chance=chance(analysis), warnings=warnings(analysis),
-        method=method(study), minus=minus, pictures=pictures, drawn=drawn,
+        method=method(study), minus=minus, soft=soft, pictures=pictures, drawn=drawn,
         several=len(parts) > 1,
         sections=[{'title': part.title, 'index': index, 'result': result_table(analysis, part),
                    'comparisons': comparison_table(analysis, part),
@@ -69,6 +69,13 @@ def figures(analysis: Analysis) -> dict[str, Any]:
 def minus(text: str) -> str:
     """A text with real minus signs before numbers."""
     return re.sub(r'(?<![\w.-])-(?=[\d.])', '−', text)
+
+
+def soft(text: str) -> Markup:
+    """A name that may break after its underscores, and not after a leading sign or at ``of``."""
+    kept = re.sub(r'^([+−-]) ', '\\1\u00a0', text)
+    kept = re.sub(r'^([\d.]+) of the time', '\\1\u00a0of\u00a0the\u00a0time', kept)
+    return Markup(str(escape(kept)).replace('_', '_<wbr>'))
 
 
 def _plans(part: Section) -> list[dict[str, Any]]:

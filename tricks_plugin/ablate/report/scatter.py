@@ -7,10 +7,12 @@ import math
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
-from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
+from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from ..analysis import Analysis, RungResult
+from ..statistics import Comparison
 from .canvas import COLOURS, NARROW, WIDE, Canvas, Plot, style
+from .labels import Place
 from .steps import VERDICT_COLOURS, VERDICT_MARKERS
 from .tables import Section
 from .words import Numbers
@@ -35,47 +37,62 @@ def cost(analysis: Analysis, section: Section, name: str) -> Plot | None:
     return Plot(
         name, f'Training time against the difference in {analysis.study.metric}',
         'Each rung against the first, which is the cross; upright lines are 95 % t intervals of '
-        f'the paired difference; {better} and further left is better.',
-        _cost(analysis, rungs, True), _cost(analysis, rungs, False))
+        f'the paired difference, cut off at the edge; {better} and further left is better.',
+        *(_cost(analysis, rungs, wide, False) or _cost(analysis, rungs, wide, True)
+          for wide in (True, False)))
 
 
-def _cost(analysis: Analysis, rungs: Sequence[tuple[str, RungResult]], wide: bool) -> Canvas:
+def _cost(analysis: Analysis, rungs: Sequence[tuple[str, RungResult]], wide: bool,
+          column: bool) -> Canvas | None:
+    """The picture with labels at their points, or in a column; None if they find no room."""
     numbers = Numbers(analysis)
-    height = max(300.0 if wide else 260.0, 18.0 * len(rungs) + 20)
-    left, width, top = (58, 560, 30) if wide else (46, 168, 30)
+    across = WIDE if wide else NARROW
+    height = max(330.0 if wide else 280.0, 18.0 * len(rungs) + 20)
+    room = (240 if wide else 140) if column else 0
+    left, top = 46, 30
     with style():
-        canvas = Canvas(WIDE if wide else NARROW, top + height + 48)
-        ax = canvas.axes(left, top, width, height)
-        points = [(rung.time.ratio or 1.0, rung.to_first) for _, rung in rungs]
-        means = [found.mean or 0.0 for _, found in points if found]
-        ax.set_xlim(*_padded([1.0, *(x for x, _ in points)], 0.02))
-        bounds = [end for _, found in points if found and found.t_interval
-                  for end in found.t_interval]
-        low, high = _padded([0.0, *means], 0.1)
-        room = high - low  # an interval of two seeds is so wide that it would hide the rest
-        ax.set_ylim(max(min([low, *bounds]), low - room), min(max([high, *bounds]), high + room))
+        canvas = Canvas(across, top + height + 48)
+        ax = canvas.axes(left, top, across - left - room - 8, height)
+        found = [(label, rung.time.ratio or 1.0, rung.to_first) for label, rung in rungs]
+        _limits(ax, [(x, one) for _, x, one in found if one])
+        if not column:
+            canvas.widen(ax, [label for label, _ in rungs], across - left - 8)
         ax.grid(color=COLOURS['line'], lw=0.8)
         ax.axhline(0, color=COLOURS['muted'], lw=1)
+        canvas.ticks(ax.xaxis, across - left - room, 70)
+        canvas.ticks(ax.yaxis, height, 44)
         ax.plot([1], [0], '+', ms=13, mew=2.2, color=COLOURS['ink'])
-        labels = []
-        for (label, _), (x, found) in zip(rungs, points, strict=True):
-            if found is None or found.mean is None:
+        points = [(1.0, 0.0, 'the first', 'ink')]
+        lines = [((ax.get_xlim()[0], 0.0), (ax.get_xlim()[1], 0.0))]
+        for label, x, one in found:
+            if one is None or one.mean is None:
                 continue
-            colour = VERDICT_COLOURS.get(found.verdict, 'unsure')
-            if found.t_interval:
-                ax.plot([x, x], found.t_interval, lw=1.2, color=COLOURS[colour], alpha=0.75)
-            full = found.verdict in VERDICT_MARKERS
-            ax.plot([x], [found.mean], VERDICT_MARKERS.get(found.verdict, 'o'), ms=8, mew=1.6,
+            colour = VERDICT_COLOURS.get(one.verdict, 'unsure')
+            if one.t_interval:
+                ax.plot([x, x], one.t_interval, lw=1.2, color=COLOURS[colour], alpha=0.75)
+                lines.append(((x, one.t_interval[0]), (x, one.t_interval[1])))
+            full = one.verdict in VERDICT_MARKERS
+            ax.plot([x], [one.mean], VERDICT_MARKERS.get(one.verdict, 'o'), ms=8, mew=1.6,
                     mec=COLOURS[colour], mfc=COLOURS[colour] if full else 'none')
-            labels.append((x, found.mean, label, colour))
-        canvas.ticks(ax.xaxis, width, 62)
-        canvas.ticks(ax.yaxis, height, 40)
-        canvas.side_labels(ax, labels, left + width + 10, canvas.width - left - width - 12)
-        canvas.text(0, 10, f'difference to the first, {numbers.difference_unit}', canvas.width,
+            points.append((x, one.mean, label, colour))
+        if column:
+            canvas.side_labels(ax, points, across - room, room)
+        elif not canvas.labels(ax, points, lines):
+            return None
+        canvas.text(0, 10, f'difference to the first, {numbers.difference_unit}', across,
                     'muted', 11)
-        canvas.text(left, canvas.height - 12, 'training time, × the first', canvas.width - left,
+        canvas.text(left, canvas.height - 12, 'training time, × the first', across - left,
                     'muted', 11)
     return canvas
+
+
+def _limits(ax: Axes, found: Sequence[tuple[float, Comparison]]) -> None:
+    """All means, and intervals as far as they leave the means apart."""
+    ax.set_xlim(*_padded([1.0, *(x for x, _ in found)], 0.02))
+    bounds = [end for _, one in found for end in one.t_interval or ()]
+    low, high = _padded([0.0, *(one.mean or 0.0 for _, one in found)], 0.01)
+    room = high - low
+    ax.set_ylim(max(min([low, *bounds]), low - room), min(max([high, *bounds]), high + room))
 
 
 def _padded(values: Sequence[float], least: float) -> tuple[float, float]:
@@ -116,9 +133,10 @@ def models(analysis: Analysis, name: str) -> Plot | None:
     return Plot(
         name, f'Models: {analysis.study.metric} against inference throughput and training time',
         'An arrow leads from the model without the bag (hollow) to the one with it (full); bars '
-        'are 95 % t intervals of the mean over seeds, not paired; both axes below are '
-        f'logarithmic where values differ much.{said}',
-        _models(analysis, found, True), _models(analysis, found, False))
+        'are 95 % t intervals of the mean over seeds, not paired.'
+        f'{said}',
+        *(_models(analysis, found, wide, False) or _models(analysis, found, wide, True)
+          for wide in (True, False)))
 
 
 def _panels(found: Sequence[_Model], factor: float) -> list[list[tuple[_Model, float, float]]]:
@@ -129,13 +147,15 @@ def _panels(found: Sequence[_Model], factor: float) -> list[list[tuple[_Model, f
     return [speed, time]
 
 
-def _models(analysis: Analysis, found: Sequence[_Model], wide: bool) -> Canvas:
+def _models(analysis: Analysis, found: Sequence[_Model], wide: bool,
+            column: bool) -> Canvas | None:
+    """The picture with labels at their points, or in a column; None if they find no room."""
     numbers = Numbers(analysis)
     titles = ('inference throughput, images/s', f'training time, {numbers.time_unit}')
     parts = [(title, part) for title, part in
              zip(titles, _panels(found, numbers.time_factor), strict=True) if part]
-    height = max(300.0 if wide else 260.0, 18.0 * len(found) + 20)
-    top, foot, room = 30, 48, 132 if wide else 126
+    height = max(330.0 if wide else 280.0, 18.0 * len(found) + 20)
+    top, foot, room = 30, 48, 136 if column else 0
     down = top + height + foot
     across = WIDE / 2 if wide else NARROW
     with style():
@@ -144,10 +164,13 @@ def _models(analysis: Analysis, found: Sequence[_Model], wide: bool) -> Canvas:
             x, y = (index * across, 0) if wide else (0, index * down)
             width = across - 48 - room - 16
             ax = canvas.axes(x + 48, y + top, width, height)
-            _arrows(canvas, ax, part, width, height)
-            canvas.side_labels(
-                ax, [(end, one.after.mean or 0.0, one.label, 'ink') for one, _, end in part],
-                x + 48 + width + 10, room)
+            lines = _arrows(canvas, ax, part, width, height, column)
+            points = [(end, one.after.mean or 0.0, one.label, 'ink') for one, _, end in part]
+            if column:
+                canvas.side_labels(ax, points, x + 48 + width + 8, room)
+            elif not canvas.labels(ax, points, lines, [
+                    (start, one.before.mean or 0.0) for one, start, _ in part]):
+                return None
             canvas.text(x, y + 10, f'{analysis.study.metric}, {analysis.study.unit}', across,
                         'muted', 11)
             canvas.text(x + 48, y + down - 12, title, across - 48, 'muted', 11)
@@ -155,42 +178,50 @@ def _models(analysis: Analysis, found: Sequence[_Model], wide: bool) -> Canvas:
 
 
 def _arrows(canvas: Canvas, ax: Axes, part: Sequence[tuple[_Model, float, float]], width: float,
-            height: float) -> None:
-    """The arrows of one panel with their intervals, and its axes."""
+            height: float, column: bool) -> list[tuple[Place, Place]]:
+    """The arrows of one panel with their intervals, and its axes; the ends of what was drawn."""
     xs = [value for _, *ends in part for value in ends]
     bounds = [end for one, *_ in part for rung in (one.before, one.after)
               for end in (rung.mean or 0.0, *(rung.interval or ()))]
     ax.set_ylim(*_padded(bounds, 0.02 * (abs(max(bounds)) or 1)))
-    _scale(canvas, ax, xs, width)
+    _scale(canvas, ax, xs, width, () if column else [one.label for one, *_ in part])
     ax.grid(color=COLOURS['line'], lw=0.8)
-    canvas.ticks(ax.yaxis, height, 40)
+    canvas.ticks(ax.yaxis, height, 44)
+    lines: list[tuple[Place, Place]] = []
     for one, start, end in part:
         own = one.after.own
         colour = COLOURS[VERDICT_COLOURS.get(own.verdict if own else '', 'unsure')]
         for x, rung in ((start, one.before), (end, one.after)):
             if rung.interval:
                 ax.plot([x, x], rung.interval, lw=1.3, alpha=0.55, color=colour)
+                lines.append(((x, rung.interval[0]), (x, rung.interval[1])))
+        lines += [((start, one.before.mean or 0.0), (end, one.after.mean or 0.0))] * 2
         ax.annotate('', (end, one.after.mean or 0.0), (start, one.before.mean or 0.0),
                     arrowprops=dict(arrowstyle='-|>', color=colour, lw=1.8, shrinkA=4, shrinkB=4))
         ax.plot([start], [one.before.mean], 'o', ms=7, mew=1.6, mec=colour, mfc='none')
         ax.plot([end], [one.after.mean], 'o', ms=7, mew=1.6, mec=colour, mfc=colour)
+    return lines
 
 
-def _scale(canvas: Canvas, ax: Axes, xs: Sequence[float], width: float) -> None:
+def _scale(canvas: Canvas, ax: Axes, xs: Sequence[float], width: float,
+           labels: Sequence[str]) -> None:
     """A plain axis, or a logarithmic one where the largest value is four times the smallest."""
     low, high = min(xs), max(xs)
-    if high < 4 * low:
+    log = high >= 4 * low
+    if log:
+        ax.set_xscale('log')
+        ax.set_xlim(low / (high / low) ** 0.08, high * (high / low) ** 0.08)
+    else:
         ax.set_xlim(*_padded(xs, 0.02 * high))
-        canvas.ticks(ax.xaxis, width, 56)
-        return
-    ax.set_xscale('log')
-    pad = (high / low) ** 0.12
-    ax.set_xlim(low / pad, high * pad)
-    decades = range(math.floor(math.log10(low / pad)), math.ceil(math.log10(high * pad)) + 1)
-    steps = (1, 2, 5) if len(decades) < 4 else (1,)
-    marks = [step * 10.0 ** power for power in decades for step in steps]
-    marks = [mark for mark in marks if low / pad <= mark <= high * pad]
+    if labels:
+        canvas.widen(ax, labels, width, left=True)
     canvas.ticks(ax.xaxis, width, 56)
-    ax.xaxis.set_major_locator(FixedLocator(marks))
-    ax.xaxis.set_minor_locator(NullLocator())
-    ax.xaxis.set_minor_formatter(NullFormatter())
+    if log:
+        ends = ax.get_xlim()
+        decades = range(math.floor(math.log10(ends[0])), math.ceil(math.log10(ends[1])) + 1)
+        steps = (1, 2, 5) if len(decades) < 4 else (1,)
+        marks = [step * 10.0 ** power for power in decades for step in steps]
+        ax.xaxis.set_major_locator(FixedLocator([m for m in marks if ends[0] <= m <= ends[1]]))
+        ax.xaxis.set_minor_locator(NullLocator())
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f'{value:,.6g}'.replace(
+            ',', ' ')))

@@ -65,7 +65,8 @@ def steps(analysis: Analysis, section: Section, name: str) -> Plot | None:
         caption = ('Bars run from the mean of the rung before to that of the rung; thin lines '
                    'are the 95 % t interval of that paired step. ')
     else:
-        title = f'Difference in {study.metric} against {against(analysis)}'
+        title = f'Difference in {study.metric} against {against(analysis)}' \
+            if study.mode != 'whole' else f'Difference in {study.metric} with the bag'
         caption = ('Marks are mean paired differences, thin lines their 95 % t interval, broad '
                    'ones the bootstrap interval. ')
     caption += (f'{better} Full circles gain, full squares lose, hollow marks are not shown with '
@@ -146,7 +147,7 @@ def _texts(canvas: Canvas, line: _Line, top: float, row: float, numbers: Numbers
     """The row's label, numbers and verdict."""
     found, weight = line.found, 'bold' if line.total else 'normal'
     if found is None:
-        figures, verdict = numbers.value(line.start), 'the first'
+        figures, verdict = f'{numbers.value(line.start)} {numbers.unit}', 'the first'
     else:
         figures, verdict = numbers.signed(found.mean), found.verdict
         if found.t_interval is not None:

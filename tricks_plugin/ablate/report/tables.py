@@ -98,23 +98,22 @@ def result_table(analysis: Analysis, section: Section) -> Table:
     """The rungs of a section, each against its reference."""
     study, numbers = analysis.study, Numbers(analysis)
     columns = (
-        Column('Rung', number=False), Column('Seeds that count', 'of all'),
-        Column(study.metric, study.unit), Column('SD over seeds', numbers.difference_unit),
+        Column('Rung', number=False), Column(f'{study.metric}, mean ± SD', study.unit),
         Column(f'Against {against(analysis)}', numbers.difference_unit),
-        Column('95 % interval', numbers.difference_unit),
+        Column('95 % interval', numbers.difference_unit), Column('Verdict', number=False),
         Column('Probability of improvement', '%'), Column('Training time', '× the first'),
         Column('Memory', '× the first'), Column('As good as the first after', number=False),
-        Column('Verdict', number=False))
+        Column('Results', 'of all runs'))
     rows = []
     for label, _, rung in section.rungs:
         own = rung.own
         rows.append(Row((
-            label, f'{len(rung.values)} of {rung.planned}', numbers.value(rung.mean),
-            numbers.value(rung.deviation), numbers.signed(own.mean if own else None),
-            numbers.interval(own.t_interval if own else None),
+            label, numbers.spread(rung.mean, rung.deviation),
+            numbers.signed(own.mean if own else None),
+            numbers.interval(own.t_interval if own else None), verdict(rung),
             numbers.percent(own.improvement if own else None), numbers.ratio(rung.time),
-            numbers.ratio(rung.memory), numbers.reach(rung.reach), verdict(rung)),
-            own.verdict if own else 'first'))
+            numbers.ratio(rung.memory), numbers.reach(rung.reach),
+            f'{len(rung.values)} of {rung.planned}'), own.verdict if own else 'first'))
     return Table(columns, tuple(rows))
 
 

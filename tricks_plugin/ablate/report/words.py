@@ -41,6 +41,11 @@ class Numbers:
         """In the study's unit, without it."""
         return MISSING if number is None else f'{number:.{self.decimals}f}'
 
+    def spread(self, mean: float | None, deviation: float | None) -> str:
+        """A mean with the standard deviation over seeds, where there are two or more."""
+        return self.value(mean) if deviation is None else \
+            f'{self.value(mean)} ± {self.value(deviation)}'
+
     def signed(self, number: float | None) -> str:
         """A difference, with its sign unless it rounds to 0."""
         if number is None:
@@ -140,7 +145,8 @@ def _together(rung: RungResult, numbers: Numbers) -> str:
     start = f'All tricks together (“{rung.rung.label}”) against the first rung: '
     if whole is None or whole.mean is None:
         return f'{start}{whole.words if whole else "no result"}.'
-    text = f'{start}{numbers.with_unit(whole)}: {whole.words}.'
+    words = whole.words.replace('; not', ', but not')
+    text = f'{start}{numbers.with_unit(whole)}: {words}.'
     cost = []
     if rung.time.ratio is not None:
         cost.append(f'it trains {rung.time.ratio:.2f} times as long')
