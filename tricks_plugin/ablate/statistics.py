@@ -85,10 +85,10 @@ class Comparison:
             return f'not shown with these seeds; {self._needed()}'
         if self.verdict == 'no spread':
             return ('the same value in every seed' if self.mean == 0 else
-                    'differs by the same in every seed: no spread to judge by')
+                    'the same difference in every seed; no spread to judge by')
         if self.verdict == 'one seed':
-            return 'one seed: no interval, nothing shown'
-        return f'no result: {self.reason}'
+            return 'nothing shown; one seed gives no interval'
+        return f'no result; {self.reason}'
 
     def _needed(self) -> str:
         if self.mean == 0:

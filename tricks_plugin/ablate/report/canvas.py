@@ -90,17 +90,21 @@ class Canvas:
             color=COLOURS[colour], ha=align, va='center', weight=weight, parse_math=False)
 
     def fit(self, content: str, room: float, size: float, weight: str = 'normal') -> str:
-        """The text, or its beginning with an ellipsis, in so many pixels."""
+        """The text in so many pixels, with an ellipsis in its middle where it is longer."""
         if self._wide(content, size, weight) <= room:
             return content
-        low, high = 0, len(content)
+
+        def short(kept: int) -> str:
+            tail = kept // 2
+            return f'{content[:kept - tail].rstrip()}…{content[len(content) - tail:].lstrip()}'
+        low, high = 0, len(content) - 1
         while low < high:
             middle = (low + high + 1) // 2
-            if self._wide(f'{content[:middle].rstrip()}…', size, weight) <= room:
+            if self._wide(short(middle), size, weight) <= room:
                 low = middle
             else:
                 high = middle - 1
-        return f'{content[:low].rstrip()}…'
+        return short(low)
 
     def _wide(self, content: str, size: float, weight: str) -> float:
         from matplotlib.font_manager import FontProperties
@@ -128,7 +132,7 @@ class Canvas:
             left: Whether to move the left limit too.
         """
         wide = max((self._wide(text, 11, 'normal') for text in texts), default=0.0)
-        part = min(0.35, (wide + 14) / width)
+        part = min(0.3, (wide + 14) / width)
         low, high = ax.get_xlim()
         log = ax.get_xscale() == 'log'
         if log:
@@ -138,7 +142,8 @@ class Canvas:
         ax.set_xlim(*map(math.exp, ends) if log else ends)
 
     def labels(self, ax: Axes, points: Sequence[tuple[float, float, str, str]],
-               lines: Sequence[tuple[Place, Place]] = (), others: Sequence[Place] = ()) -> bool:
+               lines: Sequence[tuple[Place, Place]] = (), others: Sequence[Place] = (),
+               most: float = math.inf) -> bool:
         """Writes labels next to their points, if they all find room there.
 
         Args:
@@ -146,6 +151,7 @@ class Canvas:
             points: x, y, text and colour.
             lines: Ends of lines on the axes that labels should not cover.
             others: Marks without a label, which labels must not cover.
+            most: How many of a line's 25 points a label may cover.
 
         Returns:
             Whether they found room; if not, nothing is written.
@@ -158,7 +164,7 @@ class Canvas:
         places = beside([self._pixel(ax, point[:2]) for point in points],
                         [self._wide(text, 11, 'normal') for text in texts], 16, bounds,
                         [(self._pixel(ax, a), self._pixel(ax, b)) for a, b in lines],
-                        [self._pixel(ax, point) for point in others])
+                        [self._pixel(ax, point) for point in others], most)
         if places is None:
             return False
         for text, place, (_, _, _, colour) in zip(texts, places, points, strict=True):

@@ -101,7 +101,7 @@ def _draw(panels: Sequence[tuple[str, SubjectResult, RungResult]], axis: _Axis, 
             ax.set_xlim(*axis.x_limits)
             ax.set_ylim(*axis.y_limits)
             ax.grid(axis='y', color=COLOURS['line'], lw=0.8)
-            canvas.ticks(ax.yaxis, down, 34)
+            canvas.ticks(ax.yaxis, down, 28)
             canvas.ticks(ax.xaxis, across, 56)
             if column:
                 ax.set_yticklabels([])

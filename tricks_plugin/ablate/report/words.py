@@ -132,7 +132,7 @@ def _of_subject(study: Study, one: SubjectResult, numbers: Numbers) -> list[str]
         found.append(_together(rungs[0], numbers))
         rungs = rungs[1:]
     start = {'stack': 'Step by step, each against the rung before',
-             'leave-one-out': 'Against all tricks together'}.get(
+             'leave-one-out': 'Without one of them, against all together'}.get(
                  study.mode, 'Each against the config as it is')
     if rungs:
         found.append(_sorted_by_verdict([(rung.rung.label, rung.own) for rung in rungs], start))
@@ -163,7 +163,8 @@ def _sorted_by_verdict(pairs: list[tuple[str, Comparison | None]], start: str) -
         if names:
             if len(names) == 1 and verdict in ('gains', 'loses'):
                 words = verdict
-            groups.append(f'{len(names)} {words} ({", ".join(names)})')
+            shown = names if len(names) <= 4 else [*names[:3], f'{len(names) - 3} more']
+            groups.append(f'{len(names)} {words} ({", ".join(shown)})')
     return f'{start}: {"; ".join(groups)}.'
 
 
