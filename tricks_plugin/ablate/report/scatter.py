@@ -61,7 +61,7 @@ def _cost(analysis: Analysis, rungs: Sequence[tuple[str, RungResult]], wide: boo
     height = max(330.0 if wide else 280.0, 18.0 * len(rungs) + 20)
     column = layout == 'column'
     room = (240 if wide else 140) if column else 0
-    left, top = 46, 30
+    left, top = 56, 30
     with style():
         canvas = Canvas(across, top + height + 48)
         ax = canvas.axes(left, top, across - left - room - 8, height)
@@ -175,18 +175,18 @@ def _models(analysis: Analysis, found: Sequence[_Model], wide: bool,
         canvas = Canvas(WIDE if wide else NARROW, down if wide else down * len(parts))
         for index, (title, part) in enumerate(parts):
             x, y = (index * across, 0) if wide else (0, index * down)
-            width = across - 48 - room - 16
-            ax = canvas.axes(x + 48, y + top, width, height)
+            width = across - 56 - room - 16
+            ax = canvas.axes(x + 56, y + top, width, height)
             lines = _arrows(canvas, ax, part, width, height, layout)
             points = [(end, one.after.mean or 0.0, one.label, 'ink') for one, _, end in part]
             if column:
-                canvas.side_labels(ax, points, x + 48 + width + 8, room)
+                canvas.side_labels(ax, points, x + 56 + width + 8, room)
             elif not canvas.labels(ax, points, lines, [
                     (start, one.before.mean or 0.0) for one, start, _ in part], MOST[layout]):
                 return None
             canvas.text(x, y + 10, f'{analysis.study.metric}, {analysis.study.unit}', across,
                         'muted', 11)
-            canvas.text(x + 48, y + down - 12, title, across - 48, 'muted', 11)
+            canvas.text(x + 56, y + down - 12, title, across - 56, 'muted', 11)
     return canvas
 
 

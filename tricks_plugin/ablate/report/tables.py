@@ -12,8 +12,8 @@ from ..statistics import MOST_SEEDS, Comparison
 from ..study import Run
 from .words import MISSING, Numbers
 
-__all__ = ['Column', 'Row', 'Section', 'Table', 'comparison_table', 'csv_text', 'numbers_dict',
-           'result_table', 'run_table', 'sections', 'short_table']
+__all__ = ['Column', 'Row', 'Section', 'Table', 'against', 'comparison_table', 'csv_text',
+           'numbers_dict', 'result_table', 'run_table', 'sections']
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,27 +83,6 @@ def against(analysis: Analysis) -> str:
     """What a rung is compared with in the first place."""
     return {'stack': 'the rung before', 'leave-one-out': 'all tricks',
             'whole': 'without'}.get(analysis.study.mode, 'the first')
-
-
-def short_table(analysis: Analysis, section: Section) -> Table:
-    """The rungs in few and narrow columns."""
-    study, numbers = analysis.study, Numbers(analysis)
-    columns = (
-        Column('Rung', kind='text'), Column(study.metric, study.unit),
-        Column(f'against {against(analysis)}', numbers.difference_unit),
-        Column('95 % interval', numbers.difference_unit),
-        Column('time', '× the first'), Column('verdict', kind='word'))
-    rows = []
-    for label, one, rung in section.rungs:
-        own = rung.own or Comparison('', '', '')
-        count = '' if len(rung.values) == rung.planned else \
-            f' ({len(rung.values)} of {rung.planned} seeds)'
-        rows.append(Row((
-            label + section.compared(rung, one), numbers.value(rung.mean),
-            numbers.signed(own.mean),
-            numbers.interval(own.t_interval), numbers.ratio(rung.time),
-            f'{own.verdict if rung.own else "first"}{count}'), own.verdict))
-    return Table(columns, tuple(rows))
 
 
 def result_table(analysis: Analysis, section: Section) -> Table:
