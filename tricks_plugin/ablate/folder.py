@@ -6,9 +6,10 @@ import contextlib
 import dataclasses
 import fcntl
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from ..common.files import write_json
 from ..plan.errors import TrickError
@@ -46,20 +47,17 @@ class Folder:
         """
         self.path.mkdir(parents=True, exist_ok=True)
         with (self.path / '.lock').open('a') as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+            if not any(_try_lock(file, pause) for pause in (0.0, 0.2, 0.4)):  # a look is short
                 raise TrickError(f'--out {self.path} is in use by an ablation, or by runs that '
-                                 'outlived one; wait for them or end them') from None
+                                 'outlived one; wait for them or end them')
             yield file.fileno()
 
     def in_use(self) -> bool:
         """Whether an ablation is at work here."""
-        try:
-            with self.locked():
-                return False
-        except TrickError:
-            return True
+        if not (self.path / '.lock').is_file():
+            return False
+        with (self.path / '.lock').open('a') as file:
+            return not _try_lock(file)
 
     def read_plan(self) -> dict[str, Any] | None:
         """What is planned; None for a folder that holds no ablation.
@@ -158,14 +156,25 @@ class Folder:
         return Run(**common, status='running' if began else 'waiting'), None
 
 
+def _try_lock(file: IO[str], pause: float = 0.0) -> bool:
+    """Takes a file's lock, until the file is closed; whether it was free."""
+    time.sleep(pause)
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True
+
+
 def _point(one: dict[str, Any]) -> Point:
     return Point(one['epoch'], one['iteration'], one['seconds'],
                  float('nan') if one['value'] is None else one['value'])
 
 
 def _differences(known: dict[str, Any], plan: dict[str, Any]) -> list[str]:
-    """What differs between two plans, by name; seeds and the command may."""
+    """What differs between two plans, by name; seeds and the command may, and arms be added."""
     odd = []
+    grows = known['study']['mode'] == plan['study']['mode'] == 'arms'
     for key, flag in (('mode', '--mode'), ('metric', '--metric')):
         if known['study'][key] != plan['study'][key]:
             odd.append(f'{flag} {known["study"][key] or "the default"!s}, here '
@@ -176,7 +185,7 @@ def _differences(known: dict[str, Any], plan: dict[str, Any]) -> list[str]:
             odd.append(f'{name} is {"new" if before is None else "not asked for"} here')
             continue
         for rung in {**before, **after}:
-            if before.get(rung) != after.get(rung):
+            if before.get(rung) != after.get(rung) and not (grows and rung not in before):
                 what = ('new here' if rung not in before else 'not asked for here'
                         if rung not in after else 'of other settings here')
                 odd.append(f'rung {rung} of {name} is {what}')
