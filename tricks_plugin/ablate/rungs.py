@@ -56,8 +56,9 @@ def with_parameters(tricks: Any, parameters: dict[str, Any]) -> dict[str, Any]:
     wish = as_mapping(tricks)
     for name, values in parameters.items():
         known = wish.get(name)
-        both = isinstance(known, dict) and isinstance(values, dict)
-        wish[name] = {**known, **values} if both else values
+        if isinstance(known, dict) and isinstance(values, dict):
+            values = {**known, **values}
+        wish[name] = values
     select(wish)
     return wish
 
