@@ -137,6 +137,25 @@ def test_a_reference_that_is_not_there_is_said():
     assert rungs(study)['mixup'].own.reason == "no rung 'gone'"
 
 
+def test_a_rung_that_changes_nothing_is_said_and_counted_once():
+    study = ablate.make_study([(1.0, 2.0, 3.0), (0.0, 0.0, 0.0), (0.9, 1.1, 1.0)],
+                              ('mixup', 'amp', 'ema'))
+    subject = study.subjects[0]
+    same = dataclasses.replace(subject.rungs[2], same_as='mixup')
+    study = dataclasses.replace(study, subjects=(dataclasses.replace(
+        subject, rungs=(*subject.rungs[:2], same, subject.rungs[3])),))
+    analysis = analyse(study)
+    found = {rung.rung.name: rung for _, rung in analysis.rungs}
+    assert found['amp'].own.verdict == 'unchanged'
+    assert found['amp'].own.words == 'changes nothing here; its runs are those of + mixup'
+    # Against the first, mixup and amp are one comparison; ema has two.
+    assert [(one.rung, one.against) for one in analysis.judged] == [
+        ('mixup', 'baseline'), ('ema', 'amp'), ('ema', 'baseline')]
+    assert found['amp'].to_first.twin and not found['mixup'].to_first.twin
+    assert found['amp'].to_first.p_holm == found['mixup'].to_first.p_holm
+    assert found['ema'].own.p_holm == pytest.approx(3 * found['ema'].own.p)
+
+
 def test_a_study_comes_back_from_json():
     study = ablate.troubled()
     assert Study.from_dict(json.loads(json.dumps(study.to_dict()))) == study

@@ -39,7 +39,7 @@ def nasty():
 
 STUDIES = {'stack': ablate.make_study, 'troubled': ablate.troubled, 'zoo': ablate.zoo,
            'nasty': nasty,
-           'two': lambda: dataclasses.replace(ablate.zoo(), mode='single'),
+           'two': lambda: dataclasses.replace(ablate.zoo(), mode='arms'),
            'nothing yet': lambda: dataclasses.replace(ablate.make_study(), runs=()),
            'no seeds': lambda: dataclasses.replace(ablate.make_study(), runs=(), seeds=())}
 
@@ -217,7 +217,8 @@ def test_the_terminal_has_a_table_and_the_sentences():
     console = Console(width=80, record=True, file=io.StringIO())
     console.print(terminal_table(ablate.troubled()))
     text = console.export_text()
-    assert re.search(r'\+ cosine_warmup +64.10 +\+1.00 +\+0.75 to \+1.25 +1.06 +gains +3 of 3', text)
+    assert re.search(
+        r'\+ cosine_warmup +64.10 +\+1.00 +\+0.75 to \+1.25 +1.06 +gains +3 of 3', text)
     assert '19 of 21 runs finished, 1 failed, 1 running.' in text
     console = Console(width=80, record=True, file=io.StringIO())
     console.print(terminal_table(ablate.zoo()))

@@ -21,7 +21,8 @@ from .words import chance, headline, method, plural, standing, warnings
 __all__ = ['figures', 'html']
 
 _MODES = {'stack': 'tricks one by one on top of each other', 'single': 'each trick alone',
-          'leave-one-out': 'all tricks but one', 'whole': 'without and with the bag'}
+          'leave-one-out': 'all tricks but one', 'whole': 'without and with the bag',
+          'arms': 'named arms'}
 _WORDS = {True: 'live', False: 'dead', None: 'unknown'}
 
 

@@ -15,6 +15,7 @@ __all__ = ['MISSING', 'Numbers', 'chance', 'headline', 'method', 'require', 'sta
 MISSING = '–'
 _VERDICTS = (('gains', 'gain'), ('loses', 'lose'), ('not shown', 'not shown'),
              ('no spread', 'without spread over seeds'), ('one seed', 'one seed only'),
+             ('unchanged', 'without effect on the settings'),
              ('no result', 'no result'))
 _BETTER = {True: 'higher is better', False: 'lower is better'}
 
@@ -217,7 +218,7 @@ def warnings(analysis: Analysis) -> list[str]:
         if run.status == 'failed':
             found.append(f'{run.subject}/{run.rung}, seed {run.seed} failed: '
                          f'{run.error or "no message"}')
-        elif run.counts and run.value is not None and not math.isfinite(run.value):
+        elif run.status == 'finished' and (run.value is None or not math.isfinite(run.value)):
             found.append(f'{run.subject}/{run.rung}, seed {run.seed}: the metric is no number; '
                          'the run does not count.')
     return found
