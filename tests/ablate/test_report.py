@@ -17,6 +17,7 @@ from tricks_plugin.ablate.analysis import analyse
 from tricks_plugin.ablate.report import __main__ as script
 from tricks_plugin.ablate.report import terminal_table, write_reports
 from tricks_plugin.ablate.report.html import minus
+from tricks_plugin.ablate.report.tables import result_table, sections
 from tricks_plugin.ablate.report.words import Numbers, chance, headline
 from tricks_plugin.plan.errors import TrickError
 
@@ -37,9 +38,15 @@ def nasty():
                                command=NASTY, notes=(NASTY,), environment={NASTY: NASTY})
 
 
+def two_models():
+    """Models that have a section each in every mode but `whole`."""
+    return ablate.zoo([('ResNet-18', 71.2, 2.1, 410.0, 900.0),
+                       ('RepVGG-A0', 70.9, 3.0, 640.0, 760.0)])
+
+
 STUDIES = {'stack': ablate.make_study, 'troubled': ablate.troubled, 'zoo': ablate.zoo,
            'nasty': nasty,
-           'two': lambda: dataclasses.replace(ablate.zoo(), mode='arms'),
+           'two': lambda: dataclasses.replace(two_models(), mode='arms'),
            'nothing yet': lambda: dataclasses.replace(ablate.make_study(), runs=()),
            'no seeds': lambda: dataclasses.replace(ablate.make_study(), runs=(), seeds=())}
 
@@ -89,6 +96,18 @@ def test_markdown_has_the_numbers_worked_by_hand(written):
             width = line.count('|')
         elif line.startswith('| + '):
             assert line.replace('\\|', '').count('|') == width
+
+
+def test_a_label_says_where_a_rung_is_compared_otherwise_than_the_column_says():
+    def labels(study):
+        analysis = analyse(study)
+        table = result_table(analysis, sections(analysis)[0])
+        return [row.cells[0] for row in table.rows]
+    left_out = ablate.make_study([(1.0, 2.0, 3.0)] * 3, ('mixup', 'ema'), 'leave-one-out')
+    assert labels(left_out) == ['the config as it is', 'all tricks, against the first', '− mixup',
+                                '− ema']
+    stack = ablate.make_study([(1.0, 2.0, 3.0)] * 2, ('mixup', 'ema'))
+    assert labels(stack) == ['the config as it is', '+ mixup', '+ ema']
 
 
 @pytest.mark.parametrize('name', STUDIES)

@@ -42,9 +42,10 @@ def unmeasured():
     return dataclasses.replace(study, subjects=subjects, runs=study.runs[2:])
 
 
+STACK = ablate.STACK
 STUDIES = {'stack': ablate.make_study, 'troubled': ablate.troubled, 'zoo': ablate.zoo,
-           'single': lambda: ablate.make_study(mode='single'), 'long': long, 'loss': loss,
-           'one seed': lambda: ablate.make_study([(-1.0,)] * 6, base=(61.0,)),
+           'long': long, 'loss': loss,
+           'one seed': lambda: ablate.make_study([(-1.0,)] * 2, STACK[:2], 'single', (61.0,)),
            'equal': lambda: ablate.make_study([(0.0, 0.0)], ('ema',), base=(50.0, 50.0)),
            'crowd': crowd, 'unmeasured': unmeasured}
 

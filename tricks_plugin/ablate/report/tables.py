@@ -67,9 +67,10 @@ class Section:
 
     def compared(self, rung: RungResult, one: SubjectResult) -> str:
         """What is to be added to a label: that others of its table are compared otherwise."""
-        others = {other.own.against for other in one.rungs if other.own and other.to_reference}
+        others = [other.own.against for other in one.rungs if other.own and other.to_reference]
         first = rung.own is not None and rung.own.against == one.rungs[0].rung.name
-        return ', against the first' if first and others == {rung.rung.name} else ''
+        alike = len(others) > 1 and set(others) == {rung.rung.name}
+        return ', against the first' if first and alike else ''
 
 
 def sections(analysis: Analysis) -> list[Section]:
