@@ -109,10 +109,10 @@ class Canvas:
                 high = middle - 1
         return short(low)
 
-    def ticks(self, axis: Any, length: float, spacing: float) -> None:
+    def ticks(self, axis: Any, length: float, spacing: float, whole: bool = False) -> None:
         """Few round ticks at least ``spacing`` pixels apart; the axis must have its limits."""
         locator = MaxNLocator(nbins=max(1, int(length // spacing)), steps=[1, 2, 5, 10],
-                              min_n_ticks=1)
+                              min_n_ticks=1, integer=whole)
         marks = locator.tick_values(*axis.get_view_interval())
         step = abs(marks[1] - marks[0]) if len(marks) > 1 else 1.0
         digits = max(0, -math.floor(math.log10(step) + 1e-9)) if step else 0

@@ -14,7 +14,7 @@ __all__ = ['MISSING', 'Numbers', 'chance', 'headline', 'method', 'require', 'sta
 
 MISSING = '–'
 _VERDICTS = (('gains', 'gain'), ('loses', 'lose'), ('not shown', 'not shown'),
-             ('no spread', 'without spread over seeds'), ('one seed', 'one seed only'),
+             ('no spread', 'without spread over seeds'), ('one seed', 'with one seed only'),
              ('unchanged', 'without effect on the settings'),
              ('no result', 'no result'))
 _BETTER = {True: 'higher is better', False: 'lower is better'}
