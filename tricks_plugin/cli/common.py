@@ -3,13 +3,32 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 from ..plan.errors import TrickError
 from ..plan.recipes import split_names
 
-__all__ = ['add_config_arguments', 'load_config']
+__all__ = ['Parser', 'add_config_arguments', 'config_name', 'load_config', 'split_flags']
 
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises TrickError."""
+        raise TrickError(f'{self.prog}: {message}')
+
+
+def split_flags(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words before the first ``--``, and those behind it."""
+    place = list(words).index('--') if '--' in words else len(words)
+    return list(words[:place]), list(words[place + 1:])
+
+
+def config_name(path: str) -> str:
+    """A config's name without folder and suffix, from a path or ``package::path``."""
+    return path.rpartition('::')[2].replace('\\', '/').rpartition('/')[2].removesuffix('.py')
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
