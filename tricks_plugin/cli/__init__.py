@@ -53,6 +53,8 @@ COMMANDS = (
             'tricks_plugin.cli.browse:main'),
     Command('schedule', 'show the learning rate and the momentum over a run',
             'tricks_plugin.cli.schedule:main'),
+    Command('ablate', 'train with and without tricks over several seeds, and say what each brings',
+            'tricks_plugin.cli.ablate:main'),
     Command('profile', "show what a sample's reading, decoding and transforms take",
             'tricks_plugin.cli.profile:main', prints=True),
     Command('cache', "fill, show or clear the cache of a config's images",
