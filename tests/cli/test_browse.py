@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 
 import cv2
 import numpy as np
@@ -157,3 +159,12 @@ def test_the_blend_of_two_timm_images_is_that_of_their_targets(classes):
             assert np.abs(mixed.images[place] - (lam * own + (1 - lam) * other)).max() <= 1.01
     shapes = training_images(changed(args, train_img_sizes=[32, 64]), 6)
     assert {image.shape for image in shapes.images} <= {(32, 32, 3), (64, 64, 3)}
+
+
+def test_without_timm_its_flags_say_what_to_install(python_env):
+    code = ("import sys\nsys.modules['timm'] = None\nfrom tricks_plugin.cli import main\n"
+            "print([main([name, 'timm', '--', 'nowhere']) for name in ('browse', 'schedule')])")
+    done = subprocess.run([sys.executable, '-c', code], env=python_env, capture_output=True,
+                          text=True)
+    assert done.stdout == '[2, 2]\n'
+    assert done.stderr.count("error: timm's flags need timm 1.0.31 or newer") == 2

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 from mmengine.config import Config
@@ -53,7 +55,7 @@ def test_the_seed_decides_and_the_order_of_loading_does_not(cfg):
 
 
 def test_a_shape_of_the_batch_is_applied_and_told(cfg):
-    changed = cfg.copy()
+    changed = copy.deepcopy(cfg)
     changed.model = dict(data_preprocessor=dict(
         pad_size_divisor=32, batch_augments=[SHAPES, dict(type='BatchSyncRandomResize')]))
     plain, shaped = loader(cfg), loader(changed)
@@ -72,7 +74,7 @@ def test_a_shape_of_the_batch_is_applied_and_told(cfg):
 
 
 def test_what_is_no_sample_of_detection_is_refused(cfg):
-    changed = cfg.copy()
+    changed = copy.deepcopy(cfg)
     del changed.train_dataloader.dataset.dataset.pipeline[-1]
     with pytest.raises(TrickError, match='sample 0 of the config is no packed sample of detection'):
         loader(changed).load(0, 0)

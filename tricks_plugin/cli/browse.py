@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from ..plan.errors import TrickError
-from .common import Parser, add_config_arguments, config_name, load_config, split_flags
+from .common import (
+    Parser,
+    add_config_arguments,
+    config_name,
+    load_config,
+    needs_timm,
+    split_flags,
+)
 
 __all__ = ['main']
 
@@ -67,7 +74,8 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     # Libraries that are imported while loading may print; stdout belongs to the report.
     with contextlib.redirect_stdout(sys.stderr):
         if for_timm:
-            from .browse_timm import pictures
+            with needs_timm():
+                from .browse_timm import pictures
             found = pictures(flags, args.samples, size)
         else:
             from .browse_config import pictures as config_pictures
@@ -94,7 +102,7 @@ def _target(args: argparse.Namespace, name: str) -> tuple[Path, bool]:
         if args.folder:
             raise TrickError(f'--folder writes into a folder, got --out {args.out}')
         return out, False
-    if args.sheet or (suffix and not out.is_dir()):
+    if args.sheet or (suffix and not args.folder and not out.is_dir()):
         raise TrickError(f'--out must end in .png{"" if args.sheet else ", or name a folder"}, '
                          f'got {args.out}')
     if out.exists() and not out.is_dir():

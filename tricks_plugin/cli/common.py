@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from ..plan.errors import TrickError
 from ..plan.recipes import split_names
 
-__all__ = ['Parser', 'add_config_arguments', 'config_name', 'load_config', 'split_flags']
+__all__ = ['Parser', 'add_config_arguments', 'config_name', 'load_config', 'needs_timm',
+           'split_flags']
 
 
 class Parser(argparse.ArgumentParser):
@@ -24,6 +26,16 @@ def split_flags(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """The words before the first ``--``, and those behind it."""
     place = list(words).index('--') if '--' in words else len(words)
     return list(words[:place]), list(words[place + 1:])
+
+
+@contextlib.contextmanager
+def needs_timm() -> Iterator[None]:
+    """Turns a failing import inside into a TrickError."""
+    try:
+        yield
+    except ImportError as error:
+        raise TrickError("timm's flags need timm 1.0.31 or newer: pip install "
+                         f"'tricks_plugin[timm]' ({_one_line(error)})") from error
 
 
 def config_name(path: str) -> str:

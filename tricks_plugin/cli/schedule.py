@@ -11,7 +11,14 @@ from typing import Any
 
 from ..plan.errors import TrickError
 from ..plan.recipes import split_names
-from .common import Parser, add_config_arguments, config_name, load_config, split_flags
+from .common import (
+    Parser,
+    add_config_arguments,
+    config_name,
+    load_config,
+    needs_timm,
+    split_flags,
+)
 
 __all__ = ['main']
 
@@ -30,7 +37,7 @@ def _parser(prog: str | None, for_timm: bool) -> Parser:
     if not for_timm:
         parser.add_argument('config', help='config file, or PACKAGE::PATH of an installed zoo')
         add_config_arguments(parser)
-    other = 'a YAML file' if for_timm else 'a config file'
+    other = 'a YAML file' if for_timm else 'a config file as it is'
     parser.add_argument(
         '--against', nargs='+', metavar='OTHER', default=None,
         help=f'more curves: recipes or tricks (several with commas), {other}, or the word '
@@ -130,9 +137,10 @@ def _of_config(args: argparse.Namespace) -> list[Any]:
 def _of_timm(words: Sequence[str], args: argparse.Namespace) -> list[Any]:
     """The curves of timm's flags, with their tricks and with what they are compared to."""
     from ..common.rates import EpochLength
-    from ..timm import flags
-    from ..timm.plan import plan_tricks
-    from ..timm.scheduled import epoch_length, scheduled_rates
+    with needs_timm():
+        from ..timm import flags
+        from ..timm.plan import plan_tricks
+        from ..timm.scheduled import epoch_length, scheduled_rates
     lengths: dict[tuple[Any, ...], EpochLength] = {}
 
     def curves(label: str, asked: tuple[Any, Any]) -> list[Any]:
