@@ -51,7 +51,7 @@ def test_a_folder_holds_a_picture_for_each_sample_and_its_numbers(config, tmp_pa
     picture = read(out / '000.png')
     assert picture.shape[1] == 16 + 200 + 12 + 200 + 16
     told = capsys.readouterr().out
-    assert 'mixup changes the samples: 3 of 3 differ' in told
+    assert 'mixup edits the pipeline or the batch: 3 of 3 samples differ' in told
     assert 'label_smoothing: not_applicable' in told and f'Written: {out}/' in told
 
 

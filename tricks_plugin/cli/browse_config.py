@@ -93,10 +93,11 @@ def _told(plan: Plan, changed: int, count: int) -> list[str]:
         change.path.startswith(('train_dataloader.dataset', 'model.data_preprocessor'))
         for change in row.changes)]
     if touched:
-        lines.append(f'{", ".join(touched)} change{"s" if len(touched) == 1 else ""} the samples: '
-                     f'{changed} of {count} differ')
+        lines.append(f'{", ".join(touched)} edit{"s" if len(touched) == 1 else ""} the pipeline or '
+                     f'the batch: {changed} of {count} samples differ')
     else:
-        lines.append(f'no trick of these changes a sample here: {changed} of {count} differ')
+        lines.append('no trick of these edits the pipeline or the batch here: '
+                     f'{changed} of {count} samples differ')
     lines += [f'{row.name}: {row.status}, {row.reason}' for row in plan.tricks
               if row.status in ('not_applicable', 'held_back')]
     return lines
