@@ -3,13 +3,44 @@
 from __future__ import annotations
 
 import argparse
-from typing import Any
+import contextlib
+from collections.abc import Iterator, Sequence
+from typing import Any, NoReturn
 
 from ..plan.errors import TrickError
 from ..plan.recipes import split_names
 
-__all__ = ['add_config_arguments', 'load_config']
+__all__ = ['Parser', 'add_config_arguments', 'config_name', 'load_config', 'needs_timm',
+           'split_flags']
 
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are one line."""
+
+    def error(self, message: str) -> NoReturn:
+        """Raises TrickError."""
+        raise TrickError(f'{self.prog}: {message}')
+
+
+def split_flags(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The words before the first ``--``, and those behind it."""
+    place = list(words).index('--') if '--' in words else len(words)
+    return list(words[:place]), list(words[place + 1:])
+
+
+@contextlib.contextmanager
+def needs_timm() -> Iterator[None]:
+    """Turns a failing import inside into a TrickError."""
+    try:
+        yield
+    except ImportError as error:
+        raise TrickError("timm's flags need timm 1.0.31 or newer: pip install "
+                         f"'tricks_plugin[timm]' ({_one_line(error)})") from error
+
+
+def config_name(path: str) -> str:
+    """A config's name without folder and suffix, from a path or ``package::path``."""
+    return path.rpartition('::')[2].replace('\\', '/').rpartition('/')[2].removesuffix('.py')
 
 
 def add_config_arguments(parser: argparse.ArgumentParser) -> None:
