@@ -11,7 +11,7 @@ from mmengine.config import Config
 import tricks_plugin
 from tricks_plugin.plan import TRICKS
 from tricks_plugin.plan.errors import TrickError
-from tricks_plugin.plan.recipes import load_recipe, recipe, recipe_names, select
+from tricks_plugin.plan.recipes import as_mapping, load_recipe, recipe, recipe_names, select
 
 
 def wanted_of(tricks):
@@ -152,6 +152,19 @@ def test_what_a_config_inherits_is_the_recipe_s_until_it_says_otherwise(tmp_path
     names, params = named('tricks = dict(mixup=dict(alpha=0.7))\n')
     assert names == {'mixup'} and (params['mixup'].alpha, params['mixup'].off_fraction) == (
         0.7, 0.1)
+
+
+def test_a_wish_as_one_dict_keeps_advice_and_orders_apart():
+    inherited = {'from_recipe': 'bag_of_freebies', **load_recipe('bag_of_freebies'),
+                 'sync_bn': False, 'random_shapes': True, 'ema': {}}
+    for wish in (inherited, ['bag_of_freebies', 'random_shapes', {'ema': True, 'sync_bn': False}]):
+        chosen, again = select(wish), select(as_mapping(wish))
+        assert again.named == chosen.named == {'random_shapes', 'ema'}
+        assert [(one.name, one.params) for one in again.tricks] == [
+            (one.name, one.params) for one in chosen.tricks]
+        without = select({**as_mapping(wish), 'mixup': False})
+        assert {one.name for one in chosen.tricks} - {one.name for one in without.tricks} == {
+            'mixup'}
 
 
 def test_a_mark_of_no_recipe_is_refused():

@@ -62,9 +62,9 @@ def count_images(node: Any, path: str, scope: str) -> ImageCount:
 def _wrapped(node: dict[str, Any], inner: ImageCount, path: str, scope: str) -> ImageCount:
     """What a wrapper of one data set makes of it."""
     if is_a(node, 'RepeatDataset', scope=scope):
-        times = node.get('times')
-        known = isinstance(times, int) and inner.samples is not None
-        return dataclasses.replace(inner, samples=inner.samples * times if known else None)
+        times, samples = node.get('times'), inner.samples
+        return dataclasses.replace(inner, samples=None if samples is None or not isinstance(
+            times, int) else samples * times)
     if is_a(node, 'MultiImageMixDataset', scope=scope) or inner.why:
         return inner
     if is_a(node, 'ClassBalancedDataset', scope=scope):

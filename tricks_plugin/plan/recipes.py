@@ -126,7 +126,7 @@ def as_mapping(tricks: Any, path: str = 'tricks') -> dict[str, Any]:
     mapping: dict[str, Any] = {'recipe': list(reader.recipes)} if reader.recipes else {}
     if reader.strict:
         mapping['strict'] = True
-    return {**mapping, **reader.own()}
+    return {**mapping, **reader.inherited, **reader.own()}
 
 
 def _read(tricks: Any, path: str) -> _Reader:
@@ -164,6 +164,7 @@ class _Reader:
     def __init__(self) -> None:
         self.strict = False
         self.recipes: list[str] = []
+        self.inherited: dict[str, Any] = {}  # a recipe's mark, and what it brought
         self._recipes: dict[str, Any] = {}
         self._own: dict[str, Any] = {}
         self._seen: dict[tuple[str, str], str] = {}
@@ -177,8 +178,8 @@ class _Reader:
         }
 
     def own(self) -> dict[str, Any]:
-        """What the user set himself: parameters, or False."""
-        return {name: values if values is False else dict(values)
+        """What the user set himself: parameters, True without any, or False."""
+        return {name: values if values is False else dict(values) or True
                 for name, values in self._own.items()}
 
     def named(self) -> frozenset[str]:
@@ -228,6 +229,8 @@ class _Reader:
         for key, value in brought.items():
             if item[key] is not False:
                 self._merge(key, value)
+                self.inherited[key] = value
+        self.inherited[_MARK] = name
         return brought
 
     def _merge(self, trick: str, values: Any) -> None:
