@@ -9,6 +9,7 @@
 # ones before.
 runner_type = 'tricks_plugin.TricksRunner'
 tricks = dict(
+    from_recipe='bag_of_tricks',
     # LR 0.1 per 256 images (section 3.1; 1706.02677): timm's own rule for SGD.
     linear_lr=dict(),
     # Warm-up from 0 over 5 epochs (section 3.1; a twentieth of a run below 100 epochs), then cosine

@@ -15,6 +15,10 @@ __all__ = ['Selection', 'as_mapping', 'load_recipe', 'recipe', 'recipe_names', '
            'split_names']
 
 
+# In a recipe's `tricks`: its name, by which a config that inherits it is told from the user's own.
+_MARK = 'from_recipe'
+
+
 def recipe_names() -> list[str]:
     """The names of the recipes that come with the package."""
     return sorted(path.stem for path in config_folder('recipes').glob('*.py')
@@ -45,7 +49,9 @@ def load_recipe(name: str) -> dict[str, Any]:
     Raises:
         TrickError: If there is no such recipe.
     """
-    return dict(runpy.run_path(recipe(name))['tricks'])
+    tricks = dict(runpy.run_path(recipe(name))['tricks'])
+    tricks.pop(_MARK, None)
+    return tricks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,7 +126,7 @@ def as_mapping(tricks: Any, path: str = 'tricks') -> dict[str, Any]:
     mapping: dict[str, Any] = {'recipe': list(reader.recipes)} if reader.recipes else {}
     if reader.strict:
         mapping['strict'] = True
-    return {**mapping, **reader.own()}
+    return {**mapping, **reader.inherited, **reader.own()}
 
 
 def _read(tricks: Any, path: str) -> _Reader:
@@ -158,28 +164,22 @@ class _Reader:
     def __init__(self) -> None:
         self.strict = False
         self.recipes: list[str] = []
+        self.inherited: dict[str, Any] = {}  # a recipe's mark, and what it brought
         self._recipes: dict[str, Any] = {}
         self._own: dict[str, Any] = {}
         self._seen: dict[tuple[str, str], str] = {}
 
     def wanted(self) -> dict[str, dict[str, Any]]:
-        """Parameters by name, for the tricks that are switched on.
-
-        A recipe may hold a trick back; one that the user names himself is an order.
-        """
-        merged = {
+        """Parameters by name, for the tricks that are switched on."""
+        return {
             name: {**self._recipes.get(name, {}), **(self._own.get(name) or {})}
             for name in {**self._recipes, **self._own}
             if self._own.get(name) is not False
         }
-        for name in self.named() & merged.keys():
-            if 'hold_back' not in self._own[name]:
-                merged[name].pop('hold_back', None)
-        return merged
 
     def own(self) -> dict[str, Any]:
-        """What the user set himself: parameters, or False."""
-        return {name: values if values is False else dict(values)
+        """What the user set himself: parameters, True without any, or False."""
+        return {name: values if values is False else dict(values) or True
                 for name, values in self._own.items()}
 
     def named(self) -> frozenset[str]:
@@ -199,9 +199,16 @@ class _Reader:
         self._recipe(name, where)
 
     def mapping(self, item: dict[str, Any], where: str) -> None:
-        """Takes a dict of tricks, with ``recipe`` and ``strict`` beside them."""
+        """Takes a dict of tricks, with ``recipe`` and ``strict`` beside them.
+
+        A config that inherits a recipe has the recipe's tricks in its own dict, and the recipe's
+        mark. What stands there as in the recipe, the recipe brought; what differs is the user's.
+        """
+        brought = self._inherited(item, where)
         for key, value in item.items():
             path = f'{where}.{key}'
+            if key == _MARK or (key in brought and value == brought[key]):
+                continue
             if key == 'recipe':
                 self._recipes_of(value, path)
             elif key == 'strict':
@@ -210,6 +217,25 @@ class _Reader:
                 self.strict = value
             else:
                 self._trick(key, value, path)
+
+    def _inherited(self, item: dict[str, Any], where: str) -> dict[str, Any]:
+        """The tricks of the recipe whose mark a dict bears, without those that it takes out."""
+        if _MARK not in item:
+            return {}
+        name, path = item[_MARK], f'{where}.{_MARK}'
+        if not isinstance(name, str) or name not in recipe_names():
+            raise TrickError(f'{path} must be the name of a recipe, got {name!r}')
+        brought = {key: value for key, value in load_recipe(name).items() if key in item}
+        for key, value in brought.items():
+            if item[key] is not False:
+                self._merge(key, value)
+                self.inherited[key] = value
+        self.inherited[_MARK] = name
+        return brought
+
+    def _merge(self, trick: str, values: Any) -> None:
+        known = self._recipes.get(trick, {})
+        self._recipes[trick] = {**known, **(values if isinstance(values, dict) else {})}
 
     def _trick(self, name: Any, values: Any, path: str) -> None:
         if name not in TRICKS:
@@ -233,8 +259,7 @@ class _Reader:
         self._once(name, path, 'recipe')
         self.recipes.append(name)
         for trick, values in load_recipe(name).items():
-            known = self._recipes.get(trick, {})
-            self._recipes[trick] = {**known, **(values if isinstance(values, dict) else {})}
+            self._merge(trick, values)
 
     def _once(self, name: str, path: str, role: str) -> None:
         """Refuses a second mention in the same role; a bare name may have parameters beside it."""

@@ -21,6 +21,7 @@ __all__ = ['Edit']
 
 _CONSTRUCTOR = 'tricks_plugin.NoBiasDecayOptimWrapperConstructor'
 _STOCK = 'DefaultOptimWrapperConstructor'
+_OURS = 'GroupRulesConstructor'  # mmengine's rules hold in it, and this room's derives from it
 _LAYER_DECAY = 'LearningRateDecayOptimizerConstructor'
 _TORCH_NORM = re.compile(r'^(Sync)?(BN|IN|GN|LN|BatchNorm|InstanceNorm|GroupNorm|LayerNorm)'
                          r'(\d[dD])?$')
@@ -69,6 +70,8 @@ def _by_constructor(constructor: Any, scope: str) -> Verdict | None:
         return None
     if is_a(constructor, _CONSTRUCTOR.rsplit('.', 1)[-1], scope=scope):
         return Verdict.present(f'{name} takes the decay off biases and norms already', {})
+    if is_a(constructor, _OURS, scope=scope):
+        return None
     if name == _LAYER_DECAY:
         return Verdict.present(f'{name} takes the decay off all biases and vectors already', {})
     return Verdict.not_applicable(
