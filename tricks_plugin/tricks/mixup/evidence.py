@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
+from ...common.phases import Phases, phases
 from ...evidence import Evidence, Finding, Training
 from .reading import Count, of_samples, of_targets
-from .times import SwitchTimes, switch_times
 
 __all__ = ['MixUpEvidence']
 
@@ -51,7 +51,7 @@ class MixUpEvidence(Evidence):
         self.cutmix = cutmix
         self.smoothing = smoothing
         self.on, self.off = Count(), Count()
-        self._times = SwitchTimes(True, 0, 0, 0, 0, 0)
+        self._times = Phases()
         self._epoch, self._in_epoch = -1, 0
         self._weighting: Any = None
         self._detects = False
@@ -64,7 +64,7 @@ class MixUpEvidence(Evidence):
         replaced_from = self.off_from
         if self.replaced:
             replaced_from = self._switch_epoch(training)
-        self._times = switch_times(
+        self._times = phases(
             by_epoch, training.max_epochs if by_epoch else training.max_iterations,
             self.off_fraction, self.off_epochs, epoch_length=training.epoch_length,
             ahead=getattr(loader, 'num_workers', 0) * (getattr(loader, 'prefetch_factor', 0) or 0),
@@ -180,10 +180,7 @@ class MixUpEvidence(Evidence):
         elif self.cutmix:
             words.append(f'cutmix {self.cutmix:g}')
         words += [] if self.prob == 1 else [f'prob {self.prob:g}']
-        unit = 'epoch' if times.by_epoch else 'iteration'
-        words.append(f'off from {unit} {times.off_from}' if times.off_from < times.total
-                     else 'on to the end')
-        return ', '.join(words)
+        return ', '.join([*words, str(times)])
 
     def _measured(self) -> str:
         on, off = self.on, self.off

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from ...common.phases import phases
 from ...mm import config_edit
 from ...mm.config_edit import Pipeline, append_hook, find, type_name
 from ...plan import ConfigEdit, Verdict
 from . import placement
-from .times import switch_times
 from .weighting.families import is_weighted
 
 __all__ = ['Edit']
@@ -60,7 +60,7 @@ class Edit(ConfigEdit):
         length = config_edit.run_length(cfg)
         if switch is None or length is None:
             return ''
-        own = switch_times(True, length.value, self._off_fraction, self.params.off_epochs)
+        own = phases(True, length.value, self._off_fraction, self.params.off_epochs)
         if switch[1] >= own.off_from:
             return ''
         return (f'off from epoch {switch[1]}, counted from 0, as {switch[0]} puts a pipeline '
