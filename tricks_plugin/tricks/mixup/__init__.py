@@ -9,7 +9,8 @@ from ...plan import TRICKS, Params, Trick, bounded
 __all__ = ['MixUp', 'MixUpParams']
 
 COMPONENTS = {'GeometryPreservingMixUp': 'transform', 'PackWeightedDetInputs': 'packing',
-              'MixUpWeightingHook': 'weighting.hook', 'MixUpOffHook': 'hook'}
+              'MixUpWeightingHook': 'weighting.hook', 'MixUpOffHook': 'hook',
+              'BatchMixUpHook': 'batch_hook'}
 
 
 @dataclasses.dataclass(frozen=True)
