@@ -51,16 +51,18 @@ class RandomShapesEvidence(Evidence):
         base: The short side that leaves batches as they are, in px, or None if it is unknown.
         square: Whether batches are square, of just these sizes, and drawn before they are made.
         likeliest: The probability of the likeliest size; by default that of a uniform draw.
+        inside: Whether square batches get their size within the model, before its backbone.
     """
 
     def __init__(self, sizes: list[int], divisor: int = 1, interval: int = 1,
                  base: int | None = None, square: bool = False,
-                 likeliest: float | None = None) -> None:
+                 likeliest: float | None = None, inside: bool = False) -> None:
         self.sizes = sizes
         self.divisor = divisor
         self.interval = interval
         self.base = base
         self.square = square
+        self.inside = inside
         self.likeliest = 1 / len(set(sizes)) if likeliest is None else likeliest
         self.arrived: collections.Counter[Shape] = collections.Counter()
         self.uneven = self.changed = self.larger = self.missed = 0
@@ -77,6 +79,9 @@ class RandomShapesEvidence(Evidence):
     def start(self, training: Training) -> None:
         """Hooks the batch augment and the backbone (without one, the augment's own result)."""
         if self.square:
+            if self.inside:
+                part = getattr(training.model, 'backbone', getattr(training.model, 'model', None))
+                self._handles += [part.register_forward_pre_hook(self._arrive)] if part else []
             return
         from .batch_augment import BatchRandomShapes
         modules = list(training.model.named_modules())
@@ -105,7 +110,7 @@ class RandomShapesEvidence(Evidence):
         self._open, self._entered, self._now = True, None, None
         if self.square:
             self._entered = (0, 0)
-            self._now = _shape((training.images,))
+            self._now = None if self.inside else _shape((training.images,))
 
     def after_iteration(self, training: Training) -> None:
         """Notes what arrived; validation, which may follow, is not listened to."""
