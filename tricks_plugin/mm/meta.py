@@ -65,6 +65,8 @@ def built_on_meta(node: Any, scope: str) -> nn.Module | None:
         del plain['pretrained']
     try:
         with _quiet(), _NoMemory(), DefaultScope.overwrite_default_scope(scope):
-            return MODELS.build(ConfigDict(plain)).to('meta').eval()
+            built = MODELS.build(ConfigDict(plain)).to('meta')
+        built.eval()  # which returns nothing in many backbones
+        return built
     except Exception:  # a user's class may need what a plan cannot give it
         return None

@@ -62,7 +62,7 @@ def _suspects(node: dict[str, Any], scope: str) -> list[str]:
 
 def _takes(node: dict[str, Any], scope: str, *sizes: int) -> list[bool]:
     """Whether a backbone, built on the meta device, takes square images of each size."""
-    backbone = built_on_meta(node, scope)  # in evaluation mode, as some of mmdet's return nothing
+    backbone = built_on_meta(node, scope)
     if backbone is None:
         return []
     channels = int(node.get('in_channels') or node.get('in_chans') or 3)
