@@ -49,6 +49,8 @@ COMMANDS = (
             'tricks_plugin.cli.timm:train'),
     Command('recipe', "write a recipe for timm's own train.py",
             'tricks_plugin.cli.timm:recipe', prints=True),
+    Command('ablate', 'train with and without tricks over several seeds, and say what each brings',
+            'tricks_plugin.cli.ablate:main'),
     Command('profile', "show what a sample's reading, decoding and transforms take",
             'tricks_plugin.cli.profile:main', prints=True),
     Command('cache', "fill, show or clear the cache of a config's images",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
 
-__all__ = ['write_json', 'write_text']
+__all__ = ['json_safe', 'write_json', 'write_text']
 
 
 def write_text(path: Path, text: str) -> None:
@@ -29,3 +30,20 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Writes a value as indented JSON, whole or not at all; unknown objects as their text."""
     write_text(path, json.dumps(value, indent=2, default=str) + '\n')
+
+
+def json_safe(value: Any) -> Any:
+    """A value as JSON can hold it: numbers that are not finite become None.
+
+    Args:
+        value: Dicts, lists and tuples of plain values; not changed.
+
+    Example:
+        >>> json_safe({'loss': float('nan'), 'top1': [50.0, float('inf')]})
+        {'loss': None, 'top1': [50.0, None]}
+    """
+    if isinstance(value, dict):
+        return {key: json_safe(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [json_safe(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -11,7 +11,8 @@ from .paths import config_folder
 from .registry import TRICKS
 from .trick import Trick
 
-__all__ = ['Selection', 'load_recipe', 'recipe', 'recipe_names', 'select', 'split_names']
+__all__ = ['Selection', 'as_mapping', 'load_recipe', 'recipe', 'recipe_names', 'select',
+           'split_names']
 
 
 def recipe_names() -> list[str]:
@@ -99,6 +100,29 @@ def select(tricks: Any, path: str = 'tricks') -> Selection:
                      reader.strict, reader.named(), tuple(reader.recipes))
 
 
+def as_mapping(tricks: Any, path: str = 'tricks') -> dict[str, Any]:
+    """The same wish as one dict: recipes by ``recipe``, what the user set beside them.
+
+    A trick is left out of the wish by setting its name to False in the result; the others stay
+    what they are, a recipe's advice or the user's order.
+
+    Args:
+        tricks: As for `select`.
+        path: Where the value stands, for error messages.
+
+    Raises:
+        TrickError: If the wish is wrong.
+    """
+    select(tricks, path)
+    if tricks is None:
+        return {}
+    reader = _read(tricks, path)
+    mapping: dict[str, Any] = {'recipe': list(reader.recipes)} if reader.recipes else {}
+    if reader.strict:
+        mapping['strict'] = True
+    return {**mapping, **reader.own()}
+
+
 def _read(tricks: Any, path: str) -> _Reader:
     reader = _Reader()
     for where, item in _entries(tricks, path):
@@ -152,6 +176,11 @@ class _Reader:
             if 'hold_back' not in self._own[name]:
                 merged[name].pop('hold_back', None)
         return merged
+
+    def own(self) -> dict[str, Any]:
+        """What the user set himself: parameters, or False."""
+        return {name: values if values is False else dict(values)
+                for name, values in self._own.items()}
 
     def named(self) -> frozenset[str]:
         """The tricks that the user named himself, with a parameter or without."""
