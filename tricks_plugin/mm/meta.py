@@ -14,6 +14,9 @@ from .classes import type_name
 
 __all__ = ['built_on_meta']
 
+_KEPT = 4
+_latest: dict[tuple[str, str], nn.Module] = {}
+
 
 class _NoMemory(TorchFunctionMode):
     """Makes what parameters are filled from on the meta device; numbers to read stay real.
@@ -47,6 +50,8 @@ def _quiet() -> Iterator[None]:
 def built_on_meta(node: Any, scope: str) -> nn.Module | None:
     """A part of a model on the meta device, in evaluation mode; None where it cannot be built.
 
+    Several tricks ask of the same part, so the latest few are kept: do not change what you get.
+
     Args:
         node: Its dict in a plain config, or a list of such dicts. Not changed.
         scope: The registry scope of unscoped types.
@@ -59,6 +64,9 @@ def built_on_meta(node: Any, scope: str) -> nn.Module | None:
         return nn.ModuleList(found) if len(found) == len(parts) else None
     if not isinstance(node, dict) or not isinstance(node.get('type'), str):
         return None
+    known = (repr(node), scope)
+    if known in _latest:
+        return _latest[known]
     plain = {key: False if key == 'pretrained' else value for key, value in node.items()
              if key != 'init_cfg'}
     if type_name(node) != 'TIMMBackbone' and not plain.get('pretrained', True):
@@ -67,6 +75,9 @@ def built_on_meta(node: Any, scope: str) -> nn.Module | None:
         with _quiet(), _NoMemory(), DefaultScope.overwrite_default_scope(scope):
             built = MODELS.build(ConfigDict(plain)).to('meta')
         built.eval()  # which returns nothing in many backbones
-        return built
     except Exception:  # a user's class may need what a plan cannot give it
         return None
+    while len(_latest) >= _KEPT:
+        del _latest[next(iter(_latest))]
+    _latest[known] = built
+    return built
