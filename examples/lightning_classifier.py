@@ -36,7 +36,7 @@ class Classifier(lightning.LightningModule):
         return [optimizer], [{'scheduler': schedule, 'interval': 'step'}]
 
     def training_step(self, batch: Any, index: int) -> Any:
-        images, labels = tricks.mixup_batch(*batch, self.classes, alpha=0.2)
+        images, labels = tricks.mixup_batch(batch[0], batch[1], self.classes, 0.2)
         return tricks.smoothed_cross_entropy(self.network(images), labels, eps=0.1)
 
     def on_train_batch_end(self, *args: Any) -> None:

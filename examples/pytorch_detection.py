@@ -97,10 +97,10 @@ def mix(images: list[Tensor], targets: list[dict[str, Tensor]], rng: Any, alpha:
     for index, (image, target) in enumerate(zip(images, targets, strict=True)):
         lam = tricks.draw_lam(rng, alpha) if alpha else 1.0
         other = (index + 1) % len(images) if alpha else index
-        pair = [one.permute(1, 2, 0).numpy() for one in (image, images[other])]
-        mixed.append(torch.from_numpy(tricks.blend(*pair, lam)).permute(2, 0, 1))
-        second = targets[other] if alpha else {key: value[:0] for key, value in target.items()}
-        joined.append(tricks.concat_annotations(target, second, lam))
+        first, second = (one.permute(1, 2, 0).numpy() for one in (image, images[other]))
+        mixed.append(torch.from_numpy(tricks.blend(first, second, lam)).permute(2, 0, 1))
+        added = targets[other] if alpha else {key: value[:0] for key, value in target.items()}
+        joined.append(tricks.concat_annotations(target, added, lam))
     return mixed, joined
 
 
@@ -118,16 +118,16 @@ def train(network: RetinaNet, batches: list[Any], epochs: int = 2, off_epochs: i
     Returns:
         The loss of each update.
     """
-    images = tricks.effective_batch_size(len(batches[0][0]))
+    size = tricks.effective_batch_size(len(batches[0][0]))
     optimizer = torch.optim.SGD(tricks.param_groups(network, weight_decay=1e-4), momentum=0.9,
-                                lr=tricks.linear_scaled_lr(lr, images, base_batch=16))
+                                lr=tricks.linear_scaled_lr(lr, size, base_batch=16))
     updates = epochs * len(batches)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, tricks.warmup_cosine_factor(updates // 20 or 1, updates))
     rng, history = np.random.default_rng(0), []
     for epoch in range(epochs):
-        for batch in batches:
-            mixed = mix(*batch, rng, alpha=1.5 if epoch < epochs - off_epochs else 0.0)
+        for images, targets in batches:
+            mixed = mix(images, targets, rng, 1.5 if epoch < epochs - off_epochs else 0.0)
             loss = torch.stack(list(network(*mixed).values())).sum()
             optimizer.zero_grad()
             loss.backward()

@@ -59,11 +59,11 @@ def test_segmentation_is_told_what_the_paper_found():
      'has batch augments is not known (YOLOv5DetDataPreprocessor is not registered or importable '
      'here, and was not looked into)'),
     ('mmyolo', 'cosine_warmup', 'default_hooks.param_scheduler is YOLOv5ParamSchedulerHook, a '
-     'class that could not be looked into, in the place of ParamSchedulerHook, and has the learning '
-     'rate in its hands'),
+     'class that could not be looked into, in the place of ParamSchedulerHook, and has the '
+     'learning rate in its hands'),
     ('mmyolo', 'step_decay', 'default_hooks.param_scheduler is YOLOv5ParamSchedulerHook, a '
-     'class that could not be looked into, in the place of ParamSchedulerHook, and has the learning '
-     'rate in its hands'),
+     'class that could not be looked into, in the place of ParamSchedulerHook, and has the '
+     'learning rate in its hands'),
     ('mmrotate', 'label_smoothing', 'bbox_head: not smoothed, whether its targets are classes is '
      'not known (RotatedRetinaHead is not registered or importable here, and was not looked '
      'into)'),

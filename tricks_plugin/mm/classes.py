@@ -93,7 +93,7 @@ def argument_default(node: dict[str, Any], name: str, scope: str = 'mmdet') -> A
 
 
 @functools.lru_cache(maxsize=4096)
-def _default(cls: type, name: str) -> Any:
+def _default(cls: Any, name: str) -> Any:
     for base in inspect.getmro(cls):
         if '__init__' not in vars(base):
             continue

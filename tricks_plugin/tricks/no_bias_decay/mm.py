@@ -52,7 +52,7 @@ class Edit(ConfigEdit):
         if paramwise is not None and not isinstance(paramwise, dict):
             return Verdict.not_applicable('optim_wrapper.paramwise_cfg is not a dict')
         scope = default_scope(cfg)
-        constructor = wrapper.get('constructor')
+        constructor: Any = wrapper.get('constructor')
         if isinstance(constructor, dict):
             constructor = constructor.get('type')
         verdict = _by_constructor(constructor, scope)

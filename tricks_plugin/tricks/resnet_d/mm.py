@@ -140,7 +140,8 @@ def _variant(backbone: dict[str, Any]) -> str:
 
 def _rebuild(backbone: dict[str, Any], variant: str, library: str) -> None:
     """Sets the architecture: by mmpretrain's classes there, by settings in mmdet."""
-    kind, settings = str(backbone['type']), dict(style='pytorch')
+    kind = str(backbone['type'])
+    settings: dict[str, Any] = dict(style='pytorch')
     if _NETWORKS[type_name(kind)] or library == 'mmpretrain':
         name = type_name(kind)
         wanted = {'b': 'ResNet', 'c': 'ResNetV1c', 'd': 'ResNetV1d'}[variant]
