@@ -18,6 +18,7 @@ from support.libraries import classifier  # noqa: E402
 from tricks_plugin import apply_tricks  # noqa: E402
 from tricks_plugin.mm.runner import build_runner  # noqa: E402
 from tricks_plugin.tricks.label_smoothing.class_loss import SmoothedClassificationLoss  # noqa: E402
+from tricks_plugin.tricks.mixup.batch_hook import unmixed  # noqa: E402
 
 ZOO = Path(mmpretrain.__file__).parent / '.mim' / 'configs'
 BAG = ('resnet_d', 'linear_lr', 'cosine_warmup', 'no_bias_decay', 'label_smoothing', 'mixup',
@@ -142,8 +143,17 @@ def test_a_training_with_the_whole_bag_is_live(folder):
                     'mixup', 'random_shapes', 'ema', 'zero_gamma', 'data_cache'}
     model = runner.model
     assert type(model.backbone).__name__ == 'ResNetV1d'
-    assert model.data_preprocessor.batch_augments is None  # off for the last epoch
+    assert model.data_preprocessor.batch_augments is unmixed  # off for the last epoch
     assert not any('smoother' in key for key in model.state_dict())
+
+
+def test_an_end_of_mixup_leaves_mmpretrains_own_loss_working(folder):
+    cfg = config(folder)
+    cfg.tricks = dict(mixup=dict(alpha=1.0, off_fraction=0.5))
+    cfg.train_cfg.max_epochs = 2
+    build_runner(cfg).train()
+    mixup = measured(folder)['mixup']
+    assert mixup['live'] is True and mixup['values']['samples_after_switch'] == 24
 
 
 def test_mmpretrains_own_smoothing_and_mixing_are_measured_and_can_be_dead(folder):
@@ -158,4 +168,4 @@ def test_mmpretrains_own_smoothing_and_mixing_are_measured_and_can_be_dead(folde
     runner.train()
     tricks = measured(folder)
     assert tricks['label_smoothing']['live'] is True and tricks['mixup']['live'] is True
-    assert tricks['mixup']['values']['mixed'] > 12
+    assert tricks['mixup']['values']['mixed'] > 3

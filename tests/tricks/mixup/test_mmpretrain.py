@@ -11,7 +11,7 @@ from torch import nn
 
 from tricks_plugin.mm import config_edit
 from tricks_plugin.tricks.mixup import MixUp
-from tricks_plugin.tricks.mixup.batch_hook import BatchMixUpHook
+from tricks_plugin.tricks.mixup.batch_hook import BatchMixUpHook, unmixed
 from tricks_plugin.tricks.mixup.evidence import MixUpEvidence
 from tricks_plugin.tricks.mixup.scores import of_scores
 
@@ -126,15 +126,16 @@ class Toy(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.data_preprocessor = SimpleNamespace(batch_augments=object())
+        self.data_preprocessor = SimpleNamespace(
+            batch_augments=lambda inputs, scores: (inputs, 0.7 * scores + 0.3 * scores.flip(0)))
         self.head = nn.Module()
         self.head.loss_module = nn.CrossEntropyLoss()
 
     def step(self):
-        targets = torch.eye(4)[[0, 1, 2, 3]]
-        if self.data_preprocessor.batch_augments is not None:
-            targets = 0.7 * targets + 0.3 * targets.flip(0)
+        _, targets = self.data_preprocessor.batch_augments(
+            None, torch.eye(4, dtype=torch.int64)[[0, 1, 2, 3]])
         self.head.loss_module(torch.randn(4, 4), targets)
+        return bool((targets == 0.3).any())
 
 
 def trained(hook, promise, spoil=lambda epoch, model: None, epochs=4):
@@ -154,8 +155,7 @@ def trained(hook, promise, spoil=lambda epoch, model: None, epochs=4):
         spoil(runner.epoch, model)
         hook.before_train_iter(runner, iteration % 2)
         evidence.before_iteration(training)
-        mixed.append(model.data_preprocessor.batch_augments is not None)
-        model.step()
+        mixed.append(model.step())
     evidence.close()
     assert not model.head.loss_module._forward_pre_hooks
     return evidence.finding(training), mixed
@@ -176,7 +176,7 @@ def test_mixing_that_goes_on_or_stops_early_is_dead():
 
     def stop(epoch, model):
         if epoch == 1:
-            model.data_preprocessor.batch_augments = None
+            model.data_preprocessor.batch_augments = unmixed
 
     finding, _ = trained(BatchMixUpHook(0.0), dict(alpha=0.2), stop, epochs=40)
     assert finding.live is False and 'none of the last' in finding.measured

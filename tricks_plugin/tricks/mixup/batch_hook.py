@@ -10,12 +10,20 @@ from mmengine.runner import IterBasedTrainLoop
 
 from .times import SwitchTimes, switch_times
 
-__all__ = ['BatchMixUpHook']
+__all__ = ['BatchMixUpHook', 'unmixed']
+
+
+def unmixed(inputs: Any, scores: Any) -> tuple[Any, Any]:
+    """A batch augment that changes nothing: the scores become floats, as after a mixture.
+
+    The preprocessor makes one-hot scores still, and mmpretrain's losses take none of whole numbers.
+    """
+    return inputs, scores.float()
 
 
 @HOOKS.register_module()
 class BatchMixUpHook(Hook):
-    """Takes mmpretrain's batch augments off the data preprocessor for the end of the training.
+    """Puts `unmixed` in the place of mmpretrain's batch augments for the end of the training.
 
     They work in the training process, on the batch at hand, so that the switch is exact in epochs
     and iterations alike. Whether they are on follows from the epoch (or iteration) alone, so a
@@ -56,8 +64,9 @@ class BatchMixUpHook(Hook):
         times = self._times
         now = runner.epoch if times.by_epoch else runner.iter
         preprocessor = _preprocessor(runner)
-        if now >= times.off_from and getattr(preprocessor, 'batch_augments', None) is not None:
-            preprocessor.batch_augments = None
+        if now >= times.off_from and \
+                getattr(preprocessor, 'batch_augments', None) not in (None, unmixed):
+            preprocessor.batch_augments = unmixed
             unit = 'epoch' if times.by_epoch else 'iteration'
             runner.logger.info(f'Mixup is off from {unit} {now}: the batch augments of '
                                f'{type(preprocessor).__name__} are taken off')
