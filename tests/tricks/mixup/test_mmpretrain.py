@@ -135,7 +135,7 @@ class Toy(nn.Module):
         _, targets = self.data_preprocessor.batch_augments(
             None, torch.eye(4, dtype=torch.int64)[[0, 1, 2, 3]])
         self.head.loss_module(torch.randn(4, 4), targets)
-        return bool((targets == 0.3).any())
+        return bool(((targets > 0) & (targets < 1)).any())
 
 
 def trained(hook, promise, spoil=lambda epoch, model: None, epochs=4):
