@@ -1,6 +1,7 @@
 """Applies tricks to every config of the installed mmdet, and checks what comes out.
 
     python benchmarks/zoo.py [--tricks bag_of_freebies] [--json FILE] [--names FILE]
+    python benchmarks/zoo.py --zoo mmpretrain --tricks bag_of_tricks
 
 For each loadable config: every trick ends in a verdict, the effective config dumps and reloads
 equal, and a second application changes nothing. Exit status 1 if any config fails.
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import collections
 import contextlib
+import importlib
 import io
 import json
 import statistics
@@ -31,10 +33,11 @@ from tricks_plugin.mm.config_edit import plain
 from tricks_plugin.plan import same
 
 
-def zoo() -> Path:
-    """The installed mmdet's configs."""
-    import mmdet
-    return Path(mmdet.__file__).parent / '.mim' / 'configs'
+def zoo(package: str = 'mmdet') -> Path:
+    """The configs of an installed OpenMMLab package, or a folder of configs."""
+    if Path(package).is_dir():
+        return Path(package)
+    return Path(importlib.import_module(package).__file__).parent / '.mim' / 'configs'
 
 
 def config_names(root: Path) -> list[str]:
@@ -92,10 +95,12 @@ def main() -> int:
     """Walks the zoo and prints the counts."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('--tricks', default='bag_of_freebies')
+    parser.add_argument('--zoo', default='mmdet',
+                        help='an installed package, such as mmpretrain, or a folder of configs')
     parser.add_argument('--json', help='write every plan here')
     parser.add_argument('--names', help='a file of config names, one a line; all by default')
     args = parser.parse_args()
-    root = zoo()
+    root = zoo(args.zoo)
     names = Path(args.names).read_text().split() if args.names else config_names(root)
     counts: dict[str, collections.Counter] = collections.defaultdict(collections.Counter)
     plans, failures, skipped, times = {}, {}, [], []

@@ -9,7 +9,8 @@ from ...plan import TRICKS, Params, RunFacts, Trick, bounded
 __all__ = ['MixUp', 'MixUpParams']
 
 COMPONENTS = {'GeometryPreservingMixUp': 'transform', 'PackWeightedDetInputs': 'packing',
-              'MixUpWeightingHook': 'weighting.hook', 'MixUpOffHook': 'hook'}
+              'MixUpWeightingHook': 'weighting.hook', 'MixUpOffHook': 'hook',
+              'BatchMixUpHook': 'batch_hook'}
 
 # Beside a strong augmentation of the config's own, see When it pays in the README.
 MIN_UPDATES = 2000  # 520 lose (measured here), 50,000 gain (published); in between not measured

@@ -205,15 +205,16 @@ def concat_annotations(first: Mapping[str, Any], second: Mapping[str, Any],
     """Joins two images' annotations, nothing moved, and gives each box its weight.
 
     Args:
-        first: Per-box values of the first image by name: arrays whose first axis counts boxes,
-            or objects whose class has ``cat(sequence)`` (mmdet's boxes and masks). ``weights``,
-            if there, are the boxes' weights so far (1 by default).
+        first: Per-box values of the first image by name: arrays or tensors whose first axis
+            counts boxes, or objects whose class has ``cat(sequence)`` (mmdet's boxes and masks).
+            ``weights``, if there, are the boxes' weights so far (1 by default).
         second: The same names for the second image.
         lam: Share of the first image in [0, 1].
 
     Returns:
         The joined values, the first image's boxes first, and ``weights``, float32
-        ``(num_boxes,)``: the weights so far times ``lam`` or ``1 - lam``.
+        ``(num_boxes,)``: the weights so far times ``lam`` or ``1 - lam``; a tensor where a value is
+        one, on its device.
 
     Raises:
         ValueError: If the names differ, or the values of one image differ in length.
@@ -237,13 +238,24 @@ def concat_annotations(first: Mapping[str, Any], second: Mapping[str, Any],
             raise ValueError(f"one image's annotations must have equal length, got {lengths}")
         counts.append(next(iter(lengths.values()), 0))
     joined = {name: _cat(first[name], second[name]) for name in names}
-    so_far = [np.asarray(part.get('weights', np.ones(count, np.float32)), np.float32)
+    so_far = [_weights_so_far(part, count)
               for part, count in zip((first, second), counts, strict=True)]
-    joined['weights'] = np.concatenate(so_far) * box_weights(counts[0], counts[1], lam)
+    weights = np.concatenate(so_far) * box_weights(counts[0], counts[1], lam)
+    tensor = next((value for value in joined.values() if isinstance(value, torch.Tensor)), None)
+    joined['weights'] = weights if tensor is None else torch.from_numpy(weights).to(tensor.device)
     return joined
 
 
+def _weights_so_far(part: Mapping[str, Any], count: int) -> np.ndarray:
+    own = part.get('weights')
+    if own is None:
+        return np.ones(count, np.float32)
+    return np.asarray(own.cpu() if isinstance(own, torch.Tensor) else own, np.float32)
+
+
 def _cat(first: Any, second: Any) -> Any:
+    if isinstance(first, torch.Tensor):
+        return torch.cat([first, second])
     if isinstance(first, np.ndarray):
         return np.concatenate([first, second])
     return type(first).cat([first, second])

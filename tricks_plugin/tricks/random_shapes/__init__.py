@@ -10,7 +10,8 @@ from ...plan.errors import TrickError
 
 __all__ = ['MIN_SIZE', 'RandomShapes', 'RandomShapesParams', 'check_sizes']
 
-COMPONENTS = {'BatchRandomShapes': 'batch_augment', 'BatchRandomShapesHook': 'hook'}
+COMPONENTS = {'BatchRandomShapes': 'batch_augment', 'BatchRandomShapesHook': 'hook',
+              'ClassifierShapesHook': 'class_hook'}
 MIN_SIZE = 64  # px; two cells of a stride-32 feature map
 # For detectors, see When it pays in the README.
 MIN_UPDATES = 2000  # 1120 lose (measured here), 50,000 gain (published); in between not measured
