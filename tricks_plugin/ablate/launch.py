@@ -53,6 +53,8 @@ class _Process(Handle):
         return self._process.poll()
 
     def stop(self) -> None:
+        if self._process.poll() is not None:
+            return
         for number in (signal.SIGTERM, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, number)
@@ -107,7 +109,8 @@ class _Job(Handle):
             return 1
 
     def stop(self) -> None:
-        self._job.cancel()
+        if not self._job.done():
+            self._job.cancel()
 
 
 class Cluster(Launcher):
