@@ -1,4 +1,4 @@
-"""One run of an ablation of an mmdet config: ``python -m tricks_plugin.ablate.mm_run SPEC.json``."""
+"""A run of an ablation of an mmdet config: ``python -m tricks_plugin.ablate.mm_run SPEC.json``."""
 
 from __future__ import annotations
 
