@@ -1,4 +1,4 @@
-"""What trainings record: the metric of the end alone, time without validation, paired beginnings."""
+"""What trainings record: the metric of the end, time without validation, paired beginnings."""
 
 from __future__ import annotations
 

@@ -18,7 +18,6 @@ from typing import Any
 
 from ..common.file_lock import locked
 from ..common.files import json_safe, write_json
-from ..evidence.monitor import FILE
 from ..plan.errors import FailedRunError
 from .identity import code_digest, machine, versions
 
@@ -99,6 +98,7 @@ def checks(folder: Path, planned: list[str]) -> list[dict[str, Any]]:
         folder: Its work dir.
         planned: The tricks that were promised a measurement.
     """
+    from ..evidence.monitor import FILE
     path = folder / FILE
     found = {one['name']: one for one in
              (json.loads(path.read_text())['tricks'] if path.is_file() else [])}
