@@ -98,6 +98,7 @@ def _forest(section: Section) -> list[_Line]:
     for label, one, rung in section.rungs:
         if rung.own is not None:
             name = one.subject.label if several and len(one.rungs) == 2 else label
+            name += section.compared(rung, one)
             lines.append(_Line(name, 0.0 if rung.own.mean is not None else None, rung.own))
     return lines
 

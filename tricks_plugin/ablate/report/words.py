@@ -14,7 +14,8 @@ __all__ = ['MISSING', 'Numbers', 'chance', 'headline', 'method', 'require', 'sta
 
 MISSING = '–'
 _VERDICTS = (('gains', 'gain'), ('loses', 'lose'), ('not shown', 'not shown'),
-             ('no spread', 'without spread over seeds'), ('one seed', 'one seed only'),
+             ('no spread', 'without spread over seeds'), ('one seed', 'with one seed only'),
+             ('unchanged', 'without effect on the settings'),
              ('no result', 'no result'))
 _BETTER = {True: 'higher is better', False: 'lower is better'}
 
@@ -132,7 +133,7 @@ def _of_subject(study: Study, one: SubjectResult, numbers: Numbers) -> list[str]
         found.append(_together(rungs[0], numbers))
         rungs = rungs[1:]
     start = {'stack': 'Step by step, each against the rung before',
-             'leave-one-out': 'Against all tricks together'}.get(
+             'leave-one-out': 'Without one of them, against all together'}.get(
                  study.mode, 'Each against the config as it is')
     if rungs:
         found.append(_sorted_by_verdict([(rung.rung.label, rung.own) for rung in rungs], start))
@@ -163,7 +164,8 @@ def _sorted_by_verdict(pairs: list[tuple[str, Comparison | None]], start: str) -
         if names:
             if len(names) == 1 and verdict in ('gains', 'loses'):
                 words = verdict
-            groups.append(f'{len(names)} {words} ({", ".join(names)})')
+            shown = names if len(names) <= 4 else [*names[:3], f'{len(names) - 3} more']
+            groups.append(f'{len(names)} {words} ({", ".join(shown)})')
     return f'{start}: {"; ".join(groups)}.'
 
 
@@ -216,7 +218,7 @@ def warnings(analysis: Analysis) -> list[str]:
         if run.status == 'failed':
             found.append(f'{run.subject}/{run.rung}, seed {run.seed} failed: '
                          f'{run.error or "no message"}')
-        elif run.counts and run.value is not None and not math.isfinite(run.value):
+        elif run.status == 'finished' and (run.value is None or not math.isfinite(run.value)):
             found.append(f'{run.subject}/{run.rung}, seed {run.seed}: the metric is no number; '
                          'the run does not count.')
     return found
