@@ -56,6 +56,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
     monkeypatch.setenv('PYTHONPATH', f'{TESTS.parent}:{TESTS}')
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
     monkeypatch.setattr(report, 'write_reports', lambda study, out: [])
+    monkeypatch.setattr(report, 'terminal_table', lambda study: '')
     monkeypatch.setattr('tricks_plugin.ablate.engine._POLL', 0.02)
     return Toy(tmp_path, monkeypatch)
 

@@ -156,8 +156,8 @@ def _run(args: argparse.Namespace, folder: Folder, plan: Callable[[], Ablation])
     from ..ablate.engine import Engine
     from ..ablate.identity import code_digest
     from ..ablate.launch import launcher_of
+    from ..ablate.needs import require
     from ..ablate.progress import Progress
-    from ..ablate.report.words import require
     require()
     with folder.locked() as lock:
         with contextlib.redirect_stdout(sys.stderr):  # libraries print while they are imported
