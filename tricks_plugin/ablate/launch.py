@@ -129,7 +129,8 @@ class Cluster(Launcher):
         try:
             import submitit
         except ImportError:
-            raise TrickError(f'--launcher {kind} needs submitit: pip install submitit') from None
+            raise TrickError(f'--launcher {kind} needs submitit: '
+                             "pip install 'tricks_plugin[slurm]'") from None
         try:
             self._executor = submitit.AutoExecutor(folder=str(folder), cluster=kind)
             self._executor.update_parameters(
