@@ -176,7 +176,9 @@ class Folder:
         result = self.result(subject, place, seed)
         if result is not None and result['settings'] == plan['identity'][subject][rung]:
             return Run(**common, status='finished', value=result['value'],
-                       curve=tuple(_point(one) for one in result['curve']),
+                       curve=tuple(Point(one['epoch'], one['iteration'], one['seconds'],
+                                         one['value'])
+                                   for one in result['curve'] if one['value'] is not None),
                        seconds=result['seconds'], memory_mb=result['memory_mb'],
                        checks=tuple(TrickCheck(**one) for one in result['checks']),
                        error='' if result['value'] is not None else 'the metric is not a number',
@@ -188,11 +190,6 @@ class Folder:
                        error=json.loads(failure.read_text())['error']), None
         began = (folder / 'spec.json').is_file() and result is None and busy
         return Run(**common, status='running' if began else 'waiting'), None
-
-
-def _point(one: dict[str, Any]) -> Point:
-    return Point(one['epoch'], one['iteration'], one['seconds'],
-                 float('nan') if one['value'] is None else one['value'])
 
 
 def _differences(known: dict[str, Any], plan: dict[str, Any]) -> list[str]:

@@ -137,7 +137,8 @@ def named_arm(text: str, parse: Parse, flags: bool = False, first: bool = False)
     dropped = {word[1:]: False for word in wanted if word.startswith('-')}
     wish = as_mapping([*kept, dropped] if dropped else kept or None, f'--arms {name}')
     parameters = nested({key[len('tricks.'):]: value for key, value in own.items()})
-    label = labels[-1] if labels else 'as it is' if name == PLAIN else name
+    bare = name == PLAIN and not wanted and not rest
+    label = labels[-1] if labels else 'as it is' if bare else name
     return Arm(name, label, with_parameters(wish, parameters) if wish or own else None,
                None if name == PLAIN else PLAIN,
                {} if flags else parse(rest), tuple(_words(rest)) if flags else ())

@@ -93,7 +93,8 @@ def shared_ground(words: list[str], wishes: Iterable[Any]) -> dict[str, Any]:
 def flags_digest(args: argparse.Namespace) -> str:
     """A digest of the settings that decide results, the seed and the images left out."""
     settings = {key: value for key, value in vars(args).items() if key not in _NO_RESULT}
-    return digest(portable(settings, args.data_dir or ''))
+    splits = [settings.pop(key) for key in ('train_split', 'val_split')]  # tars may be huge
+    return digest([portable(settings, args.data_dir or ''), splits])
 
 
 def images_digest(args: argparse.Namespace) -> str:
