@@ -105,7 +105,7 @@ def test_models_are_subjects_and_a_recipes_ground_is_everywhere(images):
     (['--tricks', 'mixup'], ['--tricks', 'ema'], '--tricks behind --: --tricks stands before'),
     (['--tricks', 'mixup'], ['--resume', 'x'], '--resume behind --: every run starts anew'),
     (['--tricks', 'mixup'], ['--val-split', ''], 'never validates'),
-    (['--tricks', 'mixup'], ['--epoch', '4x'], "invalid int value: '4x'"),
+    (['--tricks', 'mixup'], ['--epochs', '4x'], "invalid int value: '4x'"),
     (['--tricks', 'mixup'], ['--sched', 'cosin'], 'did you mean .*cosine'),
     (['--tricks', 'mixp'], [], "did you mean 'mixup'"),
     (['--tricks', 'mixup', '--metric', 'top2'], [], "unknown metric 'top2'; did you mean 'top"),

@@ -60,11 +60,14 @@ def test_without_a_config_and_without_an_ablation(tmp_path):
             main([*words, '--report-only', '--out', str(tmp_path / 'out')])
 
 
-def test_a_launcher_that_is_not_there(config, tmp_path):
+def test_a_cluster_that_is_not_there_and_an_option_that_none_has(tmp_path, monkeypatch):
     pytest.importorskip('submitit')
-    with pytest.raises(TrickError, match='--launcher slurm'):
-        main([str(config), '--tricks', 'no_bias_decay', '--out', str(tmp_path / 'out'),
-              '--launcher', 'slurm', '--launcher-options', 'slurm_partition=gpu'])
+    from tricks_plugin.ablate.launch import launcher_of
+    monkeypatch.setenv('PATH', str(tmp_path))  # no srun
+    with pytest.raises(TrickError, match='--launcher slurm: '):
+        launcher_of('slurm', 1, 0, tmp_path, {'slurm_partition': 'gpu'})
+    with pytest.raises(TrickError, match='--launcher local: .*partitoin'):
+        launcher_of('local', 1, 0, tmp_path, {'partitoin': 'gpu'})
 
 
 def test_help_needs_no_trainer():
