@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from ...plan.errors import TrickError
 from ..analysis import Analysis, Ratio, Reach, RungResult, SubjectResult, seed_list
 from ..statistics import Comparison, Interval
 from ..study import Study
 
-__all__ = ['MISSING', 'Numbers', 'chance', 'headline', 'method', 'require', 'standing', 'warnings']
+__all__ = ['MISSING', 'Numbers', 'chance', 'headline', 'method', 'standing', 'warnings']
 
 MISSING = '–'
 _VERDICTS = (('gains', 'gain'), ('loses', 'lose'), ('not shown', 'not shown'),
@@ -245,17 +244,3 @@ def method(study: Study) -> list[str]:
         'A rung in which a trick was not live in some run is no result and is compared with '
         'nothing.',
     ]
-
-
-def require() -> None:
-    """Checks that the libraries of the report are there.
-
-    Raises:
-        TrickError: If one is missing.
-    """
-    import importlib.util
-    missing = [name for name in ('jinja2', 'matplotlib', 'scipy')
-               if importlib.util.find_spec(name) is None]
-    if missing:
-        raise TrickError(f'the report of an ablation needs {listed(missing)}, which is not '
-                         "installed here: pip install 'tricks_plugin[ablate]'")
