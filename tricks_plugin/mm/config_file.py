@@ -84,5 +84,6 @@ def _from_zoo(path: str) -> Any:
 
 
 def one_line(error: BaseException) -> str:
+    """An error's class and message, in one line."""
     text = ' '.join(str(error).split()) or 'no message'
     return f'{type(error).__name__}: {text}'

@@ -88,7 +88,8 @@ def trained(iterations=40, spoil=lambda iteration, hook: None):
     log = SimpleNamespace(info=lambda text: None, warning=lambda text: None)
     hub = SimpleNamespace(get_info=lambda key: None, update_info=lambda key, value: None)
     runner = SimpleNamespace(model=model, iter=0, seed=5, cfg={}, logger=log, message_hub=hub)
-    training = SimpleNamespace(model=model, by_epoch=False, max_iterations=iterations, epoch_length=1)
+    training = SimpleNamespace(model=model, by_epoch=False, max_iterations=iterations,
+                               epoch_length=1)
     hook.before_train(runner)
     evidence.start(training)
     sizes = []

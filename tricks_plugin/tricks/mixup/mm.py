@@ -8,7 +8,7 @@ from ...common.phases import phases
 from ...mm import config_edit
 from ...mm.classification import classifier
 from ...mm.config_edit import Pipeline, append_hook, find, type_name
-from ...plan import ConfigEdit, Verdict
+from ...plan import ConfigEdit, TrickError, Verdict
 from . import mmpretrain, others, placement
 from .weighting.families import is_weighted
 
@@ -26,6 +26,9 @@ class Edit(ConfigEdit):
             return mmpretrain.edit(cfg, self.params)
         if verdict := others.verdict(cfg):
             return verdict
+        if self.params.partner_shape == 'like' and self.params.partner == 'dataset':
+            raise TrickError("tricks.mixup.partner_shape='like' chooses among cached samples, got "
+                             "tricks.mixup.partner='dataset'")
         dataset = config_edit.get(cfg, 'train_dataloader.dataset')
         scope = config_edit.default_scope(cfg)
         pipelines = config_edit.train_pipelines(cfg)
@@ -102,9 +105,10 @@ class Edit(ConfigEdit):
 
     def _transform(self) -> dict[str, Any]:
         params = self.params
+        shape = {} if params.partner_shape == 'any' else {'partner_shape': params.partner_shape}
         return dict(type='tricks_plugin.GeometryPreservingMixUp', alpha=self._alpha,
                     prob=params.prob, partner=params.partner, cache_size=params.cache_size,
-                    pad_value=params.pad_value, **{
+                    pad_value=params.pad_value, **shape, **{
                         name: list(getattr(params, name))
                         for name in ('per_box', 'images', 'ignore') if getattr(params, name)})
 
