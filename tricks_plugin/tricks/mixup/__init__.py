@@ -21,6 +21,9 @@ class MixUpParams(Params):
     prob: float = bounded(1.0, 'share of the samples that are mixed', gt=0, le=1)
     partner: str = bounded('cache', 'where the second image comes from: earlier samples, or a '
                            'fresh load for each', choices=('cache', 'dataset'))
+    partner_shape: str = bounded(
+        'any', 'which cached samples: any, or like, the quarter of the most like shapes, for '
+        'canvases hardly larger than the images', choices=('any', 'like'))
     cache_size: int = bounded(64, 'samples that each worker keeps as partners', ge=2)
     off_fraction: float | None = bounded(
         None, 'last part of the training without mixup; default 0.1 for detection, none for '

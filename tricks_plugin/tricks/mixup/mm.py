@@ -6,7 +6,7 @@ from typing import Any
 
 from ...mm import config_edit
 from ...mm.config_edit import Pipeline, append_hook, find, type_name
-from ...plan import ConfigEdit, Verdict
+from ...plan import ConfigEdit, TrickError, Verdict
 from . import placement
 from .times import switch_times
 from .weighting.families import is_weighted
@@ -21,6 +21,9 @@ class Edit(ConfigEdit):
 
     def apply(self, cfg: dict[str, Any]) -> Verdict:
         """Edits the pipelines that end in the packing; see the README for what is left alone."""
+        if self.params.partner_shape == 'like' and self.params.partner == 'dataset':
+            raise TrickError("tricks.mixup.partner_shape='like' chooses among cached samples, got "
+                             "tricks.mixup.partner='dataset'")
         dataset = config_edit.get(cfg, 'train_dataloader.dataset')
         scope = config_edit.default_scope(cfg)
         pipelines = config_edit.train_pipelines(cfg)
@@ -96,9 +99,10 @@ class Edit(ConfigEdit):
 
     def _transform(self) -> dict[str, Any]:
         params = self.params
+        shape = {} if params.partner_shape == 'any' else {'partner_shape': params.partner_shape}
         return dict(type='tricks_plugin.GeometryPreservingMixUp', alpha=self._alpha,
                     prob=params.prob, partner=params.partner, cache_size=params.cache_size,
-                    pad_value=params.pad_value, **{
+                    pad_value=params.pad_value, **shape, **{
                         name: list(getattr(params, name))
                         for name in ('per_box', 'images', 'ignore') if getattr(params, name)})
 
