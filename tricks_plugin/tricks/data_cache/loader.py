@@ -9,6 +9,7 @@ import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmcv.transforms.builder import TRANSFORMS
 
+from . import backend  # noqa: F401  registers the backend that `encoded` reads by
 from .keeper import keeper
 from .source import Source, as_backend_args
 
