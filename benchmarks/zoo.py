@@ -29,6 +29,7 @@ from rich.table import Table
 from tricks_plugin import apply_tricks
 from tricks_plugin.mm.config_edit import plain
 from tricks_plugin.plan import same
+from tricks_plugin.plan.verdict import STATUSES
 
 
 def zoo() -> Path:
@@ -126,10 +127,9 @@ def report(
     times: list[float],
 ) -> None:
     """Prints verdicts per trick, failures and the time of `apply_tricks`."""
-    table = Table('trick', 'applied', 'present', 'not_applicable')
+    table = Table('trick', *STATUSES)
     for name, count in counts.items():
-        table.add_row(name, *(str(count[key]) for key in
-                              ('applied', 'present', 'not_applicable')))
+        table.add_row(name, *(str(count[key]) for key in STATUSES))
     Console().print(table)
     print(f'{len(times)} configs planned, {len(failures)} failed, {len(skipped)} not loadable')
     for name, message in failures.items():

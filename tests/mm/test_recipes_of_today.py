@@ -48,11 +48,23 @@ def test_finetune_from_nothing_and_on_few_images_holds_back(tmp_path, zoo):
                     text='model = dict(backbone=dict(init_cfg=None))\n')
     held = {row.name: row.reason for row in plan.tricks if row.status == 'held_back'}
     assert set(held) == {'backbone_lr', 'random_shapes'}
-    assert held['backbone_lr'].startswith('the run begins with random weights')
+    assert held['backbone_lr'].startswith('the settings load no pretrained weights')
     assert held['random_shapes'].startswith('312 updates (of 2000) is too small a run')
     _, plan = child(tmp_path, zoo, 'finetune', images=205,
                     text='tricks = dict(random_shapes=True)\n')
     assert plan['random_shapes'].status == plan['backbone_lr'].status == 'applied'
+
+
+def test_a_recipe_s_warm_up_longer_than_the_run_is_a_verdict_and_an_order_is_an_error(
+        tmp_path, zoo):
+    _, plan = child(tmp_path, zoo, 'finetune', text='train_cfg = dict(max_epochs=1)\n')
+    assert plan['cosine_warmup'].status == 'not_applicable'
+    assert plan['cosine_warmup'].reason == (
+        "the recipe's parameter does not fit this run: tricks.cosine_warmup.warmup_epochs must be "
+        'less than the run of 1 epoch, got 1.0')
+    with pytest.raises(tricks_plugin.TrickError, match='must be less than the run of 1 epoch'):
+        child(tmp_path, zoo, 'finetune', text='train_cfg = dict(max_epochs=1)\n'
+              'tricks = dict(cosine_warmup=dict(warmup_epochs=2.0))\n')
 
 
 def test_modern_is_the_bag_with_an_average_and_a_flat_part(tmp_path, zoo):
