@@ -81,6 +81,7 @@ setup(
         'timm': ['timm>=1.0.31,<2', 'torchvision', 'pyyaml', 'pillow<13'],
         # scipy 1.15 is the first whose bootstrap takes `rng`.
         'ablate': ['scipy>=1.15', 'jinja2', 'matplotlib'],
+        'slurm': ['submitit>=1.5'],
         'dev': ['pytest', 'pytest-xdist', 'hypothesis',
                 'ruff', 'mypy', 'types-PyYAML', 'scikit-learn',
                 'matplotlib'],

@@ -2,7 +2,13 @@
 
 import pytest
 
-from tricks_plugin.ablate.rungs import arms_of, named_arm, nested, with_parameters
+from tricks_plugin.ablate.rungs import (
+    arms_of,
+    given_arms,
+    named_arm,
+    nested,
+    with_parameters,
+)
 from tricks_plugin.ablate.setup import parse_options
 from tricks_plugin.plan.errors import TrickError
 from tricks_plugin.plan.recipes import load_recipe, select
@@ -76,3 +82,25 @@ def test_parameters_by_trick():
         'mixup': {'alpha': 1, 'p': 2}, 'ema': False}
     with pytest.raises(TrickError, match='tricks.mixup.a.b'):
         nested({'mixup.a.b': 1})
+
+
+def test_arms_may_be_a_stack_whose_first_is_the_ground():
+    mode, arms = given_arms(
+        ['plain=step_decay;label=steps', 'a=cosine_warmup', 'b=cosine_warmup,mixup'],
+        parse_options, {'mixup': {'alpha': 0.3}}, '--cfg-options tricks.', 'stack')
+    assert mode == 'stack'
+    assert [(arm.name, arm.label, arm.reference) for arm in arms] == [
+        ('plain', 'steps', None), ('a', 'a', 'plain'), ('b', 'b', 'a')]
+    assert chosen(arms[0]) == ['step_decay']
+    assert {one.name: one.params for one in select(arms[2].tricks).tricks}['mixup'].alpha == 0.3
+    mode, arms = given_arms(['a=ema', 'b=mixup'], parse_options, {}, '', None)
+    assert mode == 'arms'
+    assert [(arm.name, arm.reference) for arm in arms] == [
+        ('plain', None), ('a', 'plain'), ('b', 'plain')]
+    with pytest.raises(TrickError, match="'plain', which the first arm alone may have"):
+        given_arms(['a=ema', 'plain=mixup'], parse_options, {}, '', None)
+
+
+def test_an_arms_flags_are_words():
+    arm = named_arm('a=;--smoothing 0 ;--model-kwargs "x=(1, 2)"', parse_options, flags=True)
+    assert arm.words == ('--smoothing', '0', '--model-kwargs', 'x=(1, 2)') and not arm.options

@@ -125,8 +125,8 @@ class Analysis:
 
     @property
     def judged(self) -> list[Comparison]:
-        """The comparisons that have a p value: those that chance can pass."""
-        return [one for one in self.comparisons if one.p is not None]
+        """The comparisons that have a p value: those that chance can pass, each once."""
+        return [one for one in self.comparisons if one.p is not None and not one.twin]
 
 
 def analyse(study: Study) -> Analysis:
@@ -138,7 +138,7 @@ def analyse(study: Study) -> Analysis:
     found = [SubjectResult(subject, tuple(_rung(study, subject, rung) for rung in subject.rungs))
              for subject in study.subjects]
     raw = Analysis(study, tuple(found)).comparisons
-    adjusted = dict(zip(map(id, raw), correct(raw), strict=True))
+    adjusted = dict(zip(map(id, raw), _corrected(study, raw), strict=True))
 
     def corrected(rung: RungResult) -> RungResult:
         return dataclasses.replace(
@@ -147,6 +147,18 @@ def analyse(study: Study) -> Analysis:
             to_reference=adjusted[id(rung.to_reference)] if rung.to_reference else None)
     return Analysis(study, tuple(
         dataclasses.replace(one, rungs=tuple(map(corrected, one.rungs))) for one in found))
+
+
+def _corrected(study: Study, raw: list[Comparison]) -> list[Comparison]:
+    """The comparisons with Holm's p values; those of the very same runs count once."""
+    stand = {(subject.name, rung.name): rung.same_as or rung.name
+             for subject in study.subjects for rung in subject.rungs}
+    keys = [(one.subject, stand.get((one.subject, one.rung)),
+             stand.get((one.subject, one.against))) for one in raw]
+    unique = dict(zip(reversed(keys), reversed(raw), strict=True))
+    holm = dict(zip(unique, correct(list(unique.values())), strict=True))
+    return [dataclasses.replace(one, p_holm=holm[key].p_holm, twin=unique[key] is not one)
+            for key, one in zip(keys, raw, strict=True)]
 
 
 def _counts(run: Run) -> bool:
@@ -207,8 +219,12 @@ def _compare(study: Study, subject: Subject, rung: Rung, against: str) -> Compar
             text = '; '.join(f'{trick} was not live in {seed_list(seeds)}'
                              for trick, seeds in dead.items())
             return Comparison(subject.name, rung.name, against, reason=f'{text}{where}')
-    return compare(subject.name, rung.name, against, _values(study, subject, rung),
-                   _values(study, subject, other), study.greater)
+    found = compare(subject.name, rung.name, against, _values(study, subject, rung),
+                    _values(study, subject, other), study.greater)
+    if (rung.same_as or rung.name) != (other.same_as or other.name):
+        return found
+    return dataclasses.replace(found, verdict='unchanged', deviation=None,
+                               reason=f'its runs are those of {other.label}')
 
 
 def seed_list(seeds: tuple[int, ...]) -> str:

@@ -11,11 +11,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from ..common.file_lock import is_locked
 from ..common.files import write_json, write_text
 from ..plan.errors import TrickError
 from .folder import Folder, last_telling_line
 from .launch import Handle, Launcher
-from .mm import Planned
+from .planned import Planned
 from .progress import Progress
 
 __all__ = ['Engine', 'Job']
@@ -83,7 +84,11 @@ class Engine:
                 while waiting and len(running) < self._at_once:
                     slot = next(n for n in range(self._at_once) if n not in running)
                     job = waiting.pop(0)
-                    running[slot] = (job, self._start(job, slot), time.monotonic())
+                    handle = self._start(job, slot)
+                    if handle is None:
+                        failed += self._refuse(job, progress)
+                        continue
+                    running[slot] = (job, handle, time.monotonic())
                     progress.now([one.words for one, _, _ in running.values()])
                 time.sleep(_POLL)
                 for slot, (job, handle, began) in list(running.items()):
@@ -97,22 +102,75 @@ class Engine:
                 handle.stop()
         return failed
 
-    def _start(self, job: Job, slot: int) -> Handle:
-        """Starts a run in an empty folder."""
+    def _start(self, job: Job, slot: int) -> Handle | None:
+        """Starts a run in an empty folder; None where another process trains there.
+
+        A former result that does not count here is moved aside, not deleted.
+        """
         place = self._place(job)
+        if is_locked(place.with_name(f'.{place.name}.lock')):
+            return None
+        self._folder.move_aside(place)
         shutil.rmtree(place, ignore_errors=True)
         place.mkdir(parents=True)
-        suffix = '.py' if job.planned.program.endswith('mm_run') else '.json'
-        config = place / f'settings{suffix}'
-        write_text(config, job.planned.content)
         spec = {
-            'config': str(config), 'folder': str(place), 'subject': job.subject,
-            'rung': job.planned.rung.name, 'seed': job.seed, 'metric': self._metric,
-            'settings': job.planned.settings, 'planned': list(job.planned.evidence),
-            'keep_checkpoint': self._keep, 'parent': os.getpid() if self._watched else None}
+            'config': self._content(job.planned, place), 'folder': str(place),
+            'subject': job.subject, 'rung': job.planned.rung.name, 'seed': job.seed,
+            'metric': self._metric, 'settings': job.planned.settings,
+            'planned': list(job.planned.evidence), 'keep_checkpoint': self._keep,
+            'parent': os.getpid() if self._watched else None}
         write_json(place / 'spec.json', spec)
         command = [sys.executable, '-m', job.planned.program, str(place / 'spec.json')]
         return self._launcher.start(command, place / 'log.txt', slot)
+
+    @staticmethod
+    def _content(planned: Planned, place: Path) -> str:
+        """Writes what a program reads; returns the file's path."""
+        path = place / f'settings{planned.suffix}'
+        write_text(path, planned.content)
+        return str(path)
+
+    def _refuse(self, job: Job, progress: Progress) -> int:
+        """Tells of a run that another process is at, and leaves its folder alone."""
+        progress.failed(job.words, 'another process trains it; wait for it or end it', 0.0)
+        return 1
+
+    def measure_speed(self, subject: str, first: Planned, seeds: tuple[int, ...]) -> str:
+        """Measures a subject's throughput of inference where that is not known here.
+
+        Args:
+            subject: Its name.
+            first: Its first rung.
+            seeds: Whose checkpoints may be loaded.
+
+        Returns:
+            Why there is no number; empty where there is one, or none is to be had.
+        """
+        known = self._folder.speed(subject)
+        if not first.speed or (known is not None and known['settings'] == first.settings):
+            return ''
+        place = (self._folder.path / 'speed' / subject).resolve()
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        marks = [self._folder.run_folder(subject, first.rung.name, seed) / 'work' /
+                 'last_checkpoint' for seed in seeds]
+        kept = [mark.read_text().strip() for mark in marks if mark.is_file()]
+        write_json(place / 'spec.json', {
+            'config': self._content(first, place), 'folder': str(place), 'seed': 0,
+            'settings': first.settings, 'keep_checkpoint': False,
+            'checkpoint': next((path for path in kept if Path(path).is_file()), None),
+            'parent': os.getpid() if self._watched else None})
+        command = [sys.executable, '-m', first.speed, str(place / 'spec.json')]
+        handle = self._launcher.start(command, place / 'log.txt', 0)
+        before = signal.signal(signal.SIGTERM, _terminated)
+        try:
+            while handle.status() is None:
+                time.sleep(_POLL)
+        finally:
+            signal.signal(signal.SIGTERM, before)
+            handle.stop()
+        found = self._folder.speed(subject) is not None
+        return '' if found else last_telling_line(place / 'log.txt')
 
     def _end(self, job: Job, status: int, seconds: float, progress: Progress) -> int:
         """Takes an ended run; returns 1 if it has failed."""

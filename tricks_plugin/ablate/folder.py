@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import fcntl
+import itertools
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+from ..common.file_lock import is_locked, locked
 from ..common.files import write_json
 from ..plan.errors import TrickError
 from .metrics import greater_is_better, unit_of
@@ -45,19 +45,38 @@ class Folder:
         Raises:
             TrickError: If the folder is in use.
         """
-        self.path.mkdir(parents=True, exist_ok=True)
-        with (self.path / '.lock').open('a') as file:
-            if not any(_try_lock(file, pause) for pause in (0.0, 0.2, 0.4)):  # a look is short
+        with locked(self.path / '.lock', tries=3) as file:  # a look is short
+            if file is None:
                 raise TrickError(f'--out {self.path} is in use by an ablation, or by runs that '
                                  'outlived one; wait for them or end them')
             yield file.fileno()
 
     def in_use(self) -> bool:
         """Whether an ablation is at work here."""
-        if not (self.path / '.lock').is_file():
-            return False
-        with (self.path / '.lock').open('a') as file:
-            return not _try_lock(file)
+        return is_locked(self.path / '.lock')
+
+    def move_aside(self, place: Path) -> None:
+        """Renames a run's folder that holds a result, so that a new run does not replace it.
+
+        Args:
+            place: The folder; its new name has the digest of the code that ran there.
+        """
+        try:
+            code = str(json.loads((place / 'result.json').read_text())['code'])
+        except (OSError, ValueError, KeyError):
+            return
+        for number in itertools.count():
+            aside = place.with_name(f'{place.name}.old-{code}{f"-{number}" if number else ""}')
+            if not aside.exists():
+                place.rename(aside)
+                return
+
+    def speed(self, subject: str) -> dict[str, Any] | None:
+        """What is known of a subject's throughput; None for nothing."""
+        try:
+            return dict(json.loads((self.path / 'speed' / subject / 'speed.json').read_text()))
+        except (OSError, ValueError):
+            return None
 
     def read_plan(self) -> dict[str, Any] | None:
         """What is planned; None for a folder that holds no ablation.
@@ -80,10 +99,10 @@ class Folder:
                 digest of its settings) and ``code``.
 
         Raises:
-            TrickError: If the folder holds another ablation; names what differs.
+            TrickError: If the folder holds results of another ablation; names what differs.
         """
         known = self.read_plan()
-        if known is not None:
+        if known is not None and any(self.path.glob('runs/*/*/seed*/result.json')):
             if odd := _differences(known, plan):
                 raise TrickError(f'--out {self.path} holds another ablation ({"; ".join(odd)}): '
                                  'give another folder')
@@ -126,10 +145,25 @@ class Folder:
                     runs.append(run)
                     if result is not None:
                         results[subject.name, rung.name, seed] = result
-        study = dataclasses.replace(study, runs=tuple(runs))
-        study = _with_metric(study, results)
+        study = _with_metric(dataclasses.replace(study, runs=tuple(runs)), results)
+        study, speeds = self._with_speed(study, plan)
         return dataclasses.replace(study, notes=(
-            *study.notes, *extra_notes, *_notes(study, results)))
+            *study.notes, *extra_notes, *speeds, *_notes(study, results)))
+
+    def _with_speed(self, study: Study, plan: dict[str, Any]) -> tuple[Study, list[str]]:
+        """The study with the throughputs that were measured, and how they were."""
+        subjects, words = [], {}
+        for one in study.subjects:
+            found = self.speed(one.name)
+            if found and found['settings'] == plan['identity'][one.name][one.rungs[0].name]:
+                one = dataclasses.replace(
+                    one, images_per_s=found['images_per_s'],
+                    parameters=one.parameters or found['parameters'])
+                words[f'of {found["batch"]} images {found["words"]}, on {found["machine"]}'] = 0
+            subjects.append(one)
+        notes = [f'Inference throughput: median of passes {text}; data loading is left out.'
+                 for text in words]
+        return dataclasses.replace(study, subjects=tuple(subjects)), notes
 
     def _run(self, plan: dict[str, Any], subject: str, rung: str, same_as: str | None,
              seed: int, busy: bool) -> tuple[Run, dict[str, Any] | None]:
@@ -142,7 +176,9 @@ class Folder:
         result = self.result(subject, place, seed)
         if result is not None and result['settings'] == plan['identity'][subject][rung]:
             return Run(**common, status='finished', value=result['value'],
-                       curve=tuple(_point(one) for one in result['curve']),
+                       curve=tuple(Point(one['epoch'], one['iteration'], one['seconds'],
+                                         one['value'])
+                                   for one in result['curve'] if one['value'] is not None),
                        seconds=result['seconds'], memory_mb=result['memory_mb'],
                        checks=tuple(TrickCheck(**one) for one in result['checks']),
                        error='' if result['value'] is not None else 'the metric is not a number',
@@ -154,21 +190,6 @@ class Folder:
                        error=json.loads(failure.read_text())['error']), None
         began = (folder / 'spec.json').is_file() and result is None and busy
         return Run(**common, status='running' if began else 'waiting'), None
-
-
-def _try_lock(file: IO[str], pause: float = 0.0) -> bool:
-    """Takes a file's lock, until the file is closed; whether it was free."""
-    time.sleep(pause)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        return False
-    return True
-
-
-def _point(one: dict[str, Any]) -> Point:
-    return Point(one['epoch'], one['iteration'], one['seconds'],
-                 float('nan') if one['value'] is None else one['value'])
 
 
 def _differences(known: dict[str, Any], plan: dict[str, Any]) -> list[str]:

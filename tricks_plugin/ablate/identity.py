@@ -17,7 +17,8 @@ _LEFT_OUT = ('work_dir', 'resume', 'data_root', 'launcher', 'tricks_applied', 'l
              'visualizer', 'vis_backends')
 # What only reads results or speaks to people does not decide them.
 _NO_RESULT = ('cli', 'ablate')
-_RUNS = ('ablate/mm_run.py', 'ablate/mm_record.py')
+_RUNS = ('ablate/mm_run.py', 'ablate/mm_record.py', 'ablate/timm_run.py',
+         'ablate/timm_settings.py', 'ablate/record.py', 'ablate/process.py')
 
 
 def digest(value: Any) -> str:

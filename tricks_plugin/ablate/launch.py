@@ -53,6 +53,8 @@ class _Process(Handle):
         return self._process.poll()
 
     def stop(self) -> None:
+        if self._process.poll() is not None:
+            return
         for number in (signal.SIGTERM, signal.SIGKILL):
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, number)
@@ -107,7 +109,8 @@ class _Job(Handle):
             return 1
 
     def stop(self) -> None:
-        self._job.cancel()
+        if not self._job.done():
+            self._job.cancel()
 
 
 class Cluster(Launcher):
@@ -126,7 +129,8 @@ class Cluster(Launcher):
         try:
             import submitit
         except ImportError:
-            raise TrickError(f'--launcher {kind} needs submitit: pip install submitit') from None
+            raise TrickError(f'--launcher {kind} needs submitit: '
+                             "pip install 'tricks_plugin[slurm]'") from None
         try:
             self._executor = submitit.AutoExecutor(folder=str(folder), cluster=kind)
             self._executor.update_parameters(

@@ -2,42 +2,24 @@
 
 from __future__ import annotations
 
-import dataclasses
+import math
 import pprint
 import re
 from pathlib import Path
 from typing import Any
 
-from ..cli.common import load_config
 from ..mm.apply import apply_tricks
 from ..mm.config_edit import copy_plain, find, get, plain
+from ..mm.config_file import load_config
 from ..plan.errors import TrickError
 from ..plan.plan import Plan
 from .identity import digest, portable
 from .metrics import check_metric, default_metric
+from .planned import Planned, with_stand_ins
 from .rungs import PLAIN, Arm
 from .study import Rung, Subject
 
-__all__ = ['Planned', 'metric_of', 'plan_config', 'read_config', 'subject_names']
-
-
-@dataclasses.dataclass(frozen=True)
-class Planned:
-    """A rung with what its runs need.
-
-    Attributes:
-        rung: The rung.
-        settings: Digest of the settings that decide its results, the seed left out.
-        program: The module that runs it.
-        content: What that program reads: the text of the effective config.
-        evidence: The tricks that were promised a measurement.
-    """
-
-    rung: Rung
-    settings: str
-    program: str
-    content: str
-    evidence: tuple[str, ...]
+__all__ = ['metric_of', 'plan_config', 'read_config', 'subject_names']
 
 
 def subject_names(paths: list[str]) -> list[str]:
@@ -116,14 +98,7 @@ def plan_config(name: str, path: str, cfg: Any, arms: list[Arm]) -> tuple[Subjec
     base = copy_config(cfg)
     base.pop('tricks', None)
     first = plain(apply_tricks(base)[0])
-    seen: dict[str, str] = {}
-    planned = []
-    for arm in arms:
-        one = _plan_arm(base, arm, first)
-        same = seen.setdefault(one.settings, arm.name)
-        if same != arm.name:
-            one = dataclasses.replace(one, rung=dataclasses.replace(one.rung, same_as=same))
-        planned.append(one)
+    planned = with_stand_ins([_plan_arm(base, arm, first) for arm in arms])
     return Subject(name, path, tuple(one.rung for one in planned)), planned
 
 
@@ -149,13 +124,24 @@ def _plan_arm(base: Any, arm: Arm, first: dict[str, Any]) -> Planned:
         Plan('', (), first, after).diff())
     evidence = tuple(row.name for row in plan.tricks if row.evidence is not None)
     return Planned(rung, digest(portable(_deciding(plain(bare)))), 'tricks_plugin.ablate.mm_run',
-                   _text(after), evidence)
+                   _text(after), evidence, speed='tricks_plugin.ablate.mm_speed')
+
+
+class _Printer(pprint.PrettyPrinter):
+    """Prints plain values as Python reads them again, infinity and NaN too."""
+
+    def format(self, object: Any, context: dict[int, int], maxlevels: int,
+               level: int) -> tuple[str, bool, bool]:
+        """See `pprint.PrettyPrinter.format`."""
+        if isinstance(object, float) and not math.isfinite(object):
+            return f"float('{object}')", True, False
+        return super().format(object, context, maxlevels, level)
 
 
 def _text(tree: dict[str, Any]) -> str:
     """A plain config as a config file."""
-    return ''.join(f'{key} = {pprint.pformat(value, sort_dicts=False, width=96)}\n'
-                   for key, value in tree.items())
+    printer = _Printer(sort_dicts=False, width=96)
+    return ''.join(f'{key} = {printer.pformat(value)}\n' for key, value in tree.items())
 
 
 def _deciding(tree: dict[str, Any]) -> dict[str, Any]:

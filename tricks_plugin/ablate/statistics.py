@@ -19,7 +19,7 @@ __all__ = ['Comparison', 'Interval', 'Verdict', 'compare', 'correct', 'mean_inte
            'seeds_to_show']
 
 Interval = tuple[float, float]
-Verdict = Literal['gains', 'loses', 'not shown', 'no spread', 'one seed', 'no result']
+Verdict = Literal['gains', 'loses', 'not shown', 'no spread', 'one seed', 'unchanged', 'no result']
 
 LEVEL = 0.95
 POWER = 0.8
@@ -51,7 +51,9 @@ class Comparison:
         verdict: In one or two words.
         seeds_needed: Where nothing is shown, how many seeds in all show a difference of this
             size in four of five studies; None where that has no answer or exceeds 1000.
-        reason: Why there is no result; empty where there is one.
+        reason: Why there is no result, or nothing to compare; empty where there is one.
+        twin: Whether another rung of the very same training has this comparison too; counted
+            once.
     """
 
     subject: str
@@ -70,6 +72,7 @@ class Comparison:
     verdict: Verdict = 'no result'
     seeds_needed: int | None = None
     reason: str = ''
+    twin: bool = False
 
     @property
     def holds(self) -> bool:
@@ -85,10 +88,11 @@ class Comparison:
             return f'not shown with these seeds; {self._needed()}'
         if self.verdict == 'no spread':
             return ('the same value in every seed' if self.mean == 0 else
-                    'differs by the same in every seed: no spread to judge by')
+                    'the same difference in every seed; no spread to judge by')
         if self.verdict == 'one seed':
-            return 'one seed: no interval, nothing shown'
-        return f'no result: {self.reason}'
+            return 'nothing shown; one seed gives no interval'
+        start = 'changes nothing here' if self.verdict == 'unchanged' else 'no result'
+        return f'{start}; {self.reason}'
 
     def _needed(self) -> str:
         if self.mean == 0:

@@ -8,23 +8,28 @@ import os
 from pathlib import Path
 from typing import Any
 
-__all__ = ['json_safe', 'write_json', 'write_text']
+__all__ = ['json_safe', 'write_bytes', 'write_json', 'write_text']
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file by way of a draft beside it: a killed process leaves the old one.
+def write_bytes(path: Path, data: bytes) -> None:
+    """Writes a file by way of a draft beside it: a killed process leaves the old one.
 
     Args:
         path: The file; an existing one is replaced, a missing folder is made.
-        text: What it will hold.
+        data: What it will hold.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_name(f'{path.name}.{os.getpid()}.part')
     try:
-        draft.write_text(text, encoding='utf-8')
+        draft.write_bytes(data)
         os.replace(draft, path)
     finally:
         draft.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file whole or not at all, as UTF-8; see `write_bytes`."""
+    write_bytes(path, text.encode('utf-8'))
 
 
 def write_json(path: Path, value: Any) -> None:

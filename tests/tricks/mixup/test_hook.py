@@ -14,8 +14,8 @@ from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from torch.utils.data import ConcatDataset, DataLoader, Dataset
 
 from tricks_plugin import GeometryPreservingMixUp, MixUpOffHook
+from tricks_plugin.common.phases import phases
 from tricks_plugin.tricks.mixup.hook import mixup_transforms
-from tricks_plugin.tricks.mixup.times import switch_times
 
 
 class Numbers(Dataset):
@@ -165,7 +165,7 @@ def test_a_pipeline_that_a_hook_puts_in_is_switched_and_counted_too(caplog):
 ])
 def test_with_workers_the_switch_is_turned_as_many_batches_ahead_as_they_work(
         workers, total, fraction, flip, clean):
-    times = switch_times(False, total, fraction, ahead=2 * workers)
+    times = phases(False, total, fraction, ahead=2 * workers)
     assert (times.flip_from, times.clean_from) == (flip, clean)
 
 

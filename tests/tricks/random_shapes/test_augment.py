@@ -9,6 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from mmengine.runner import IterBasedTrainLoop
 
 pytest.importorskip('mmdet')
 
@@ -192,6 +193,10 @@ def test_mmdets_preprocessor_runs_it_in_training_only():
     (dict(base=160, ratio_range=(0.1, 0.2)), '64 or more, got'),
     (dict(base=0, sizes=[64]), 'base must be >= 1, got 0'),
     (dict(base=160, sizes=[64], interval=0), 'interval must be >= 1, got 0'),
+    (dict(base=160, sizes=[64], home=100), 'home must be a multiple of divisor (32), got 100'
+     .replace('(', r'\(').replace(')', r'\)')),
+    (dict(base=160, sizes=[64], share=1), r'share must be in \[0, 1\), got 1'),
+    (dict(base=160, sizes=[64], side='both'), "side must be one of .*, got 'both'"),
 ])
 def test_wrong_arguments_are_refused(arguments, message):
     with pytest.raises(ValueError, match=message):
@@ -219,11 +224,13 @@ def fake_runner(seed, iteration=0, hub=None, **randomness):
     silent = types.SimpleNamespace(info=lambda text: None, warning=lambda text: None)
     return types.SimpleNamespace(
         model=model, seed=seed, iter=iteration, cfg=dict(randomness=randomness), logger=silent,
-        message_hub=hub if hub is not None else Hub())
+        message_hub=hub if hub is not None else Hub(), max_iters=40,
+        train_loop=object.__new__(IterBasedTrainLoop),
+        train_dataloader=torch.utils.data.DataLoader(range(4)))
 
 
-def drawn(runner, iterations):
-    hook, sizes = BatchRandomShapesHook(), []
+def drawn(runner, iterations, **tail):
+    hook, sizes = BatchRandomShapesHook(**tail), []
     hook.before_train(runner)
     for runner.iter in iterations:
         hook.before_train_iter(runner, 0)
@@ -245,6 +252,18 @@ def test_a_resumed_run_takes_the_checkpoints_seed_and_a_new_run_its_own():
     whole = drawn(fake_runner(42, hub=hub), range(40))
     assert drawn(fake_runner(99, 25, hub), range(25, 40)) == whole[25:]
     assert drawn(fake_runner(99, 0, hub), range(40)) != whole
+
+
+def test_the_tail_is_at_the_test_scale_before_and_after_a_resume():
+    def run(first):
+        runner = fake_runner(42, first)
+        runner.model[0].home = 416
+        return drawn(runner, range(first, 40), off_fraction=0.2)
+    whole = run(0)
+    assert whole[:10] == [608] * 10 and whole[32:] == [416] * 8
+    assert run(25) == whole[25:] and run(35) == [416] * 5
+    with pytest.raises(ValueError, match=r'off_fraction must be in \[0, 1\), got 1'):
+        BatchRandomShapesHook(off_fraction=1)
 
 
 def test_a_seed_of_its_own_overrides_the_runs():

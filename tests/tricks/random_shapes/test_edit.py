@@ -15,7 +15,8 @@ from tricks_plugin.tricks.random_shapes.scales import find_canvas
 
 PAPER = [320, 352, 384, 416, 448, 480, 512, 544, 576, 608]
 AUGMENT = 'tricks_plugin.BatchRandomShapes'
-HOOK = dict(type='tricks_plugin.BatchRandomShapesHook')
+HOOK = dict(type='tricks_plugin.BatchRandomShapesHook', off_fraction=0.1, off_epochs=None)
+RULE = dict(divisor=32, interval=10, share=0.5)
 
 
 def apply(cfg, **params):
@@ -49,16 +50,17 @@ def test_yolov3_608_draws_the_papers_sizes_from_its_largest_scale(zoo):
     before = config_edit.plain(load(zoo, 'yolo/yolov3_d53_8xb8-ms-608-273e_coco.py'))
     cfg, verdict = apply(before)
     assert verdict.status == 'applied'
-    assert verdict.evidence == dict(sizes=PAPER, divisor=32, interval=10, base=608)
-    assert cfg['model']['data_preprocessor']['batch_augments'] == [
-        dict(type=AUGMENT, base=608, sizes=PAPER, divisor=32, interval=10)]
+    rule = dict(RULE, sizes=PAPER, base=608, home=608, side='long')
+    assert verdict.evidence == dict(rule, off_fraction=0.1, off_epochs=None)
+    assert cfg['model']['data_preprocessor']['batch_augments'] == [dict(rule, type=AUGMENT)]
     assert cfg['custom_hooks'] == [HOOK]
     assert dict(type='mmdet.Resize', scale=(608, 608), keep_ratio=True) in steps_of(cfg)
     assert not [step for step in steps_of(cfg) if step['type'] == 'RandomResize']
     assert cfg['val_dataloader'] == before['val_dataloader']
     assert verdict.reason == (
-        '10 sizes of 320 to 608 px (short side), the largest first; the random resize of each '
-        'image gives way to its largest scale')
+        '10 sizes of 320 to 608 px (long side, as each image is fitted into a square), the largest '
+        'first; the random resize of each image gives way to its largest scale; half of the draws '
+        'and all from epoch 246 of 273 on, counted from 0, at the test scale of 608 px')
 
 
 def test_yolov3_416_has_its_resize_raised_and_the_memory_is_named(zoo):
@@ -68,16 +70,50 @@ def test_yolov3_416_has_its_resize_raised_and_the_memory_is_named(zoo):
     # (608 / 416) ** 2 = 2.14
     assert "it has 2.1 times the pixels of the config's own 416" in verdict.reason
     assert "the pipeline's resize is raised to it" in verdict.reason
-    assert cfg['model']['data_preprocessor']['batch_augments'][0]['base'] == 608
+    augment, = cfg['model']['data_preprocessor']['batch_augments']
+    assert (augment['base'], augment['home'], augment['side']) == (608, 416, 'long')
 
 
-def test_retinanet_draws_below_its_own_scale_and_keeps_its_resize(zoo):
+def test_retinanet_draws_around_its_test_scale_by_the_short_side(zoo):
     before = config_edit.plain(load(zoo, 'retinanet/retinanet_r50_fpn_1x_coco.py'))
     cfg, verdict = apply(before)
-    # 800 * 320 / 608 = 421.05, nearest to 416
-    assert verdict.evidence['sizes'][0] == 416 and verdict.evidence['sizes'][-1] == 800
-    assert len(verdict.evidence['sizes']) == 13
-    assert steps_of(cfg) == steps_of(before)
+    # 0.75 * 800 = 600 and 1.25 * 800 = 1000, nearest to 608 and 992
+    assert verdict.evidence['sizes'] == list(range(608, 993, 32))
+    assert (verdict.evidence['home'], verdict.evidence['side']) == (800, 'short')
+    # 1333 * 992 / 800 = 1652.9
+    assert (1653, 992) in [step.get('scale') for step in steps_of(cfg)]
+
+
+def test_the_test_scale_counts_and_not_the_largest_of_the_training():
+    cfg = small(dict(type='RandomChoiceResize', scales=[(320, 320), (640, 640)], keep_ratio=True))
+    cfg['val_dataloader'] = dict(dataset=dict(pipeline=[dict(RESIZE, scale=(512, 512))]))
+    cfg['train_cfg'] = dict(max_epochs=10)
+    edited, verdict = apply(cfg)
+    augment, = edited['model']['data_preprocessor']['batch_augments']
+    # 0.75 and 1.25 of 512; the pipeline delivers 640 and is not touched but for its draw
+    assert augment['sizes'] == list(range(384, 641, 32))
+    assert (augment['base'], augment['home']) == (640, 512)
+    assert steps_of(edited)[0] == dict(type='mmdet.Resize', scale=(640, 640), keep_ratio=True)
+    assert verdict.reason.endswith('half of the draws and all from epoch 9 of 10 on, counted from '
+                                   '0, at the test scale of 512 px')
+    del cfg['val_dataloader']
+    assert "at the training's own 640 px, as no step of val_dataloader says" in apply(
+        cfg)[1].reason
+
+
+def test_the_share_and_the_tail_can_be_set():
+    cfg = dict(small(RESIZE), train_cfg=dict(max_epochs=10))
+    edited, verdict = apply(cfg, test_share=0, off_fraction=0)
+    assert verdict.reason.endswith('; all are drawn alike to the end')
+    assert edited['custom_hooks'][0]['off_fraction'] == 0
+    _, verdict = apply(cfg, test_share=0.25, off_epochs=3)
+    assert '0.25 of the draws and all from epoch 7 of 10 on' in verdict.reason
+    _, verdict = apply(cfg, sizes=[512, 768])  # the test scale is none of them
+    assert '; all from epoch 9 of 10 on' in verdict.reason
+    with pytest.raises(TrickError, match='off_epochs must be below the 10 epochs of the run, got'):
+        apply(cfg, off_epochs=10)
+    _, verdict = apply(dict(cfg, train_cfg=dict(max_epochs=1)))
+    assert "; half of the draws at the training's own 640 px" in verdict.reason
 
 
 def test_a_range_above_one_raises_both_sides_of_the_resize(zoo):
@@ -92,7 +128,7 @@ def test_a_range_above_one_raises_both_sides_of_the_resize(zoo):
 def test_a_fixed_canvas_is_left_alone_and_larger_sizes_are_enlarged(zoo):
     before = config_edit.plain(load(zoo, 'rtmdet/rtmdet_l_8xb32-300e_coco.py'))
     cfg, verdict = apply(before)
-    assert verdict.evidence['sizes'] == list(range(352, 641, 32))  # 640 * 320 / 608 = 336.8
+    assert verdict.evidence['sizes'] == list(range(480, 801, 32))  # 0.75 and 1.25 of 640
     assert config_edit.train_pipelines(cfg) == config_edit.train_pipelines(before)
     assert cfg['custom_hooks'] == [*before['custom_hooks'], HOOK]
     _, verdict = apply(before, sizes=[512, 768])
@@ -114,7 +150,7 @@ def test_a_large_pad_divisor_and_cudnn_benchmark_are_respected(zoo):
     cfg, verdict = apply(load(zoo, 'nas_fpn/retinanet_r50_nasfpn_crop640-50e_coco.py'))
     augments = cfg['model']['data_preprocessor']['batch_augments']
     assert [item['type'] for item in augments] == ['BatchFixedSizePad', AUGMENT]
-    assert augments[1]['divisor'] == 128 and augments[1]['sizes'] == [384, 512, 640]
+    assert augments[1]['divisor'] == 128 and augments[1]['sizes'] == [512, 640, 768]
     assert cfg['env_cfg']['cudnn_benchmark'] is False
     assert verdict.reason.endswith('cudnn_benchmark is off, as it would search anew for every '
                                    'shape')
@@ -142,11 +178,12 @@ def test_what_has_no_use_for_it_is_left_alone_with_the_reason(zoo, path, words):
 def test_two_stage_detectors_get_it_on_request(zoo):
     cfg, verdict = apply(load(zoo, 'pascal_voc/faster-rcnn_r50_fpn_1x_voc0712.py'),
                          two_stage=True)
-    # 600 px are padded to 608, which is the base; no resize is touched
-    assert verdict.evidence['sizes'] == PAPER
-    assert cfg['model']['data_preprocessor']['batch_augments'][0]['base'] == 608
+    # 450 and 750 px are nearest to 448 and 736; the test scale of 600 to 608
+    assert verdict.evidence['sizes'] == list(range(448, 737, 32))
+    assert (verdict.evidence['base'], verdict.evidence['home']) == (736, 608)
+    # 1000 * 736 / 600 = 1226.7
     assert {step['scale'] for pipeline in config_edit.train_pipelines(cfg)
-            for step in pipeline.steps if step['type'] == 'Resize'} == {(1000, 600)}
+            for step in pipeline.steps if step['type'] == 'Resize'} == {(1227, 736)}
 
 
 @pytest.mark.parametrize('path', ['solo/solo_r50_fpn_1x_coco.py',
@@ -172,14 +209,16 @@ def test_odd_configs_get_a_verdict():
     assert 'BatchResize' in apply(
         small(RESIZE, batch_augments=[dict(type='BatchResize', scale=(1, 1))]))[1].reason
     tiny = dict(RESIZE, scale=(64, 64))
-    assert apply(small(tiny))[1].reason.startswith('the config trains at 64 px, which leaves few')
+    assert apply(small(tiny))[1].status == 'applied'  # 64 and 96 px: 80 is rounded up
+    tiny = dict(RESIZE, scale=(40, 40))
+    assert apply(small(tiny))[1].reason.startswith('the config tests at 40 px, around which there')
 
 
 def test_pipelines_of_unlike_scales_are_left_alone():
     parts = [dict(pipeline=[dict(RESIZE, scale=(side, side))]) for side in (320, 640)]
     cfg = small()
     cfg['train_dataloader']['dataset'] = dict(type='ConcatDataset', datasets=parts)
-    assert '(short sides of 320, 640 px)' in apply(cfg)[1].reason
+    assert '(long sides of 320, 640 px)' in apply(cfg)[1].reason
 
 
 def test_a_pipeline_that_a_hook_switches_to_is_raised_as_well():
@@ -223,6 +262,8 @@ def test_the_scale_is_what_the_last_deciding_step_says(steps, size, editable):
     (dict(ratio_range=(1.2, 0.8)), r'with 0 < low < high, got \(1.2, 0.8\)'),
     (dict(ratio_range=[0.5]), r'with 0 < low < high, got \[0.5\]'),
     (dict(ratio_range=(0.5, 1.0), sizes=[320, 352]), 'give ratio_range or sizes, not both'),
+    (dict(off_fraction=0.2, off_epochs=3), 'give off_fraction or off_epochs, not both, got 0.2'),
+    (dict(test_share=1.0), 'random_shapes.test_share must be < 1, got 1.0'),
     (dict(interval=0), 'random_shapes.interval must be >= 1, got 0'),
     (dict(divisor=0), 'random_shapes.divisor must be >= 1, got 0'),
     (dict(ratio=2), "random_shapes.ratio: unknown parameter; did you mean 'ratio_range'"),

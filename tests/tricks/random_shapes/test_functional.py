@@ -62,6 +62,47 @@ def test_draws_are_uniform_and_differ_between_seeds():
     assert one != two
 
 
+def test_half_of_the_draws_are_at_home_and_the_others_are_even():
+    counts = collections.Counter(draw_size(3, i, PAPER, 1, home=416) for i in range(1, 6001))
+    assert sorted(counts) == PAPER
+    # 3000 with a standard deviation of 38.7; nine others of 333.3 with one of 17.7
+    assert abs(counts.pop(416) - 3000) < 200
+    assert max(abs(count - 333.3) for count in counts.values()) < 90
+    assert draw_size(3, 5, PAPER, 10, home=416) == 608  # the first interval has the largest
+    plain = [draw_size(3, i, PAPER, 1) for i in range(1, 50)]
+    assert [draw_size(3, i, PAPER, 1, home=416, share=0) for i in range(1, 50)] == plain
+
+
+@pytest.mark.parametrize('shape, ratio, short, long', [
+    # fitted into 192 x 192, of which 160 is asked: long sides become 160, whatever the short is
+    ((160, 192), 160 / 192, (128, 160), (128, 160)),
+    ((96, 192), 160 / 192, (96, 192), (96, 160)),
+    ((192, 96), 160 / 192, (192, 96), (160, 96)),
+    ((128, 192), 128 / 192, (96, 160), (96, 128)),  # 64 nearer to 96 than to 64 by rounding up
+    ((192, 192), 128 / 192, (128, 128), (128, 128)),
+])
+def test_the_long_side_leads_where_images_are_fitted_into_a_square(shape, ratio, short, long):
+    assert target_shape(shape, ratio) == short
+    assert target_shape(shape, ratio, side='long') == long
+
+
+def test_the_sizes_of_a_fitted_batch_are_all_different():
+    # By the short side two of four sizes gave one shape
+    short = [target_shape((128, 192), size / 192) for size in (96, 128, 160, 192)]
+    assert len(set(short)) == 3
+    long = [target_shape((128, 192), size / 192, side='long') for size in (96, 128, 160, 192)]
+    assert [max(shape) for shape in long] == [96, 128, 160, 192]
+
+
+def test_chances_by_hand():
+    from tricks_plugin.tricks.random_shapes.chance import binomial_tail, size_weights
+    assert size_weights([96, 128, 160], 128, 0.5) == {96: 0.25, 128: 0.5, 160: 0.25}
+    assert size_weights([96, 128], 160, 0.5) == {96: 0.5, 128: 0.5}
+    # 10 draws, 9 or 10 of a half: (10 + 1) / 1024; none of a quarter: 0.75 ** 10
+    assert binomial_tail(10, 9, 0.5) == pytest.approx(11 / 1024, rel=1e-12)
+    assert binomial_tail(10, 0, 0.25) == pytest.approx(0.0563135147, rel=1e-8)
+
+
 def test_any_integer_is_a_seed():
     assert draw_size(-1, 25, PAPER) in PAPER and draw_size(2**40, 25, PAPER) in PAPER
 

@@ -73,16 +73,17 @@ def train(cfg, tamper=None, **params):
 def test_a_training_has_random_shapes_the_largest_first(train_config):
     train_config['randomness'] = dict(seed=0)
     watch = train(train_config, interval=2)
-    assert watch.sides == [128, 128, 64, 64, 128, 128, 96, 96, 64, 64, 128, 128]
+    # The last of three epochs, of four iterations each, is at the config's own scale.
+    assert watch.sides == [160, 160, 128, 128, 160, 160, 128, 128] + [128] * 4
     values = watch.finding.values
     assert watch.finding.live is True and watch.finding.planned == (
-        '3 sizes, 64 to 128 px, every 2 iterations')
-    assert values['iterations'] == 12 and values['distinct_shapes'] == 3
+        '3 sizes, 96 to 160 px, every 2 iterations, 0.5 of the draws at 128 px, off from epoch 2')
+    assert values['iterations'] == 12 and values['distinct_shapes'] == 2
     assert values['largest_first'] is True and values['not_multiples'] == 0
     assert sum(values['shapes'].values()) == 12
     assert watch.finding.measured == (
-        '3 shapes in 12 iterations, 64x64 to 128x128 (h x w); batches of equal shape arrived in '
-        'up to 3 shapes; largest first')
+        '2 shapes in 12 iterations, 128x128 to 160x160 (h x w); batches of equal shape arrived in '
+        'up to 2 shapes; largest first; 2 of 3 draws at the test scale; 4 batches in the tail')
 
 
 @pytest.mark.parametrize('strategy', [None, dict(type='SingleDeviceStrategy')])
@@ -112,7 +113,7 @@ def augment_of(model):
 
 def stuck(model):
     module = augment_of(model)
-    module.size, module.set_iteration = 96, lambda iteration, seed: None
+    module.size, module.set_iteration = 96, lambda *moment: None
 
 
 def no_augment(model):
@@ -120,7 +121,7 @@ def no_augment(model):
 
 
 @pytest.mark.parametrize('tamper, epochs, measured', [
-    (stuck, 4, 'the shape changes no more'),
+    (stuck, 4, '4 batches of the tail are not at the test scale'),
     (no_augment, 1, '4 batches did not pass BatchRandomShapes')])
 def test_a_training_with_a_silently_broken_part_is_seen(train_config, tamper, epochs, measured):
     train_config['train_cfg']['max_epochs'] = epochs
@@ -133,7 +134,7 @@ class Toy(torch.nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.augment = BatchRandomShapes(base=128, sizes=[64, 96, 128], interval=2)
+        self.augment = BatchRandomShapes(base=128, sizes=[64, 96, 128], interval=2, share=0)
         self.backbone = torch.nn.Identity()
 
     def train_step(self, images):
@@ -143,7 +144,8 @@ class Toy(torch.nn.Module):
 def drive(tamper, iterations, start=0, later=None):
     """The evidence's finding on a toy run whose batches are 128 x 192 and 128 x 128 in turn."""
     model = Toy()
-    training = types.SimpleNamespace(model=model, iteration=start)
+    training = types.SimpleNamespace(model=model, iteration=start, by_epoch=False,
+                                     max_iterations=1000, epoch_length=1)
     evidence = RandomShapesEvidence(sizes=[64, 96, 128], divisor=32, interval=2, base=128)
     if tamper:
         tamper(model)
@@ -178,13 +180,13 @@ def another_divisor(model):
 
 
 def restless(model):
-    model.augment.set_iteration = lambda iteration, seed: setattr(
+    model.augment.set_iteration = lambda iteration, *rest: setattr(
         model.augment, 'size', 64 + 32 * (iteration % 3))
     model.train_step = lambda images: model.backbone(model.augment(images[..., :128], None)[0])
 
 
 def smallest_first(model):
-    model.augment.set_iteration = lambda iteration, seed: setattr(
+    model.augment.set_iteration = lambda iteration, *rest: setattr(
         model.augment, 'size', 64 if iteration < 2 else 128)
 
 
@@ -215,6 +217,50 @@ def test_a_shape_that_rounding_gives_at_every_size_says_nothing():
     assert evidence.finding(None).live is False
 
 
+def drive_home(iterations, share=0.5, tail=lambda iteration: iteration >= 90, share_run=None):
+    """The finding on batches fitted into 128 x 128, half of the draws at 96, the last 10 too."""
+    augment = BatchRandomShapes(base=128, sizes=[64, 96, 128], interval=1, home=96, side='long',
+                                share=share if share_run is None else share_run)
+    model = torch.nn.Module()
+    model.augment, model.backbone = augment, torch.nn.Identity()
+    training = types.SimpleNamespace(model=model, by_epoch=False, max_iterations=100,
+                                     epoch_length=10, iteration=0)
+    evidence = RandomShapesEvidence(
+        sizes=[64, 96, 128], divisor=32, interval=1, base=128, home=96, share=share, side='long',
+        off_fraction=0.1)
+    evidence.start(training)
+    for training.iteration in range(iterations):
+        augment.set_iteration(training.iteration, 5, tail(training.iteration))
+        evidence.before_iteration(training)
+        model.backbone(augment(torch.rand(1, 3, 96, 128), None)[0])
+        evidence.after_iteration(training)
+    found = evidence.finding(training)
+    evidence.close()
+    return found
+
+
+def test_half_of_the_draws_and_the_tail_are_at_the_test_scale():
+    found = drive_home(100)
+    assert found.live is True
+    assert found.planned == ('3 sizes, 64 to 128 px, every batch, 0.5 of the draws at 96 px, off '
+                             'from iteration 90')
+    # by the long side 96 x 128 becomes 64 x 64, 64 x 96 (72) and itself
+    assert set(found.values['shapes']) == {'64x64', '64x96', '96x128'}
+    assert found.values['draws_told'] == 89 and found.values['tail_batches'] == 10
+    assert 30 < found.values['draws_at_test_scale'] < 60
+
+
+@pytest.mark.parametrize('run, words', [
+    (dict(tail=lambda iteration: False), 'batches of the tail are not at the test scale'),
+    (dict(tail=lambda iteration: iteration >= 60), 'the shape changes no more'),
+    (dict(share_run=0.95), 'draws at the test scale'),
+    (dict(share_run=0.01), 'draws at the test scale'),
+])
+def test_a_broken_share_and_a_broken_tail_are_seen(run, words):
+    found = drive_home(100, **run)
+    assert found.live is False and words in found.measured.split('; ', 3)[-1]
+
+
 def test_one_interval_and_no_batch_at_all_leave_the_verdict_open():
     assert drive(None, 2).live is None and drive(None, 0).live is None
     assert drive(None, 0).measured == 'no batch seen'
@@ -238,4 +284,4 @@ def test_a_model_of_one_size_ends_before_the_first_iteration(train_config):
 
     with pytest.raises(TrickError, match=r'^tricks.random_shapes: YOLOV3 with OneSize takes images '
                        r'of \(128, 128\) \(h, w\) px and not of \(64, 64\): RuntimeError: The'):
-        train(train_config, fix)
+        train(train_config, fix, ratio_range=(0.5, 1.0))

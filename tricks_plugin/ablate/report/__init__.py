@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from ..needs import require
 from ..study import Study
-from .words import require
 
 __all__ = ['terminal_table', 'write_reports']
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 import math
 import re
@@ -12,8 +13,9 @@ from typing import Any
 
 import matplotlib
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_agg import FigureCanvasAgg, RendererAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from .labels import Place, beside, spread
@@ -23,7 +25,7 @@ __all__ = ['COLOURS', 'NARROW', 'WIDE', 'Canvas', 'Plot', 'style', 'svg']
 WIDE, NARROW = 920, 350
 # Drawn in these, and replaced by the page's variables of the same names: all differ.
 COLOURS = {'ink': '#1d2433', 'muted': '#5a6373', 'line': '#d8dde6', 'base': '#7d8798',
-           'gain': '#0f7668', 'loss': '#b0411a', 'unsure': '#69758c', 'accent': '#2b59c3'}
+           'gain': '#0f7668', 'loss': '#b0411a', 'unsure': '#5c687f', 'accent': '#2b59c3'}
 _RC = {'svg.fonttype': 'none', 'svg.hashsalt': 'tricks', 'text.parse_math': False,
        'font.family': 'DejaVu Sans', 'axes.unicode_minus': True, 'path.simplify': False}
 
@@ -78,7 +80,8 @@ class Canvas:
         ax.patch.set_visible(False)
         for side in ax.spines.values():
             side.set_visible(False)
-        ax.tick_params(length=0, labelsize=11, labelcolor=COLOURS['muted'], pad=5)
+        ax.tick_params(length=0, labelsize=11, labelcolor=COLOURS['muted'], pad=6)
+        ax.tick_params('x', pad=10)  # clear of a label at the lower end of the other axis
         ax.set_axisbelow(True)
         return ax
 
@@ -90,27 +93,26 @@ class Canvas:
             color=COLOURS[colour], ha=align, va='center', weight=weight, parse_math=False)
 
     def fit(self, content: str, room: float, size: float, weight: str = 'normal') -> str:
-        """The text, or its beginning with an ellipsis, in so many pixels."""
-        if self._wide(content, size, weight) <= room:
+        """The text in so many pixels, with an ellipsis in its middle where it is longer."""
+        if _wide(content, size, weight) <= room:
             return content
-        low, high = 0, len(content)
+
+        def short(kept: int) -> str:
+            tail = kept // 2
+            return f'{content[:kept - tail].rstrip()}…{content[len(content) - tail:].lstrip()}'
+        low, high = 0, len(content) - 1
         while low < high:
             middle = (low + high + 1) // 2
-            if self._wide(f'{content[:middle].rstrip()}…', size, weight) <= room:
+            if _wide(short(middle), size, weight) <= room:
                 low = middle
             else:
                 high = middle - 1
-        return f'{content[:low].rstrip()}…'
+        return short(low)
 
-    def _wide(self, content: str, size: float, weight: str) -> float:
-        from matplotlib.font_manager import FontProperties
-        font = FontProperties(family='DejaVu Sans', size=size, weight=weight)
-        return float(self.renderer.get_text_width_height_descent(content, font, False)[0])
-
-    def ticks(self, axis: Any, length: float, spacing: float) -> None:
+    def ticks(self, axis: Any, length: float, spacing: float, whole: bool = False) -> None:
         """Few round ticks at least ``spacing`` pixels apart; the axis must have its limits."""
         locator = MaxNLocator(nbins=max(1, int(length // spacing)), steps=[1, 2, 5, 10],
-                              min_n_ticks=1)
+                              min_n_ticks=1, integer=whole)
         marks = locator.tick_values(*axis.get_view_interval())
         step = abs(marks[1] - marks[0]) if len(marks) > 1 else 1.0
         digits = max(0, -math.floor(math.log10(step) + 1e-9)) if step else 0
@@ -127,8 +129,8 @@ class Canvas:
             width: Of the axes, in pixels.
             left: Whether to move the left limit too.
         """
-        wide = max((self._wide(text, 11, 'normal') for text in texts), default=0.0)
-        part = min(0.35, (wide + 14) / width)
+        wide = max((_wide(text, 11, 'normal') for text in texts), default=0.0)
+        part = min(0.3, (wide + 14) / width)
         low, high = ax.get_xlim()
         log = ax.get_xscale() == 'log'
         if log:
@@ -138,7 +140,8 @@ class Canvas:
         ax.set_xlim(*map(math.exp, ends) if log else ends)
 
     def labels(self, ax: Axes, points: Sequence[tuple[float, float, str, str]],
-               lines: Sequence[tuple[Place, Place]] = (), others: Sequence[Place] = ()) -> bool:
+               lines: Sequence[tuple[Place, Place]] = (), others: Sequence[Place] = (),
+               most: float = math.inf) -> bool:
         """Writes labels next to their points, if they all find room there.
 
         Args:
@@ -146,6 +149,7 @@ class Canvas:
             points: x, y, text and colour.
             lines: Ends of lines on the axes that labels should not cover.
             others: Marks without a label, which labels must not cover.
+            most: How many of a line's 25 points a label may cover.
 
         Returns:
             Whether they found room; if not, nothing is written.
@@ -156,9 +160,9 @@ class Canvas:
         room = 0.6 * (bounds[2] - bounds[0])
         texts = [self.fit(content, room, 11) for _, _, content, _ in points]
         places = beside([self._pixel(ax, point[:2]) for point in points],
-                        [self._wide(text, 11, 'normal') for text in texts], 16, bounds,
+                        [_wide(text, 11, 'normal') for text in texts], 16, bounds,
                         [(self._pixel(ax, a), self._pixel(ax, b)) for a, b in lines],
-                        [self._pixel(ax, point) for point in others])
+                        [self._pixel(ax, point) for point in others], most)
         if places is None:
             return False
         for text, place, (_, _, _, colour) in zip(texts, places, points, strict=True):
@@ -195,6 +199,13 @@ class Canvas:
             color=COLOURS['base'], lw=0.7, alpha=0.7, zorder=0))
 
 
+@functools.lru_cache(maxsize=4096)
+def _wide(content: str, size: float, weight: str = 'normal') -> float:
+    """The width of a text in pixels."""
+    font = FontProperties(family='DejaVu Sans', size=size, weight=weight)
+    return float(RendererAgg(1, 1, 72).get_text_width_height_descent(content, font, False)[0])
+
+
 def style() -> Any:
     """The settings under which figures are made and written."""
     return matplotlib.rc_context(_RC)
@@ -224,6 +235,7 @@ def svg(figure: Figure, name: str, title: str) -> str:
     for word, colour in COLOURS.items():
         text = text.replace(colour, f'var(--{word})')
     text = re.sub(r"font: ((?:\w+ )*)([\d.]+px) [^;\"]*", _font, text)
+    text = re.sub(r" font-family: [^;\"]*;?", '', text)
     box = re.search(r'viewBox="[^"]*"', text)
     assert box is not None
     head = (f'<svg class="plot" {box.group()} role="img" aria-labelledby="{name}-title">'

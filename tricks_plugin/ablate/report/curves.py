@@ -87,7 +87,7 @@ def _draw(panels: Sequence[tuple[str, SubjectResult, RungResult]], axis: _Axis, 
           width: float, columns: int) -> Canvas:
     rows = math.ceil(len(panels) / columns)
     columns = math.ceil(len(panels) / rows)
-    left, gap, top, title, foot = 52.0, 16.0, 26.0, 24.0, 44.0
+    left, gap, top, title, foot = 56.0, 22.0, 26.0, 24.0, 44.0
     across = min((width - left - gap * columns) / columns, 420.0)
     down = 0.68 * across if columns > 1 else min(0.5 * across, 240)
     with style():
@@ -101,8 +101,8 @@ def _draw(panels: Sequence[tuple[str, SubjectResult, RungResult]], axis: _Axis, 
             ax.set_xlim(*axis.x_limits)
             ax.set_ylim(*axis.y_limits)
             ax.grid(axis='y', color=COLOURS['line'], lw=0.8)
-            canvas.ticks(ax.yaxis, down, 34)
-            canvas.ticks(ax.xaxis, across, 56)
+            canvas.ticks(ax.yaxis, down, 28)
+            canvas.ticks(ax.xaxis, across, 56, axis.key != 'seconds')
             if column:
                 ax.set_yticklabels([])
             if index + columns < len(panels):

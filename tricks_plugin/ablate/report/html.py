@@ -21,7 +21,8 @@ from .words import chance, headline, method, plural, standing, warnings
 __all__ = ['figures', 'html']
 
 _MODES = {'stack': 'tricks one by one on top of each other', 'single': 'each trick alone',
-          'leave-one-out': 'all tricks but one', 'whole': 'without and with the bag'}
+          'leave-one-out': 'all tricks but one', 'whole': 'without and with the bag',
+          'arms': 'named arms'}
 _WORDS = {True: 'live', False: 'dead', None: 'unknown'}
 
 
@@ -49,7 +50,8 @@ def html(analysis: Analysis) -> str:
         seeds=plural(len(study.seeds), 'seed'), standing=standing(study),
         headline=headline(analysis), chance=chance(analysis), warnings=warnings(analysis),
         method=method(study), minus=minus, soft=soft, pictures=pictures, drawn=drawn,
-        several=len(parts) > 1,
+        several=len(parts) > 1, starred=any(
+            one.verdict in ('gains', 'loses') and not one.holds for one in analysis.comparisons),
         sections=[{'title': part.title, 'index': index, 'result': result_table(analysis, part),
                    'comparisons': comparison_table(analysis, part),
                    'runs': run_table(analysis, part), 'plans': _plans(part),

@@ -16,7 +16,7 @@ _FAR = 10.0
 
 def beside(points: Sequence[Place], widths: Sequence[float], height: float, bounds: Box,
            lines: Sequence[tuple[Place, Place]] = (), others: Sequence[Place] = (),
-           ) -> list[Place] | None:
+           most: float = float('inf')) -> list[Place] | None:
     """Places labels next to their points, clear of marks and each other, and of lines if possible.
 
     Args:
@@ -26,6 +26,7 @@ def beside(points: Sequence[Place], widths: Sequence[float], height: float, boun
         bounds: What labels stay inside of.
         lines: Straight lines that labels should not lie on.
         others: Marks without a label.
+        most: How many of a line's 25 points a label may cover.
 
     Returns:
         Left end and middle height of each label; None if some label finds no room.
@@ -37,7 +38,7 @@ def beside(points: Sequence[Place], widths: Sequence[float], height: float, boun
     least = float('inf')
     for order in (np.argsort([p[1] for p in points]), np.argsort([-p[1] for p in points]),
                   np.argsort([p[0] for p in points]), np.argsort([-p[0] for p in points])):
-        found, cost = _in_order(order, points, widths, height, bounds, marks, on_lines)
+        found, cost = _in_order(order, points, widths, height, bounds, marks, on_lines, most)
         if found is not None and cost < least:
             best, least = found, cost
     return best
@@ -45,7 +46,7 @@ def beside(points: Sequence[Place], widths: Sequence[float], height: float, boun
 
 def _in_order(order: np.ndarray, points: Sequence[Place], widths: Sequence[float], height: float,
               bounds: Box, marks: Sequence[Box], on_lines: np.ndarray,
-              ) -> tuple[list[Place] | None, float]:
+              most: float) -> tuple[list[Place] | None, float]:
     """One greedy pass: each label takes the place that covers the least of the lines."""
     taken: list[Box] = []
     found: dict[int, Place] = {}
@@ -55,8 +56,10 @@ def _in_order(order: np.ndarray, points: Sequence[Place], widths: Sequence[float
         for rank, place in enumerate(_around(points[index], widths[index], height)):
             box = (place[0] - 2, place[1] - height / 2, place[0] + widths[index] + 2,
                    place[1] + height / 2)
-            if _inside(box, bounds) and not any(_touch(box, other) for other in (*marks, *taken)):
-                choices.append((_covered(box, on_lines) + 0.5 * rank, place, box))
+            covered = _covered(box, on_lines)
+            if covered <= most and _inside(box, bounds) \
+                    and not any(_touch(box, other) for other in (*marks, *taken)):
+                choices.append((covered + 0.5 * rank, place, box))
         if not choices:
             return None, 0.0
         cost, found[index], box = min(choices)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Literal
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
@@ -18,6 +20,16 @@ from .tables import Section
 from .words import Numbers
 
 __all__ = ['cost', 'models']
+
+# Labels beside their points with room to the right, with room on both sides, or in a column.
+Layout = Literal['right', 'both', 'column']
+MOST = {'right': 3.0, 'both': math.inf}  # of a line's 25 points that a label may cover
+
+
+def _first(draw: Callable[[Layout], Canvas | None]) -> Canvas:
+    """The first layout in which all labels find room; a column has room for all."""
+    layouts: tuple[Layout, ...] = ('right', 'both', 'column')
+    return next(canvas for canvas in map(draw, layouts) if canvas is not None)
 
 
 def cost(analysis: Analysis, section: Section, name: str) -> Plot | None:
@@ -38,25 +50,26 @@ def cost(analysis: Analysis, section: Section, name: str) -> Plot | None:
         name, f'Training time against the difference in {analysis.study.metric}',
         'Each rung against the first, which is the cross; upright lines are 95 % t intervals of '
         f'the paired difference, cut off at the edge; {better} and further left is better.',
-        *(_cost(analysis, rungs, wide, False) or _cost(analysis, rungs, wide, True)
+        *(_first(functools.partial(_cost, analysis, rungs, wide))
           for wide in (True, False)))
 
 
 def _cost(analysis: Analysis, rungs: Sequence[tuple[str, RungResult]], wide: bool,
-          column: bool) -> Canvas | None:
-    """The picture with labels at their points, or in a column; None if they find no room."""
+          layout: Layout) -> Canvas | None:
+    """The picture; None if its labels find no room."""
     numbers = Numbers(analysis)
     across = WIDE if wide else NARROW
     height = max(330.0 if wide else 280.0, 18.0 * len(rungs) + 20)
+    column = layout == 'column'
     room = (240 if wide else 140) if column else 0
-    left, top = 46, 30
+    left, top = 56, 30
     with style():
         canvas = Canvas(across, top + height + 48)
         ax = canvas.axes(left, top, across - left - room - 8, height)
         found = [(label, rung.time.ratio or 1.0, rung.to_first) for label, rung in rungs]
         _limits(ax, [(x, one) for _, x, one in found if one])
         if not column:
-            canvas.widen(ax, [label for label, _ in rungs], across - left - 8)
+            canvas.widen(ax, [label for label, _ in rungs], across - left - 8, layout == 'both')
         ax.grid(color=COLOURS['line'], lw=0.8)
         ax.axhline(0, color=COLOURS['muted'], lw=1)
         canvas.ticks(ax.xaxis, across - left - room, 70)
@@ -77,7 +90,7 @@ def _cost(analysis: Analysis, rungs: Sequence[tuple[str, RungResult]], wide: boo
             points.append((x, one.mean, label, colour))
         if column:
             canvas.side_labels(ax, points, across - room, room)
-        elif not canvas.labels(ax, points, lines):
+        elif not canvas.labels(ax, points, lines, (), MOST[layout]):
             return None
         canvas.text(0, 10, f'difference to the first, {numbers.difference_unit}', across,
                     'muted', 11)
@@ -135,7 +148,7 @@ def models(analysis: Analysis, name: str) -> Plot | None:
         'An arrow leads from the model without the bag (hollow) to the one with it (full); bars '
         'are 95 % t intervals of the mean over seeds, not paired.'
         f'{said}',
-        *(_models(analysis, found, wide, False) or _models(analysis, found, wide, True)
+        *(_first(functools.partial(_models, analysis, found, wide))
           for wide in (True, False)))
 
 
@@ -148,13 +161,14 @@ def _panels(found: Sequence[_Model], factor: float) -> list[list[tuple[_Model, f
 
 
 def _models(analysis: Analysis, found: Sequence[_Model], wide: bool,
-            column: bool) -> Canvas | None:
-    """The picture with labels at their points, or in a column; None if they find no room."""
+            layout: Layout) -> Canvas | None:
+    """The picture; None if its labels find no room."""
     numbers = Numbers(analysis)
     titles = ('inference throughput, images/s', f'training time, {numbers.time_unit}')
     parts = [(title, part) for title, part in
              zip(titles, _panels(found, numbers.time_factor), strict=True) if part]
     height = max(330.0 if wide else 280.0, 18.0 * len(found) + 20)
+    column = layout == 'column'
     top, foot, room = 30, 48, 136 if column else 0
     down = top + height + foot
     across = WIDE / 2 if wide else NARROW
@@ -162,29 +176,29 @@ def _models(analysis: Analysis, found: Sequence[_Model], wide: bool,
         canvas = Canvas(WIDE if wide else NARROW, down if wide else down * len(parts))
         for index, (title, part) in enumerate(parts):
             x, y = (index * across, 0) if wide else (0, index * down)
-            width = across - 48 - room - 16
-            ax = canvas.axes(x + 48, y + top, width, height)
-            lines = _arrows(canvas, ax, part, width, height, column)
+            width = across - 56 - room - 16
+            ax = canvas.axes(x + 56, y + top, width, height)
+            lines = _arrows(canvas, ax, part, width, height, layout)
             points = [(end, one.after.mean or 0.0, one.label, 'ink') for one, _, end in part]
             if column:
-                canvas.side_labels(ax, points, x + 48 + width + 8, room)
+                canvas.side_labels(ax, points, x + 56 + width + 8, room)
             elif not canvas.labels(ax, points, lines, [
-                    (start, one.before.mean or 0.0) for one, start, _ in part]):
+                    (start, one.before.mean or 0.0) for one, start, _ in part], MOST[layout]):
                 return None
             canvas.text(x, y + 10, f'{analysis.study.metric}, {analysis.study.unit}', across,
                         'muted', 11)
-            canvas.text(x + 48, y + down - 12, title, across - 48, 'muted', 11)
+            canvas.text(x + 56, y + down - 12, title, across - 56, 'muted', 11)
     return canvas
 
 
 def _arrows(canvas: Canvas, ax: Axes, part: Sequence[tuple[_Model, float, float]], width: float,
-            height: float, column: bool) -> list[tuple[Place, Place]]:
+            height: float, layout: Layout) -> list[tuple[Place, Place]]:
     """The arrows of one panel with their intervals, and its axes; the ends of what was drawn."""
     xs = [value for _, *ends in part for value in ends]
     bounds = [end for one, *_ in part for rung in (one.before, one.after)
               for end in (rung.mean or 0.0, *(rung.interval or ()))]
     ax.set_ylim(*_padded(bounds, 0.02 * (abs(max(bounds)) or 1)))
-    _scale(canvas, ax, xs, width, () if column else [one.label for one, *_ in part])
+    _scale(canvas, ax, xs, width, [one.label for one, *_ in part], layout)
     ax.grid(color=COLOURS['line'], lw=0.8)
     canvas.ticks(ax.yaxis, height, 44)
     lines: list[tuple[Place, Place]] = []
@@ -198,13 +212,13 @@ def _arrows(canvas: Canvas, ax: Axes, part: Sequence[tuple[_Model, float, float]
         lines += [((start, one.before.mean or 0.0), (end, one.after.mean or 0.0))] * 2
         ax.annotate('', (end, one.after.mean or 0.0), (start, one.before.mean or 0.0),
                     arrowprops=dict(arrowstyle='-|>', color=colour, lw=1.8, shrinkA=4, shrinkB=4))
-        ax.plot([start], [one.before.mean], 'o', ms=7, mew=1.6, mec=colour, mfc='none')
-        ax.plot([end], [one.after.mean], 'o', ms=7, mew=1.6, mec=colour, mfc=colour)
+        ax.plot([start], [one.before.mean or 0.0], 'o', ms=7, mew=1.6, mec=colour, mfc='none')
+        ax.plot([end], [one.after.mean or 0.0], 'o', ms=7, mew=1.6, mec=colour, mfc=colour)
     return lines
 
 
 def _scale(canvas: Canvas, ax: Axes, xs: Sequence[float], width: float,
-           labels: Sequence[str]) -> None:
+           labels: Sequence[str], layout: Layout) -> None:
     """A plain axis, or a logarithmic one where the largest value is four times the smallest."""
     low, high = min(xs), max(xs)
     log = high >= 4 * low
@@ -213,9 +227,9 @@ def _scale(canvas: Canvas, ax: Axes, xs: Sequence[float], width: float,
         ax.set_xlim(low / (high / low) ** 0.08, high * (high / low) ** 0.08)
     else:
         ax.set_xlim(*_padded(xs, 0.02 * high))
-    if labels:
-        canvas.widen(ax, labels, width, left=True)
-    canvas.ticks(ax.xaxis, width, 56)
+    if layout != 'column':
+        canvas.widen(ax, labels, width, layout == 'both')
+    canvas.ticks(ax.xaxis, width, 50)
     if log:
         ends = ax.get_xlim()
         decades = range(math.floor(math.log10(ends[0])), math.ceil(math.log10(ends[1])) + 1)

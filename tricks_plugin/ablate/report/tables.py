@@ -5,29 +5,34 @@ from __future__ import annotations
 import csv
 import dataclasses
 import io
-from typing import Any
+from typing import Any, Literal
 
 from ..analysis import Analysis, RungResult, SubjectResult
-from ..statistics import Comparison
+from ..statistics import MOST_SEEDS, Comparison
 from ..study import Run
 from .words import MISSING, Numbers
 
-__all__ = ['Column', 'Row', 'Section', 'Table', 'comparison_table', 'csv_text', 'numbers_dict',
-           'result_table', 'run_table', 'sections', 'short_table']
+__all__ = ['Column', 'Row', 'Section', 'Table', 'against', 'comparison_table', 'csv_text',
+           'numbers_dict', 'result_table', 'run_table', 'sections']
 
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A column: its title, its unit, and whether it holds numbers."""
+    """A column: its title, its unit, and what its cells hold."""
 
     title: str
     unit: str = ''
-    number: bool = True
+    kind: Literal['number', 'text', 'verdict', 'word'] = 'number'
 
     @property
     def header(self) -> str:
         """Title and unit."""
         return f'{self.title}, {self.unit}' if self.unit else self.title
+
+    @property
+    def number(self) -> bool:
+        """Whether its cells are numbers."""
+        return self.kind == 'number'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,6 +65,13 @@ class Section:
         return [(f'{one.subject.label}, {rung.rung.label}' if several else rung.rung.label, one,
                  rung) for one in self.subjects for rung in one.rungs]
 
+    def compared(self, rung: RungResult, one: SubjectResult) -> str:
+        """What is to be added to a label: that others of its table are compared otherwise."""
+        others = [other.own.against for other in one.rungs if other.own and other.to_reference]
+        first = rung.own is not None and rung.own.against == one.rungs[0].rung.name
+        alike = len(others) > 1 and set(others) == {rung.rung.name}
+        return ', against the first' if first and alike else ''
+
 
 def sections(analysis: Analysis) -> list[Section]:
     """The headings of a study's tables."""
@@ -74,56 +86,45 @@ def against(analysis: Analysis) -> str:
             'whole': 'without'}.get(analysis.study.mode, 'the first')
 
 
-def short_table(analysis: Analysis, section: Section) -> Table:
-    """The rungs in few and narrow columns."""
-    study, numbers = analysis.study, Numbers(analysis)
-    columns = (
-        Column('Rung', number=False), Column(study.metric, study.unit),
-        Column(f'against {against(analysis)}', numbers.difference_unit),
-        Column('95 % interval', numbers.difference_unit),
-        Column('time', '× the first'), Column('verdict', number=False))
-    rows = []
-    for label, _, rung in section.rungs:
-        own = rung.own or Comparison('', '', '')
-        count = '' if len(rung.values) == rung.planned else \
-            f' ({len(rung.values)} of {rung.planned} seeds)'
-        rows.append(Row((
-            label, numbers.value(rung.mean), numbers.signed(own.mean),
-            numbers.interval(own.t_interval), numbers.ratio(rung.time),
-            f'{own.verdict if rung.own else "first"}{count}'), own.verdict))
-    return Table(columns, tuple(rows))
-
-
 def result_table(analysis: Analysis, section: Section) -> Table:
     """The rungs of a section, each against its reference."""
     study, numbers = analysis.study, Numbers(analysis)
     columns = (
-        Column('Rung', number=False), Column(f'{study.metric}, mean ± SD', study.unit),
+        Column('Rung', kind='text'), Column(f'{study.metric}, mean ± SD', study.unit),
         Column(f'Against {against(analysis)}', numbers.difference_unit),
-        Column('95 % interval', numbers.difference_unit), Column('Verdict', number=False),
+        Column('95 % interval', numbers.difference_unit), Column('Verdict', kind='verdict'),
         Column('Probability of improvement', '%'), Column('Training time', '× the first'),
-        Column('Memory', '× the first'), Column('As good as the first after', number=False),
-        Column('Results', 'of all runs'))
+        Column('Memory', '× the first'), Column('As good as the first after', kind='text'),
+        Column('Runs that count', 'of all'))
     rows = []
-    for label, _, rung in section.rungs:
+    for label, one, rung in section.rungs:
         own = rung.own
         rows.append(Row((
-            label, numbers.spread(rung.mean, rung.deviation),
+            label + section.compared(rung, one), numbers.spread(rung.mean, rung.deviation),
             numbers.signed(own.mean if own else None),
             numbers.interval(own.t_interval if own else None), verdict(rung),
             numbers.percent(own.improvement if own else None), numbers.ratio(rung.time),
             numbers.ratio(rung.memory), numbers.reach(rung.reach),
-            f'{len(rung.values)} of {rung.planned}'), own.verdict if own else 'first'))
+            f'{len(rung.values)} of {rung.planned}'), _mark(rung)))
     return Table(columns, tuple(rows))
 
 
 def verdict(rung: RungResult) -> str:
     """The verdict on a rung against its reference, with the runs that are missing."""
     missing = [f'{count} {state}' for state, count in rung.states.items() if state != 'finished']
-    parts = [rung.own.words] if rung.own else ['the first rung']
-    if rung.own is not None and not rung.values and not rung.dead and missing:
-        parts = ['no result yet' if 'failed' not in rung.states else 'no result']
-    return '; '.join([*parts, *missing])
+    if rung.own is None:
+        return '; '.join(['the first rung', *missing])
+    words = 'no result yet' if _waits(rung) else rung.own.words
+    return '; '.join([words, *missing])
+
+
+def _waits(rung: RungResult) -> bool:
+    """Whether a rung has no result because no run of it has come to its end."""
+    return not rung.values and not rung.dead and not rung.states.keys() & {'failed', 'finished'}
+
+
+def _mark(rung: RungResult) -> str:
+    return 'first' if rung.own is None else 'waiting' if _waits(rung) else rung.own.verdict
 
 
 def comparison_table(analysis: Analysis, section: Section) -> Table:
@@ -131,33 +132,39 @@ def comparison_table(analysis: Analysis, section: Section) -> Table:
     numbers = Numbers(analysis)
     unit = numbers.difference_unit
     columns = (
-        Column('Rung', number=False), Column('Against', number=False),
-        Column('Paired', 'seeds'), Column('Mean difference', unit), Column('SD', unit),
+        Column('Rung', kind='text'), Column('Against', kind='text'),
+        Column('Verdict', kind='word'), Column('Paired', 'seeds'),
+        Column('Mean difference', unit), Column('SD', unit),
         Column('95 % t interval', unit), Column('95 % bootstrap interval', unit),
         Column('Probability of improvement', '%'), Column('p', 'paired t test'),
-        Column('p', 'Holm'),
-        Column('Verdict', number=False))
+        Column('p', 'Holm'), Column('Would show it', 'seeds in all'))
     rows = []
     for label, one, rung in section.rungs:
         labels = {other.rung.name: other.rung.label for other in one.rungs}
         for found in rung.comparisons:
             method = ' (percentile)' if found.bootstrap_method == 'percentile' else ''
             rows.append(Row((
-                label, labels.get(found.against, found.against),
+                label, labels.get(found.against, found.against), found.verdict,
                 f'{len(found.seeds)}', numbers.signed(found.mean), numbers.value(found.deviation),
                 numbers.interval(found.t_interval),
                 numbers.interval(found.bootstrap_interval) + method,
                 numbers.percent(found.improvement), numbers.p(found.p), numbers.p(found.p_holm),
-                found.words), found.verdict))
+                _needed(found)), found.verdict))
     return Table(columns, tuple(rows))
+
+
+def _needed(found: Comparison) -> str:
+    if found.verdict != 'not shown':
+        return MISSING
+    return f'> {MOST_SEEDS}' if found.seeds_needed is None else f'{found.seeds_needed}'
 
 
 def run_table(analysis: Analysis, section: Section) -> Table:
     """Every run of a section."""
     study, numbers = analysis.study, Numbers(analysis)
-    columns = (Column('Rung', number=False), Column('Seed'), Column('State', number=False),
+    columns = (Column('Rung', kind='text'), Column('Seed'), Column('State', kind='verdict'),
                Column(study.metric, study.unit), Column('Training time', numbers.time_unit),
-               Column('Peak memory', 'MB'), Column('Folder', number=False))
+               Column('Peak memory', 'MB'), Column('Folder', kind='text'))
     rows = []
     for label, one, rung in section.rungs:
         runs = study.runs_of(one.subject.name, rung.rung.name)
@@ -207,7 +214,8 @@ def csv_text(analysis: Analysis) -> str:
             'time_ratio': rung.time.ratio, 'memory_median_mb': rung.memory.median,
             'memory_ratio': rung.memory.ratio, 'reach_fraction': rung.reach.fraction,
             'reached_seeds': rung.reach.reached}
-        for found in rung.comparisons or [None]:
+        comparisons: list[Comparison | None] = [*rung.comparisons]
+        for found in comparisons or [None]:
             low, high = (found and found.t_interval) or (None, None)
             boot_low, boot_high = (found and found.bootstrap_interval) or (None, None)
             rows.append({**start, **({} if found is None else {

@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from ...plan.errors import TrickError
 from ..analysis import Analysis, Ratio, Reach, RungResult, SubjectResult, seed_list
 from ..statistics import Comparison, Interval
 from ..study import Study
 
-__all__ = ['MISSING', 'Numbers', 'chance', 'headline', 'method', 'require', 'standing', 'warnings']
+__all__ = ['MISSING', 'Numbers', 'chance', 'headline', 'method', 'standing', 'warnings']
 
 MISSING = '–'
 _VERDICTS = (('gains', 'gain'), ('loses', 'lose'), ('not shown', 'not shown'),
-             ('no spread', 'without spread over seeds'), ('one seed', 'one seed only'),
+             ('no spread', 'without spread over seeds'), ('one seed', 'with one seed only'),
+             ('unchanged', 'without effect on the settings'),
              ('no result', 'no result'))
 _BETTER = {True: 'higher is better', False: 'lower is better'}
 
@@ -132,7 +132,7 @@ def _of_subject(study: Study, one: SubjectResult, numbers: Numbers) -> list[str]
         found.append(_together(rungs[0], numbers))
         rungs = rungs[1:]
     start = {'stack': 'Step by step, each against the rung before',
-             'leave-one-out': 'Against all tricks together'}.get(
+             'leave-one-out': 'Without one of them, against all together'}.get(
                  study.mode, 'Each against the config as it is')
     if rungs:
         found.append(_sorted_by_verdict([(rung.rung.label, rung.own) for rung in rungs], start))
@@ -163,7 +163,8 @@ def _sorted_by_verdict(pairs: list[tuple[str, Comparison | None]], start: str) -
         if names:
             if len(names) == 1 and verdict in ('gains', 'loses'):
                 words = verdict
-            groups.append(f'{len(names)} {words} ({", ".join(names)})')
+            shown = names if len(names) <= 4 else [*names[:3], f'{len(names) - 3} more']
+            groups.append(f'{len(names)} {words} ({", ".join(shown)})')
     return f'{start}: {"; ".join(groups)}.'
 
 
@@ -216,7 +217,7 @@ def warnings(analysis: Analysis) -> list[str]:
         if run.status == 'failed':
             found.append(f'{run.subject}/{run.rung}, seed {run.seed} failed: '
                          f'{run.error or "no message"}')
-        elif run.counts and run.value is not None and not math.isfinite(run.value):
+        elif run.status == 'finished' and (run.value is None or not math.isfinite(run.value)):
             found.append(f'{run.subject}/{run.rung}, seed {run.seed}: the metric is no number; '
                          'the run does not count.')
     return found
@@ -243,17 +244,3 @@ def method(study: Study) -> list[str]:
         'A rung in which a trick was not live in some run is no result and is compared with '
         'nothing.',
     ]
-
-
-def require() -> None:
-    """Checks that the libraries of the report are there.
-
-    Raises:
-        TrickError: If one is missing.
-    """
-    import importlib.util
-    missing = [name for name in ('jinja2', 'matplotlib', 'scipy')
-               if importlib.util.find_spec(name) is None]
-    if missing:
-        raise TrickError(f'the report of an ablation needs {listed(missing)}, which is not '
-                         "installed here: pip install 'tricks_plugin[ablate]'")

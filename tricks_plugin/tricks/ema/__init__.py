@@ -32,4 +32,4 @@ class Ema(Trick):
     order = 90
     Params = EmaParams
     evidence = 'tricks_plugin.tricks.ema.evidence:AverageEvidence'
-    functions = ('ema_momentum',)
+    functions = ('ema_momentum', 'WeightAverage')

@@ -9,7 +9,8 @@ from ...plan import TRICKS, Params, RunFacts, Trick, bounded
 __all__ = ['MixUp', 'MixUpParams']
 
 COMPONENTS = {'GeometryPreservingMixUp': 'transform', 'PackWeightedDetInputs': 'packing',
-              'MixUpWeightingHook': 'weighting.hook', 'MixUpOffHook': 'hook'}
+              'MixUpWeightingHook': 'weighting.hook', 'MixUpOffHook': 'hook',
+              'BatchMixUpHook': 'batch_hook'}
 
 # Beside a strong augmentation of the config's own, see When it pays in the README.
 MIN_UPDATES = 2000  # 520 lose (measured here), 50,000 gain (published); in between not measured
@@ -25,6 +26,9 @@ class MixUpParams(Params):
     prob: float = bounded(1.0, 'share of the samples that are mixed', gt=0, le=1)
     partner: str = bounded('cache', 'where the second image comes from: earlier samples, or a '
                            'fresh load for each', choices=('cache', 'dataset'))
+    partner_shape: str = bounded(
+        'any', 'which cached samples: any, or like, the quarter of the most like shapes, for '
+        'canvases hardly larger than the images', choices=('any', 'like'))
     cache_size: int = bounded(64, 'samples that each worker keeps as partners', ge=2)
     off_fraction: float | None = bounded(
         None, 'last part of the training without mixup; default 0.1 for detection, none for '

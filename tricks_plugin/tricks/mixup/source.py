@@ -1,65 +1,26 @@
-"""Finding transforms in a dataset, and loading a partner afresh through a transform's dataset."""
+"""Loading a partner afresh through the dataset in whose pipeline a transform stands."""
 
 from __future__ import annotations
 
 import copy
 import logging
 import random
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from typing import Any
 
 import numpy as np
 import torch
-from mmcv.transforms import BaseTransform, Compose
 from mmengine.logging import print_log
-from torch.utils.data import Dataset, get_worker_info
+from torch.utils.data import get_worker_info
 
 from ...common.shared_state import SharedState
+from ...mm.parts import parts
 from ...plan.errors import TrickError
 
-__all__ = ['PartnerSource', 'hidden', 'parts', 'tried']
+__all__ = ['PartnerSource', 'tried']
 
-_NAMES = ('dataset', 'datasets', 'pipeline', 'transforms')
 _TRIED = 8
 _UNKNOWN = object()
-
-
-def parts(node: Any, seen: dict[int, Any] | None = None) -> Iterator[Any]:
-    """Every dataset, pipeline and transform below a node, through any nesting.
-
-    Args:
-        node: A dataset, a wrapper (``.dataset``, ``.datasets``), a transform or a list.
-        seen: The objects met so far, by id.
-    """
-    seen = {} if seen is None else seen
-    if node is None or isinstance(node, (str, bytes)) or id(node) in seen:
-        return
-    seen[id(node)] = node
-    if isinstance(node, (list, tuple)):
-        for item in node:
-            yield from parts(item, seen)
-        return
-    yield node
-    for name in _NAMES:
-        yield from parts(getattr(node, name, None), seen)
-    for value in getattr(node, '__dict__', {}).values():
-        first = value[0] if isinstance(value, (list, tuple)) and value else value
-        if _may_hold(first):
-            yield from parts(value, seen)
-
-
-def _may_hold(value: Any) -> bool:
-    """Whether an attribute under any name is a dataset or a transform."""
-    return isinstance(value, (Dataset, BaseTransform, Compose)) or (
-        hasattr(value, '__getitem__') and hasattr(value, 'dataset'))
-
-
-def hidden(dataset: Any) -> str:
-    """A clause that names the datasets in which no pipeline can be seen, or an empty string."""
-    names = [type(node).__name__ for node in parts(dataset)
-             if hasattr(node, '__getitem__') and hasattr(node, '__len__')
-             and not any(getattr(node, name, None) is not None for name in _NAMES)]
-    return f'; no pipeline can be seen in {", ".join(dict.fromkeys(names))}' if names else ''
 
 
 def tried(dataset: Any, transform: Any) -> Generator[dict[str, Any], None, None]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection
 from typing import Any
 
+from ...common.phases import phases
 from ...plan import TimmFlags
 from ...timm.facts import total_epochs
 
@@ -18,7 +18,8 @@ class Flags(TimmFlags):
     """timm's mixup of a batch with itself; off at the end only where it was asked for."""
 
     main = 'mixup'
-    unused = ('partner', 'cache_size', 'replace', 'pad_value', 'per_box', 'images', 'ignore')
+    unused = ('partner', 'partner_shape', 'cache_size', 'replace', 'pad_value', 'per_box',
+              'images', 'ignore')
 
     def settings(
         self, args: dict[str, Any], given: Collection[str] = frozenset(),
@@ -32,11 +33,9 @@ class Flags(TimmFlags):
             settings['mixup_prob'] = params.prob
         if params.off_fraction is not None or params.off_epochs is not None:
             total = total_epochs(args)
-            share = params.off_fraction or 0.0
-            last = params.off_epochs if params.off_epochs is not None else \
-                max(math.floor(share * total + 0.5), 1) if share else 0
+            times = phases(True, total, params.off_fraction or 0.0, params.off_epochs)
             # timm counts from 0, and takes 0 for never.
-            settings['mixup_off_epoch'] = max(total - last, 1) if last else 0
+            settings['mixup_off_epoch'] = times.off_from if times.ends else 0
         return settings
 
     def note(self, before: dict[str, Any], after: dict[str, Any]) -> str:

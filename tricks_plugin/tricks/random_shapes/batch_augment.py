@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from .fields import Fields, is_boxes, is_masks
 from .functional import (
     MIN_SIZE,
+    SIDES,
     draw_size,
     nearest_index,
     rescale_boxes,
@@ -37,18 +38,25 @@ class BatchRandomShapes(nn.Module):
     the first batch raises. Stands in ``model.data_preprocessor.batch_augments``.
 
     The ratio of the drawn size to ``base`` is applied to each batch's own padded shape, so a
-    landscape batch stays landscape: see `functional.target_shape` for the rounding. Boxes, masks,
+    landscape batch stays landscape: see `functional.target_shape` for the rounding. In the clean
+    tail, which the hook tells, every batch has the size ``home``. Boxes, masks,
     maps of pixels (nearest) and ``scale_factor`` take the factors of the canvas, new side through
     old side, exactly; ``img_shape`` and ``pad_shape`` are rounded. ``ori_shape`` is left alone.
 
     Args:
-        base: The short side, in px, of what the pipeline delivers: this size leaves batches as
-            they are.
-        sizes: Short sides to draw from, in px. Either this or ``ratio_range``.
+        base: The short side (or the long one, see ``side``), in px, of what the pipeline
+            delivers: this size leaves batches as they are.
+        sizes: Such sides to draw from, in px. Either this or ``ratio_range``.
         ratio_range: ``(low, high)`` as shares of ``base``; stands for every multiple in it.
         divisor: What the sides of every batch become multiples of.
         interval: Iterations between two draws.
         seed: Overrides the run's seed.
+        home: The size at which the model will be tested: drawn more often, and the one of the
+            tail. None draws all alike, and has the tail at ``base``.
+        share: Share of the draws at ``home``, in [0, 1), if it is one of the sizes; 0 draws it as
+            often as any.
+        side: Which side sizes are: ``'short'``, or ``'long'`` where a resize fits each image into
+            a square, so that long sides are equal and short ones are not.
         points: Names of further values that hold x, y in px, see `fields.Fields`.
         lengths: Names of further values that are lengths in px.
         ignore: Names of further values that stay as they are.
@@ -64,11 +72,16 @@ class BatchRandomShapes(nn.Module):
     def __init__(self, base: int, sizes: Sequence[int] | None = None,
                  ratio_range: Sequence[float] | None = None, divisor: int = 32,
                  interval: int = 10, seed: int | None = None, points: Sequence[str] = (),
-                 lengths: Sequence[str] = (), ignore: Sequence[str] = ()) -> None:
+                 lengths: Sequence[str] = (), ignore: Sequence[str] = (),
+                 home: int | None = None, share: float = 0.5, side: str = 'short') -> None:
         super().__init__()
         if (sizes is None) == (ratio_range is None):
             raise ValueError('either sizes or ratio_range must be given, '
                              f'got {sizes!r} and {ratio_range!r}')
+        if not 0 <= share < 1:
+            raise ValueError(f'share must be in [0, 1), got {share!r}')
+        if side not in SIDES:
+            raise ValueError(f'side must be one of {SIDES}, got {side!r}')
         for name, value in (('base', base), ('divisor', divisor), ('interval', interval)):
             if value < 1:
                 raise ValueError(f'{name} must be >= 1, got {value!r}')
@@ -79,22 +92,32 @@ class BatchRandomShapes(nn.Module):
         if wrong or not self.sizes:
             raise ValueError(f'sizes must be multiples of divisor ({divisor}), {MIN_SIZE} or '
                              f'more, got {wrong or sizes!r}')
+        if home is not None and (home % divisor or home < 1):
+            raise ValueError(f'home must be a multiple of divisor ({divisor}), got {home!r}')
         self.base = base
+        self.home = home
+        self.share = share
+        self.side = side
         self.divisor = divisor
         self.interval = interval
         self.seed = seed
         self.fields = Fields(tuple(points), tuple(lengths), tuple(ignore))
         self.size: int | None = None
 
-    def set_iteration(self, iteration: int, seed: int) -> None:
+    def set_iteration(self, iteration: int, seed: int, tail: bool = False) -> None:
         """Draws the size of an iteration.
 
         Args:
             iteration: Counted from 0 over the whole training.
             seed: The run's seed, equal on all ranks.
+            tail: Whether it lies in the clean tail, where nothing is drawn.
         """
+        if tail:
+            self.size = self.base if self.home is None else self.home
+            return
         seed = seed if self.seed is None else self.seed
-        self.size = draw_size(seed, iteration, self.sizes, self.interval)
+        home = self.home if self.home in self.sizes else None
+        self.size = draw_size(seed, iteration, self.sizes, self.interval, home, self.share)
 
     def forward(self, inputs: Tensor, data_samples: list[Any] | None,
                 ) -> tuple[Tensor, list[Any] | None]:
@@ -127,12 +150,13 @@ class BatchRandomShapes(nn.Module):
 
     def shape_of(self, shape: Shape, size: int) -> Shape:
         """What batches of a padded shape (h, w) become at a size."""
-        return target_shape(shape, size / self.base, self.divisor)
+        return target_shape(shape, size / self.base, self.divisor, self.side)
 
     def extra_repr(self) -> str:
         """The settings, for the model's printout."""
         return (f'sizes={self.sizes}, base={self.base}, divisor={self.divisor}, '
-                f'interval={self.interval}')
+                f'interval={self.interval}, home={self.home}, share={self.share:g}, '
+                f'side={self.side!r}')
 
 
 def _rescale_sample(sample: Any, old: Shape, new: Shape, declared: Fields) -> Any:

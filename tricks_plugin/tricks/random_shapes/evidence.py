@@ -10,7 +10,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from ...common.phases import Phases, phases
 from ...evidence import Evidence, Finding, Training
+from .chance import binomial_tail, size_weights
 from .functional import target_shape
 
 __all__ = ['RandomShapesEvidence']
@@ -41,6 +43,8 @@ class RandomShapesEvidence(Evidence):
     now, which chance does not explain, is a fault, whatever came earlier. Where the largest size
     is promised first, none may be larger than in the first interval. Every side must be a
     multiple of the divisor; where square batches are promised, each must have a planned size.
+    Where a share of the draws is promised at the test scale, as many must be as chance allows; and
+    in the clean tail every batch must be at that scale.
     Each rank measures its own batches: that ranks agree follows from the draw, and is not checked
     here, as checking would take the communication that the draw saves.
 
@@ -50,20 +54,39 @@ class RandomShapesEvidence(Evidence):
         interval: As planned, in iterations.
         base: The short side that leaves batches as they are, in px, or None if it is unknown.
         square: Whether batches are square, of just these sizes, and drawn before they are made.
-        likeliest: The probability of the likeliest size; by default that of a uniform draw.
+        likeliest: The probability of the likeliest size; by default what sizes and share give.
+        home: The test scale, in px; None where nothing is promised of it.
+        share: Share of the draws at it, if it is one of the sizes; 0 for a uniform draw.
+        side: Which side sizes are.
+        off_fraction: Last part of the training at the test scale, as planned.
+        off_epochs: The same in epochs, or None.
+        inside: Whether square batches get their size within the model, before its backbone.
     """
 
     def __init__(self, sizes: list[int], divisor: int = 1, interval: int = 1,
                  base: int | None = None, square: bool = False,
-                 likeliest: float | None = None) -> None:
+                 likeliest: float | None = None, home: int | None = None, share: float = 0.5,
+                 side: str = 'short', off_fraction: float = 0.0,
+                 off_epochs: int | None = None, inside: bool = False) -> None:
         self.sizes = sizes
         self.divisor = divisor
         self.interval = interval
         self.base = base
         self.square = square
-        self.likeliest = 1 / len(set(sizes)) if likeliest is None else likeliest
+        self.inside = inside
+        self.home = home
+        self.share = share if home in sizes and len(set(sizes)) > 1 else 0.0
+        self.side = side
+        self.off_fraction = off_fraction
+        self.off_epochs = off_epochs
+        self._weights = size_weights(sizes, home, self.share)
+        self.likeliest = max(self._weights.values()) if likeliest is None else likeliest
         self.arrived: collections.Counter[Shape] = collections.Counter()
         self.uneven = self.changed = self.larger = self.missed = 0
+        self.draws = self.at_home = 0  # intervals in which the test scale can be told from others
+        self.tail = self.strays = 0  # batches of the clean tail, and those not at the test scale
+        self._phases = Phases()
+        self._at_home: bool | None = None  # whether this interval's draw was the test scale
         self.from_start = False
         self.log_chance = 0.0  # of the run of equal draws that lasts up to now
         self._step = -1
@@ -76,7 +99,14 @@ class RandomShapesEvidence(Evidence):
 
     def start(self, training: Training) -> None:
         """Hooks the batch augment and the backbone (without one, the augment's own result)."""
+        by_epoch = training.by_epoch
+        self._phases = phases(
+            by_epoch, training.max_epochs if by_epoch else training.max_iterations,
+            self.off_fraction, self.off_epochs, epoch_length=training.epoch_length)
         if self.square:
+            if self.inside:
+                part = getattr(training.model, 'backbone', getattr(training.model, 'model', None))
+                self._handles += [part.register_forward_pre_hook(self._arrive)] if part else []
             return
         from .batch_augment import BatchRandomShapes
         modules = list(training.model.named_modules())
@@ -105,7 +135,7 @@ class RandomShapesEvidence(Evidence):
         self._open, self._entered, self._now = True, None, None
         if self.square:
             self._entered = (0, 0)
-            self._now = _shape((training.images,))
+            self._now = None if self.inside else _shape((training.images,))
 
     def after_iteration(self, training: Training) -> None:
         """Notes what arrived; validation, which may follow, is not listened to."""
@@ -118,6 +148,11 @@ class RandomShapesEvidence(Evidence):
         if self._entered is None:
             self.missed += 1
             return
+        times = self._phases
+        if times.ends and not times.on(training.epoch if times.by_epoch else training.iteration):
+            self.tail += 1
+            self.strays += self._now != self._became(self._entered, self._clean)
+            return
         self._note(training.iteration // self.interval, self._entered, self._now)
 
     def _is_strange(self, shape: Shape) -> bool:
@@ -128,7 +163,11 @@ class RandomShapesEvidence(Evidence):
     def _note(self, step: int, entered: Shape, now: Shape) -> None:
         if step != self._step:
             self._close_step()
-            self._step = step
+            self._step, self._at_home = step, None
+        if self._at_home is None and step > 0 and self.share and self._is_plain(entered):
+            self._at_home = now == self._became(entered, self._clean)
+            self.draws += 1
+            self.at_home += self._at_home
         seen = self._seen.setdefault(entered, _Seen(step, now))
         if seen.step != step:
             seen.redraws += 1
@@ -153,13 +192,33 @@ class RandomShapesEvidence(Evidence):
             self.log_chance = 0.0
         self._compared = []
 
+    @property
+    def _clean(self) -> int:
+        """The size of the clean tail."""
+        return self.home or self.base or max(self.sizes)
+
+    def _became(self, entered: Shape, size: int) -> Shape:
+        """What a batch of a shape becomes at a size."""
+        return target_shape(entered, size / (self.base or max(self.sizes)), self.divisor, self.side)
+
+    def _is_plain(self, entered: Shape) -> bool:
+        """Whether the test scale alone gives a batch of this shape its shape there."""
+        clean = self._became(entered, self._clean)
+        return not any(self._became(entered, size) == clean
+                       for size in self.sizes if size != self._clean)
+
     def _chance(self, entered: Shape) -> float:
         """How likely two draws give batches of a shape the same, at most."""
         if self.base is None or self.square:
             return self.likeliest
-        became = collections.Counter(
-            target_shape(entered, size / self.base, self.divisor) for size in self.sizes)
-        return max(became.values()) / len(self.sizes)
+        became: collections.defaultdict[Shape, float] = collections.defaultdict(float)
+        for size, weight in self._weights.items():
+            became[self._became(entered, size)] += weight
+        return max(became.values())
+
+    def _unlikely(self) -> bool:
+        """Whether chance does not explain how many draws were at the test scale."""
+        return binomial_tail(self.draws, self.at_home, self.share) < _DOUBT
 
     def finding(self, training: Training) -> Finding:
         """The shapes that arrived, and whether they obey the rules."""
@@ -168,7 +227,7 @@ class RandomShapesEvidence(Evidence):
         redraws = sum(item.redraws for item in seen)
         varied = max((len(item.shapes) for item in seen), default=0)
         faults = self._faults()
-        live = True if varied > 1 else None
+        live = True if varied > 1 or self.tail else None
         if faults:
             live = False
         values = {
@@ -180,11 +239,17 @@ class RandomShapesEvidence(Evidence):
             'not_planned' if self.square else 'not_multiples': self.uneven,
             'changed_within_interval': self.changed, 'larger_than_first': self.larger,
             'not_resized': self.missed,
+            'draws_told': self.draws, 'draws_at_test_scale': self.at_home,
+            'tail_batches': self.tail, 'tail_not_at_test_scale': self.strays,
             'largest_first': self.larger == 0 if self.from_start and not self.square else None,
         }
         every = 'batch' if self.interval == 1 else f'{self.interval} iterations'
         planned = (f'{len(self.sizes)} sizes, {min(self.sizes)} to {max(self.sizes)} px, '
                    f'every {every}')
+        if self.share:
+            planned += f', {self.share:g} of the draws at {self.home} px'
+        if self._phases.ends:
+            planned += f', {self._phases}'
         return Finding(planned, live, self._measured(varied, faults), values)
 
     def _faults(self) -> list[str]:
@@ -194,6 +259,9 @@ class RandomShapesEvidence(Evidence):
             f'{self.uneven} batches {strange}': self.uneven,
             f'{self.changed} changes of shape within an interval': self.changed,
             f'{self.larger} batches larger than in the first interval': self.larger,
+            f'{self.at_home} of {self.draws} draws at the test scale':
+                self.share > 0 and self._unlikely(),
+            f'{self.strays} batches of the tail are not at the test scale': self.strays,
             'the shape changes no more': self.log_chance < math.log(_DOUBT),
         }
         return [words for words, count in counts.items() if count]
@@ -208,6 +276,10 @@ class RandomShapesEvidence(Evidence):
             words.append(f'batches of equal shape arrived in up to {varied} shapes')
             if self.from_start and not self.larger:
                 words.append('largest first')
+        if self.draws:
+            words.append(f'{self.at_home} of {self.draws} draws at the test scale')
+        if self.tail:
+            words.append(f'{self.tail} batches in the tail')
         return '; '.join([*words, *faults])
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ __all__ = ['MIN_TRAINING_SIZE', 'draw_size', 'nearest_index', 'rescale_boxes', '
            'scaled_length', 'target_shape', 'training_sizes']
 
 MIN_TRAINING_SIZE = 64  # px; two cells of a stride-32 feature map
+SIDES = ('short', 'long')
 MIN_SIZE = MIN_TRAINING_SIZE  # short, as the modules of this room say it
 
 
@@ -49,7 +50,8 @@ def training_sizes(base: int, ratio_range: Sequence[float], divisor: int = 32) -
     return list(range(least * divisor, high * divisor + 1, divisor))
 
 
-def draw_size(seed: int, iteration: int, sizes: Sequence[int], interval: int = 10) -> int:
+def draw_size(seed: int, iteration: int, sizes: Sequence[int], interval: int = 10,
+              home: int | None = None, share: float = 0.5) -> int:
     """The size of an iteration, from the seed and the iteration alone.
 
     Processes that call it with the same arguments get the same size, with nothing to exchange,
@@ -61,10 +63,13 @@ def draw_size(seed: int, iteration: int, sizes: Sequence[int], interval: int = 1
         iteration: Counted from 0 over the whole training.
         sizes: What to draw from, uniformly.
         interval: Iterations that share a size.
+        home: The size at which the model will be tested, if it is to be drawn more often.
+        share: Share of the draws at ``home``, in [0, 1); the others are drawn from the other
+            sizes. 0 draws ``home`` as often as any.
 
     Returns:
         The largest size in the first interval, so that the memory need shows at once; afterwards
-        one of ``sizes``.
+        one of ``sizes``, or ``home``.
 
     Raises:
         ValueError: If ``sizes`` is empty, ``interval`` below 1 or ``iteration`` below 0.
@@ -73,6 +78,8 @@ def draw_size(seed: int, iteration: int, sizes: Sequence[int], interval: int = 1
         >>> sizes = training_sizes(608, (320 / 608, 1.0))
         >>> [draw_size(seed=42, iteration=i, sizes=sizes) for i in (0, 9, 10, 20)]
         [608, 608, 512, 448]
+        >>> [draw_size(42, i, sizes, interval=1, home=416) for i in range(1, 9)]
+        [416, 416, 416, 480, 320, 416, 416, 416]
     """
     if not sizes or interval < 1 or iteration < 0:
         raise ValueError('sizes must not be empty, interval must be >= 1 and iteration >= 0, got '
@@ -80,21 +87,30 @@ def draw_size(seed: int, iteration: int, sizes: Sequence[int], interval: int = 1
     step = iteration // interval
     if step == 0:
         return max(sizes)
-    number = np.random.SeedSequence((seed % 2**64, step)).generate_state(1, np.uint64)[0]
-    return sizes[int(number) % len(sizes)]
+    number, chance = (int(one) for one in np.random.SeedSequence(
+        (seed % 2**64, step)).generate_state(2, np.uint64))
+    if home is not None and share > 0:
+        others = [size for size in sizes if size != home]
+        if chance < share * 2**64 or not others:
+            return home
+        return others[number % len(others)]
+    return sizes[number % len(sizes)]
 
 
-def target_shape(shape: Sequence[int], ratio: float, divisor: int = 32) -> tuple[int, int]:
+def target_shape(shape: Sequence[int], ratio: float, divisor: int = 32,
+                 side: str = 'short') -> tuple[int, int]:
     """The shape nearest to a share of another whose sides are multiples of the divisor.
 
-    The short side goes to the multiple nearest to ``ratio * side``; the long side to the multiple
-    nearest to what keeps the aspect with that short side. So the aspect is off by half a divisor
-    in the long side at most. Halves are rounded up.
+    One side goes to the multiple nearest to ``ratio * side``; the other to the multiple nearest to
+    what keeps the aspect with it. So the aspect is off by half a divisor in the other side at
+    most. Halves are rounded up.
 
     Args:
         shape: ``(h, w)`` in px.
         ratio: Share of it. 1 gives the shape itself if its sides are multiples.
         divisor: What both sides become multiples of.
+        side: ``'short'`` or ``'long'``: the side that comes first. Where images are fitted into a
+            square, their long sides are equal and their short ones are not.
 
     Returns:
         ``(h, w)``, each at least the divisor.
@@ -102,11 +118,14 @@ def target_shape(shape: Sequence[int], ratio: float, divisor: int = 32) -> tuple
     Example:
         >>> target_shape((800, 1344), ratio=0.52)
         (416, 704)
+        >>> [target_shape((96, 192), 160 / 192, side=side) for side in ('short', 'long')]
+        [(96, 192), (96, 160)]
     """
-    short, long = min(shape), max(shape)
-    new_short = max(int(ratio * short / divisor + 0.5), 1) * divisor
-    new_long = max((2 * long * new_short + divisor * short) // (2 * divisor * short), 1) * divisor
-    return (new_short, new_long) if shape[0] <= shape[1] else (new_long, new_short)
+    lead, other = (min(shape), max(shape)) if side == 'short' else (max(shape), min(shape))
+    new = max(int(ratio * lead / divisor + 0.5), 1) * divisor
+    rest = max((2 * other * new + divisor * lead) // (2 * divisor * lead), 1) * divisor
+    first = (shape[0] <= shape[1]) == (side == 'short')  # whether the height leads
+    return (new, rest) if first else (rest, new)
 
 
 def scaled_length(length: int, old: int, new: int) -> int:

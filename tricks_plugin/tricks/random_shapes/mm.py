@@ -5,18 +5,30 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from ...common.phases import phases
 from ...mm import config_edit
-from ...mm.config_edit import append_hook, find, is_a, type_name
+from ...mm.classification import classifier, preprocessor
+from ...mm.config_edit import append_hook, find, is_a, not_seen, type_name
 from ...plan import ConfigEdit, Verdict
 from ...plan.errors import TrickError
-from . import MIN_SIZE, check_sizes
+from . import MIN_SIZE, check_sizes, mmpretrain
 from .fixed import fixed_backbone
 from .functional import training_sizes
-from .scales import Canvas, anchor_obstacle, chains, find_canvas, replace_resize
+from .scales import (
+    Canvas,
+    anchor_obstacle,
+    chains,
+    find_canvas,
+    replace_resize,
+    tested_canvas,
+)
 
 __all__ = ['Edit']
 
-_PAPER = (320, 608)  # px, for a detector of 416 and for one of 608
+_PAPER, _PAPERS = (320, 608), (416, 608)  # px; for detectors of these sizes
+_AROUND = (0.75, 1.25)  # shares of the test scale, for others
+_OFF_FRACTION = 0.1
+_PATH = 'tricks.random_shapes'
 _OLD = 'BatchSyncRandomResize'
 _QUERY_BASED = ('DetectionTransformer', 'MaskFormer')
 
@@ -30,14 +42,18 @@ class Edit(ConfigEdit):
         scope = config_edit.default_scope(cfg)
         if not isinstance(model, dict):
             return Verdict.not_applicable('the config has no model')
-        for path, node in find(model, 'BatchRandomShapes', path='model', scope=scope):
-            return Verdict.present(f'{path} is BatchRandomShapes', _promise_of(node))
-        old = next(find(model, _OLD, path='model', scope=scope), None)
+        if classifier(cfg) is not None:
+            return mmpretrain.edit(cfg, self.params)
+        found = preprocessor(cfg)
+        section, start = (found.node, found.path) if found else (model, 'model')
+        for path, node in find(section, 'BatchRandomShapes', path=start, scope=scope):
+            return Verdict.present(f'{path} is BatchRandomShapes', _promise_of(cfg, node, scope))
+        old = next(find(section, _OLD, path=start, scope=scope), None)
         if old and not self.params.replace:
             return Verdict.present(
                 f'{old[0]} is {_OLD}, which rounds the aspect down and stops all ranks at each '
                 'draw; random_shapes.replace=True would put this trick in its place')
-        reason = self._obstacle(model, scope)
+        reason = self._obstacle(cfg, scope)
         if reason:
             return Verdict.not_applicable(reason)
         pipelines = config_edit.train_pipelines(cfg)
@@ -48,30 +64,35 @@ class Edit(ConfigEdit):
         if not known:
             return Verdict.not_applicable('no step of the training pipeline says at which scale '
                                           'it trains')
-        shorts = sorted({canvas.short for canvas in known})
-        if len(shorts) > 1 or len(known) < len(canvases):
+        side = 'long' if all(canvas.fits for canvas in known) else 'short'
+        sides = sorted({canvas.along(side) for canvas in known})
+        if len(sides) > 1 or len(known) < len(canvases):
             return Verdict.not_applicable(
-                'the training pipelines do not all deliver one scale (short sides of '
-                f'{", ".join(map(str, shorts))} px)')
+                f'the training pipelines do not all deliver one scale ({side} sides of '
+                f'{", ".join(map(str, sides))} px)')
         return self._edit(cfg, known, old[1] if old else None, scope)
 
-    def _obstacle(self, model: dict[str, Any], scope: str) -> str:
+    def _obstacle(self, cfg: dict[str, Any], scope: str) -> str:
         """Why the batches of this model cannot have random shapes, or an empty string."""
-        preprocessor = model.get('data_preprocessor')
-        if not isinstance(preprocessor, dict):
-            return 'the model has no data_preprocessor, which would resize its batches'
-        if not is_a(preprocessor, 'DetDataPreprocessor', scope=scope):
-            return (f'model.data_preprocessor is {type_name(preprocessor) or "of no type"}, which '
-                    'is no DetDataPreprocessor with batch augments')
-        if is_a(preprocessor, 'TrackDataPreprocessor', scope=scope):
-            return (f'model.data_preprocessor is {type_name(preprocessor)}, whose batches are '
-                    'clips of videos')
-        augments = preprocessor.get('batch_augments')
+        model, found = cfg['model'], preprocessor(cfg)
+        if found is None:
+            return 'the model has no data_preprocessor, which would resize its batches' \
+                f'{not_seen(model, scope)}'
+        path, node = found.path, found.node
+        if not is_a(node, 'DetDataPreprocessor', scope=scope):
+            name, unseen = type_name(node), not_seen(node, scope)
+            if not name:
+                return f'{path} names no type, and {type_name(model)} is no detector of mmdet'
+            return f'{path} is {name}; whether it has batch augments is not known{unseen}' \
+                if unseen else \
+                f'{path} is {name}, which is no DetDataPreprocessor with batch augments'
+        if is_a(node, 'TrackDataPreprocessor', scope=scope):
+            return f'{path} is {type_name(node)}, whose batches are clips of videos'
+        augments = node.get('batch_augments')
         if augments is not None and not isinstance(augments, (list, tuple)):
-            return 'model.data_preprocessor.batch_augments is no list'
-        for path, _ in find(preprocessor, 'BatchResize', path='model.data_preprocessor',
-                            scope=scope):
-            return f'{path} is BatchResize, which brings every batch to one size'
+            return f'{path}.batch_augments is no list'
+        for where, _ in find(node, 'BatchResize', path=path, scope=scope):
+            return f'{where} is BatchResize, which brings every batch to one size'
         if not self.params.two_stage:
             advice = 'random_shapes.two_stage=True would apply it'
             if 'roi_head' in model or is_a(model, 'TwoStageDetector', scope=scope):
@@ -83,68 +104,116 @@ class Edit(ConfigEdit):
 
     def _edit(self, cfg: dict[str, Any], canvases: list[Canvas], old: dict[str, Any] | None,
               scope: str) -> Verdict:
-        pad = cfg['model']['data_preprocessor'].get('pad_size_divisor')
+        found = preprocessor(cfg)
+        pad = found.node.get('pad_size_divisor') if found else None
         divisor = math.lcm(self.params.divisor, pad if isinstance(pad, int) and pad > 0 else 1)
-        own = canvases[0].short
-        sizes = self._sizes(own, divisor, old, _editable(canvases))
+        side = 'long' if all(canvas.fits for canvas in canvases) else 'short'
+        own = canvases[0].along(side)
+        tested = tested_canvas(cfg)
+        home = own if tested is None else tested.along(side)
+        sizes = self._sizes(home, divisor, old, _editable(canvases) or own >= _PAPER[1])
         if len(sizes) < 2:
             return Verdict.not_applicable(
-                f'the config trains at {own} px, which leaves fewer than two sizes of {MIN_SIZE} '
-                f'px or more that are multiples of {divisor}')
-        reason = fixed_backbone(cfg['model'], -(-own // divisor) * divisor, sizes[0], scope)
+                f'the config tests at {home} px, around which there are fewer than two sizes of '
+                f'{MIN_SIZE} px or more that are multiples of {divisor}')
+        whole = -(-own // divisor) * divisor  # what a batch of that scale is padded to
+        reason = fixed_backbone(cfg['model'], whole, sizes[0], scope)
         if reason:
             return Verdict.not_applicable(reason)
-        words = [f'{len(sizes)} sizes of {sizes[0]} to {sizes[-1]} px (short side), the largest '
-                 'first']
-        base = -(-own // divisor) * divisor
-        if sizes[-1] > base:
-            words.append(f'it has {(sizes[-1] / own) ** 2:.1f} times the pixels of the '
-                         f"config's own {own}, and takes the memory for it")
-        words += _raise_scale(canvases, sizes[-1] if sizes[-1] > base else own, scope)
-        if _editable(canvases):
-            base = max(base, sizes[-1])
-        words += self._install(cfg, sizes, base, divisor, scope)
-        return Verdict.applied('; '.join(words), sizes=sizes, divisor=divisor,
-                               interval=self.params.interval, base=base)
+        length = self._check_length(cfg)
+        words = [_sizes_words(sizes, side, own, whole)]
+        words += _raise_scale(canvases, sizes[-1] if sizes[-1] > whole else own, side, scope)
+        raised = sizes[-1] > whole and _editable(canvases)
+        nearest = max(int(home / divisor + 0.5), 1) * divisor
+        home = whole if home == own and not raised else nearest
+        words.append(self._home_words(home, sizes, tested is not None, length))
+        rule = dict(sizes=sizes, divisor=divisor, interval=self.params.interval,
+                    base=sizes[-1] if raised else whole, home=home, share=self.params.test_share,
+                    side=side)
+        words += self._install(cfg, rule, scope)
+        return Verdict.applied('; '.join(words), off_fraction=self._off_fraction,
+                               off_epochs=self.params.off_epochs, **rule)
 
-    def _sizes(self, own: int, divisor: int, old: dict[str, Any] | None,
-               editable: bool) -> list[int]:
-        """The short sides to draw from, ascending."""
-        params, path = self.params, 'tricks.random_shapes'
+    @property
+    def _off_fraction(self) -> float:
+        return _OFF_FRACTION if self.params.off_fraction is None else self.params.off_fraction
+
+    def _check_length(self, cfg: dict[str, Any]) -> config_edit.RunLength | None:
+        """The run's length; a tail as long as it, or longer, is refused."""
+        length, wanted = config_edit.run_length(cfg), self.params.off_epochs
+        if wanted is not None and length is not None and length.by_epoch and \
+                wanted >= length.value:
+            raise TrickError(f'{_PATH}.off_epochs must be below the {length.value} epochs of the '
+                             f'run, got {wanted}')
+        return length
+
+    def _home_words(self, home: int, sizes: list[int], tested: bool,
+                    length: config_edit.RunLength | None) -> str:
+        """What is at the test scale, and when."""
+        params, words = self.params, []
+        if home in sizes and params.test_share:
+            share = 'half' if params.test_share == 0.5 else f'{params.test_share:g}'
+            words.append(f'{share} of the draws')
+        if length is not None and (length.by_epoch or params.off_epochs is None):
+            times = phases(length.by_epoch, length.value, self._off_fraction, params.off_epochs)
+            if times.ends:
+                words.append(f'all from {times.unit} {times.off_from} of {times.total} on, counted '
+                             'from 0,')
+        elif params.off_epochs or params.off_epochs is None and self._off_fraction:
+            words.append('all of the last ' + (
+                f'{params.off_epochs} epochs' if params.off_epochs else f'{self._off_fraction:g}'))
+        if not words:
+            return 'all are drawn alike to the end'
+        what = f'at the test scale of {home} px' if tested else \
+            f"at the training's own {home} px, as no step of val_dataloader says at which it tests"
+        return f'{" and ".join(words)} {what}'
+
+    def _sizes(self, home: int, divisor: int, old: dict[str, Any] | None,
+               paper: bool) -> list[int]:
+        """The sizes to draw from, ascending.
+
+        Args:
+            home: The test scale, in px.
+            divisor: What sizes are multiples of.
+            old: A BatchSyncRandomResize that gives way.
+            paper: Whether the pipeline delivers the paper's sizes, or can.
+        """
+        params = self.params
         if params.sizes is not None:
             why = '' if divisor == params.divisor else \
                 " (the divisor and the config's pad_size_divisor)"
-            check_sizes(params.sizes, divisor, path, why)
+            check_sizes(params.sizes, divisor, _PATH, why)
             return sorted(set(params.sizes))
         if params.ratio_range is not None:
             low, high = params.ratio_range
-            sizes = training_sizes(own, (low, high), divisor)
-            if low * own < MIN_SIZE or len(sizes) < 2:
+            sizes = training_sizes(home, (low, high), divisor)
+            if low * home < MIN_SIZE or len(sizes) < 2:
                 raise TrickError(
-                    f'{path}.ratio_range must span two multiples of {divisor} of {MIN_SIZE} px or '
-                    f'more, got {params.ratio_range!r} of {own} px')
+                    f'{_PATH}.ratio_range must span two multiples of {divisor} of {MIN_SIZE} px or '
+                    f'more, got {params.ratio_range!r} of {home} px')
             return sizes
         given = old.get('random_size_range') if old else None
         if isinstance(given, (list, tuple)) and len(given) == 2 and 0 < given[0] <= given[1]:
             low, high = given
-        elif own == 416 and editable:
+        elif home in _PAPERS and paper:
             low, high = _PAPER
         else:
-            low, high = own * _PAPER[0] / _PAPER[1], own
-        return training_sizes(own, (low / own, high / own), divisor)
+            low, high = _AROUND[0] * home, _AROUND[1] * home
+        return training_sizes(home, (low / home, high / home), divisor)
 
-    def _install(self, cfg: dict[str, Any], sizes: list[int], base: int, divisor: int,
-                 scope: str) -> list[str]:
+    def _install(self, cfg: dict[str, Any], rule: dict[str, Any], scope: str) -> list[str]:
         """Adds the batch augment and its hook; returns what else was changed."""
-        preprocessor = cfg['model']['data_preprocessor']
-        kept = [item for item in preprocessor.get('batch_augments') or []
+        found = preprocessor(cfg)
+        node = found.node if found else cfg['model']['data_preprocessor']
+        kept = [item for item in node.get('batch_augments') or []
                 if not is_a(item, _OLD, scope=scope)]
-        preprocessor['batch_augments'] = [*kept, dict(
-            type='tricks_plugin.BatchRandomShapes', base=base, sizes=sizes, divisor=divisor,
-            interval=self.params.interval, **{
+        node['batch_augments'] = [*kept, dict(
+            type='tricks_plugin.BatchRandomShapes', **rule, **{
                 name: list(getattr(self.params, name)) for name in ('points', 'lengths', 'ignore')
                 if getattr(self.params, name)})]
-        append_hook(cfg, dict(type='tricks_plugin.BatchRandomShapesHook'))
+        append_hook(cfg, dict(type='tricks_plugin.BatchRandomShapesHook',
+                              off_fraction=self._off_fraction,
+                              off_epochs=self.params.off_epochs))
         env = cfg.get('env_cfg')
         if isinstance(env, dict) and env.get('cudnn_benchmark'):
             env['cudnn_benchmark'] = False
@@ -152,7 +221,7 @@ class Edit(ConfigEdit):
         return []
 
 
-def _promise_of(node: dict[str, Any]) -> dict[str, Any] | None:
+def _promise_of(cfg: dict[str, Any], node: dict[str, Any], scope: str) -> dict[str, Any] | None:
     """What a config that has random shapes already is to show, by its own settings."""
     divisor = node.get('divisor', 32)
     try:
@@ -160,8 +229,30 @@ def _promise_of(node: dict[str, Any]) -> dict[str, Any] | None:
         sizes = node.get('sizes') or training_sizes(base, node['ratio_range'], divisor)
     except (KeyError, TypeError, ValueError):
         return None  # the run itself will say what is wrong
-    return {'sizes': sorted(set(sizes)), 'divisor': divisor,
-            'interval': node.get('interval', 10), 'base': base}
+    hook = next((hook for _, hook in find(cfg.get('custom_hooks'), 'BatchRandomShapesHook',
+                                          scope=scope)), {})
+    return {'off_fraction': hook.get('off_fraction', 0.0), 'off_epochs': hook.get('off_epochs'),
+            'sizes': sorted(set(sizes)), 'divisor': divisor,
+            'interval': node.get('interval', 10), 'base': base, 'home': node.get('home'),
+            'share': node.get('share', 0.5), 'side': node.get('side', 'short')}
+
+
+def _sizes_words(sizes: list[int], side: str, own: int, whole: int) -> str:
+    """Which sizes there are, and what the largest takes.
+
+    Args:
+        sizes: Ascending, in px.
+        side: Which side they are.
+        own: That side of the pipeline's own scale.
+        whole: The same, padded.
+    """
+    fit = ', as each image is fitted into a square' if side == 'long' else ''
+    words = (f'{len(sizes)} sizes of {sizes[0]} to {sizes[-1]} px ({side} side{fit}), the largest '
+             'first')
+    if sizes[-1] <= whole:
+        return words
+    return (f'{words}; it has {(sizes[-1] / own) ** 2:.1f} times the pixels of the '
+            f"config's own {own}, and takes the memory for it")
 
 
 def _editable(canvases: list[Canvas]) -> bool:
@@ -169,16 +260,18 @@ def _editable(canvases: list[Canvas]) -> bool:
     return all(canvas.step is not None for canvas in canvases)
 
 
-def _raise_scale(canvases: list[Canvas], short: int, scope: str) -> list[str]:
+def _raise_scale(canvases: list[Canvas], length: int, side: str, scope: str) -> list[str]:
     """Has the pipelines deliver their largest scale, or a larger one; says what was changed.
 
     Args:
-        canvases: Of equal short sides.
-        short: The short side wanted, in px; not below the present one.
+        canvases: Of equal sides of that kind.
+        length: The side wanted, in px; not below the present one.
+        side: Which side.
         scope: The registry scope of unscoped names.
     """
     words = []
-    raised = short > canvases[0].short
+    own = canvases[0].along(side)
+    raised = length > own
     if raised and _editable(canvases):
         words.append("the pipeline's resize is raised to it")
     elif raised:
@@ -187,7 +280,7 @@ def _raise_scale(canvases: list[Canvas], short: int, scope: str) -> list[str]:
                      "pipeline's scale")
     if any(canvas.varies for canvas in canvases):
         words.append('the random resize of each image gives way to its largest scale')
-    factor = short / canvases[0].short if _editable(canvases) else 1.0
+    factor = length / own if _editable(canvases) else 1.0
     for canvas in canvases:
         if canvas.varies or (canvas.step is not None and factor > 1.0):
             width, height = canvas.size

@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from ...mm.config_edit import Pipeline, find, get, type_name
+from ...mm.config_edit import Pipeline, find, get, type_name, walk
 
-__all__ = ['Canvas', 'chains', 'find_canvas', 'replace_resize']
+__all__ = ['Canvas', 'anchor_obstacle', 'chains', 'find_canvas', 'replace_resize',
+           'tested_canvas']
 
 _BRANCHES = {'RandomChoice': 'transforms', 'AutoAugment': 'policies'}
 _PER_IMAGE = ('RandomResize', 'RandomChoiceResize')
@@ -30,9 +31,14 @@ class Canvas:
     reason: str = ''
 
     @property
-    def short(self) -> int:
-        """The short side."""
-        return min(self.size)
+    def fits(self) -> bool:
+        """Whether each image is fitted into a square: only long sides are then what is said."""
+        return self.step is not None and self.size[0] == self.size[1] and \
+            bool(self.step.get('keep_ratio'))
+
+    def along(self, side: str) -> int:
+        """The length of the ``'short'`` or the ``'long'`` side."""
+        return min(self.size) if side == 'short' else max(self.size)
 
     @property
     def varies(self) -> bool:
@@ -62,6 +68,17 @@ def chains(cfg: dict[str, Any], pipelines: Sequence[Pipeline], scope: str) -> li
     return ways
 
 
+def tested_canvas(cfg: dict[str, Any]) -> Canvas | None:
+    """The scale at which a config is validated, or else tested; None if no step names one."""
+    for loader in ('val_dataloader', 'test_dataloader'):
+        for _, node in walk(get(cfg, f'{loader}.dataset')):
+            if isinstance(node.get('pipeline'), list):
+                canvas = find_canvas(node['pipeline'])
+                if canvas is not None:
+                    return canvas
+    return None
+
+
 def find_canvas(steps: Sequence[Any]) -> Canvas | None:
     """The canvas after the last step that decides about it; None if none names a size in px."""
     canvas: Canvas | None = None
@@ -70,6 +87,8 @@ def find_canvas(steps: Sequence[Any]) -> Canvas | None:
         if not isinstance(step, dict):
             continue
         name = type_name(step)
+        if name == 'Switched' and isinstance(step.get('transform'), dict):
+            step, name = step['transform'], type_name(step['transform'])
         if name == 'Resize' or name in _PER_IMAGE:
             size = _largest(step, name)
             canvas = Canvas(size, None if fixed else step, fixed) if size else None
@@ -174,7 +193,6 @@ def anchor_obstacle(model: dict[str, Any]) -> str:
 
 
 def _generators(model: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    from ...mm.config_edit import walk
     for path, node in walk(model, 'model'):
         for key in ('anchor_generator', 'prior_generator'):
             item = get(node, key)

@@ -21,7 +21,8 @@ class Flags(TimmFlags):
     """timm's scheduled resolutions: drawn for each batch, in no order, at one batch size."""
 
     main = 'train_img_sizes'
-    unused = ('interval', 'two_stage', 'replace', 'points', 'lengths', 'ignore')
+    unused = ('interval', 'two_stage', 'replace', 'points', 'lengths', 'ignore', 'test_share',
+              'off_fraction', 'off_epochs')
 
     def settings(
         self, args: dict[str, Any], given: Collection[str] = frozenset(),

@@ -1,0 +1,125 @@
+"""The config edit that ends a config's own strong augmentation before the training ends."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from ...common.phases import phases
+from ...mm import config_edit
+from ...mm.config_edit import append_hook, find, type_name
+from ...plan import ConfigEdit, Verdict
+from ...plan.errors import TrickError, nearest
+from . import STRONG
+from .hooks import switcher
+from .steps import close_steps
+
+__all__ = ['Edit']
+
+_OFF_FRACTION = 0.1
+_PATH = 'tricks.clean_tail'
+_VIEWS = ('MultiBranch', 'SemiBaseDetector')
+
+
+class Edit(ConfigEdit):
+    """Wraps the strong steps in `Switched`, and adds the hook that turns them off."""
+
+    def apply(self, cfg: dict[str, Any]) -> Verdict:
+        """Edits the training pipelines; see the README for what is left alone."""
+        pipelines = config_edit.train_pipelines(cfg)
+        if not pipelines:
+            return Verdict.not_applicable(config_edit.no_pipeline(cfg))
+        scope = config_edit.default_scope(cfg)
+        dataset = config_edit.get(cfg, 'train_dataloader.dataset')
+        root = 'train_dataloader.dataset'
+        for path, _ in find(dataset, 'Switched', scope=scope, path=root):
+            return Verdict.present(f'{path} is Switched', _promise_of(cfg, scope))
+        for section in ('train_dataloader.dataset', 'model'):
+            for path, node in find(config_edit.get(cfg, section), *_VIEWS, scope=scope,
+                                   path=section):
+                return Verdict.not_applicable(f'{path} is {type_name(node)}: the strong view of a '
+                                              'semi-supervised training is its method')
+        names = self._names(cfg, scope)
+        self._check_length(cfg)
+        own = switcher(cfg, pipelines, names)
+        if own is not None and own.reaches:
+            return Verdict.present(own.words)
+        length = config_edit.run_length(cfg)
+        if length is not None and length.value == 1:
+            unit = 'epoch' if length.by_epoch else 'iteration'
+            return Verdict.not_applicable(
+                f'a run of one {unit} keeps its augmentation, as its last part would be all of it')
+        closed = close_steps(pipelines, names, scope)
+        if not closed.names:
+            return Verdict.not_applicable(self._none(pipelines, closed.notes))
+        append_hook(cfg, dict(type='tricks_plugin.ClosingHook', off_fraction=self._off_fraction,
+                              off_epochs=self.params.off_epochs))
+        record = cfg.setdefault('tricks_applied', {})
+        record['clean_tail'] = dict(off_fraction=self._off_fraction)
+        notes = [f'{_listed(closed.names)} {self._when(length)}', *closed.notes]
+        if own is not None:
+            notes.append(f'{own.words}; it is left as it is')
+        return Verdict.applied('; '.join(notes), off_fraction=self._off_fraction,
+                               off_epochs=self.params.off_epochs)
+
+    @property
+    def _off_fraction(self) -> float:
+        return _OFF_FRACTION if self.params.off_fraction is None else self.params.off_fraction
+
+    def _names(self, cfg: dict[str, Any], scope: str) -> tuple[str, ...]:
+        """The class names of the steps that are to end."""
+        if self.params.steps is None:
+            return STRONG
+        there = {type_name(node) for pipeline in config_edit.train_pipelines(cfg)
+                 for _, node in config_edit.walk(pipeline.steps) if 'type' in node}
+        for name in self.params.steps:
+            if name in there or name in STRONG or _is_transform(name, scope):
+                continue
+            raise TrickError(f'{_PATH}.steps: unknown transform {name!r}'
+                             f'{nearest(name, sorted({*STRONG, *there}))}')
+        return tuple(name.rsplit('.', 1)[-1] for name in self.params.steps)
+
+    def _check_length(self, cfg: dict[str, Any]) -> None:
+        """Refuses a tail as long as the run, or longer."""
+        length, wanted = config_edit.run_length(cfg), self.params.off_epochs
+        if wanted is not None and length is not None and length.by_epoch and \
+                wanted >= length.value:
+            raise TrickError(f'{_PATH}.off_epochs must be below the {length.value} epochs of the '
+                             f'run, got {wanted}')
+
+    def _when(self, length: config_edit.RunLength | None) -> str:
+        """From when on the steps are off."""
+        if length is None or (not length.by_epoch and self.params.off_epochs is not None):
+            return f'off for the last {self.params.off_epochs} epochs' \
+                if self.params.off_epochs else \
+                f'off for the last {self._off_fraction:g} of the training'
+        times = phases(length.by_epoch, length.value, self._off_fraction, self.params.off_epochs)
+        return f'{times} of {times.total}, counted from 0'
+
+    def _none(self, pipelines: list[config_edit.Pipeline], notes: list[str]) -> str:
+        """Why nothing ends."""
+        if notes:
+            return '; '.join(notes)
+        steps = dict.fromkeys(type_name(step) for pipeline in pipelines for step in pipeline.steps
+                              if isinstance(step, dict))
+        wanted = 'strong step that could end' if self.params.steps is None else \
+            ' or '.join(self.params.steps)
+        return f'the training pipeline has no {wanted} ({", ".join(filter(None, steps))})'
+
+
+def _is_transform(name: str, scope: str) -> bool:
+    kind = config_edit.lookup_class(name, scope)
+    return any(base.__name__ == 'BaseTransform' for base in getattr(kind, '__mro__', ()))
+
+
+def _listed(names: list[str]) -> str:
+    return ', '.join(name if count == 1 else f'{name} ({count} times)'
+                     for name, count in Counter(names).items())
+
+
+def _promise_of(cfg: dict[str, Any], scope: str) -> dict[str, Any] | None:
+    """What a config that has switches already is to show; None without the hook."""
+    for _, hook in find(cfg.get('custom_hooks'), 'ClosingHook', scope=scope):
+        return {'off_fraction': hook.get('off_fraction', _OFF_FRACTION),
+                'off_epochs': hook.get('off_epochs')}
+    return None
