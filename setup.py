@@ -55,7 +55,8 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     packages=find_packages(include=['tricks_plugin', 'tricks_plugin.*']),
-    package_data={'tricks_plugin': ['py.typed'], '': ['README.md']},
+    package_data={'tricks_plugin': ['py.typed'], '': ['README.md'],
+                  'tricks_plugin.ablate.report': ['templates/*']},
     include_package_data=False,
     python_requires='>=3.10,<3.13',
     entry_points={'console_scripts': ['tricks=tricks_plugin.cli:main']},
@@ -78,6 +79,9 @@ setup(
         ],
         # Pillow 13 refuses to posterize to 0 bits, which timm's RandAugment asks for.
         'timm': ['timm>=1.0.31,<2', 'torchvision', 'pyyaml', 'pillow<13'],
+        # scipy 1.15 is the first whose bootstrap takes `rng`.
+        'ablate': ['scipy>=1.15', 'jinja2', 'matplotlib'],
+        'slurm': ['submitit>=1.5'],
         'dev': ['pytest', 'pytest-xdist', 'hypothesis',
                 'ruff', 'mypy', 'types-PyYAML', 'scikit-learn',
                 'matplotlib'],

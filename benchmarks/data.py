@@ -1,6 +1,7 @@
 """What reading images costs: from their source, from dictionaries, and through the cache.
 
     python benchmarks/data.py [--images 120] [--side 640] [--rounds 5] [--clock cpu]
+    pip install --target DIR litdata; python benchmarks/data.py --litdata DIR
 
 One process loads the same JPEGs again and again, by every way in turns within a round, and ratios
 are taken within rounds, so that a machine that is busy now and then matters little. `--clock cpu`
@@ -14,10 +15,15 @@ The ways, each as a transform that gives the decoded image:
 - `plain`: mmcv's LoadImageFromFile;
 - `bytes in a dictionary`, `arrays in a dictionary`: what a worker process could keep by itself; an
   array is copied for its reader, who may write to it;
-- `npy files`: arrays beside the images on the local disk, as Ultralytics' `cache='disk'` has them;
+- Ultralytics' cache=ram and cache=disk, by their method: a list of arrays in each rank, which all
+  readers share without a copy, and npy files beside the images;
+- LitData's: the files copied into chunks of its own format beforehand; from `local` only;
 - `encoded`, `decoded`: the levels of `data_cache`.
 
-Then worker processes read all images, and say how much memory of their own that took.
+An array that is copied and one that is shared differ before anybody looks at them, so each way is
+also timed within a pipeline that resizes, flips and lays out channel by channel: the rate of an
+epoch is that one. Then worker processes read all images, and say how much memory of their own that
+took.
 """
 
 from __future__ import annotations
@@ -30,108 +36,20 @@ import shutil
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import cv2
-import numpy as np
-from mmcv.transforms import LoadImageFromFile
-from mmengine.fileio import LocalBackend, register_backend
-
-import tricks_plugin.registry  # noqa: F401
-from tricks_plugin.tricks.data_cache.loader import LoadCachedImage
-
-Load = Callable[[str], Any]
-SOURCES = {'disk': (0.008, 150e6), 'store': (0.025, 50e6)}
-WORDS = {'plain': 'plain', 'dict_bytes': 'bytes in a dictionary',
-         'dict_arrays': 'arrays in a dictionary', 'npy': 'npy files', 'encoded': 'encoded',
-         'decoded': 'decoded'}
-slept = 0.0
-
-
-@register_backend('slow')
-class SlowBackend(LocalBackend):
-    """The local file system, behind a wait.
-
-    Args:
-        latency: Seconds for each file.
-        rate: Bytes in a second.
-    """
-
-    def __init__(self, latency: float, rate: float) -> None:
-        self.latency, self.rate = latency, rate
-
-    def get(self, filepath: str | Path) -> bytes:
-        global slept
-        data = super().get(filepath)
-        wait = self.latency + len(data) / self.rate
-        time.sleep(wait)
-        slept += wait
-        return data
-
-
-def write_images(folder: Path, count: int, side: int) -> list[str]:
-    """JPEGs of about 100 kB at 640 px, like photographs smooth with some noise."""
-    rng, paths = np.random.default_rng(0), []
-    for number in range(count):
-        coarse = rng.integers(0, 256, (side // 16, side // 16, 3), dtype=np.uint8)
-        image = cv2.resize(coarse, (side, side), interpolation=cv2.INTER_CUBIC).astype(np.int16)
-        image += rng.integers(-12, 13, image.shape, dtype=np.int16)
-        path = str(folder / f'{number:05d}.jpg')
-        cv2.imwrite(path, np.clip(image, 0, 255).astype(np.uint8), [cv2.IMWRITE_JPEG_QUALITY, 90])
-        paths.append(path)
-    return paths
-
-
-def of(transform: Any) -> Load:
-    """A transform as a function of a path."""
-    return lambda path: transform({'img_path': path})['img']
-
-
-def ways(folder: str, backend: dict[str, Any], paths: list[str]) -> dict[str, Load]:
-    """Every way to load an image, from a source, each with a memory of its own."""
-    plain = of(LoadImageFromFile(backend_args=backend))
-    source = SlowBackend(backend['latency'], backend['rate']) if backend['backend'] == 'slow' \
-        else LocalBackend()
-    held: dict[str, bytes] = {}
-    arrays: dict[str, np.ndarray] = {}
-
-    def dict_bytes(path: str) -> Any:
-        if path not in held:
-            held[path] = source.get(path)
-        return cv2.imdecode(np.frombuffer(held[path], np.uint8), cv2.IMREAD_COLOR)
-
-    def dict_arrays(path: str) -> np.ndarray:
-        if path not in arrays:
-            arrays[path] = plain(path)
-        return arrays[path].copy()
-
-    def npy(path: str) -> np.ndarray:
-        beside = Path(folder) / f'{Path(path).stem}.npy'
-        if not beside.exists():
-            draft = beside.with_suffix(f'.{os.getpid()}.npy')
-            np.save(draft, plain(path))
-            draft.replace(beside)
-        return np.load(beside)
-
-    cached = dict(inner=backend, budget_mb=4000)
-    return {
-        'plain': plain, 'dict_bytes': dict_bytes, 'dict_arrays': dict_arrays, 'npy': npy,
-        'encoded': of(LoadImageFromFile(backend_args=dict(
-            backend='cached', folder=f'{folder}/encoded', **cached))),
-        'decoded': of(LoadCachedImage(backend_args=backend, folder=f'{folder}/decoded',
-                                      budget_mb=4000)),
-    }
+from data_ways import RIVAL, SOURCES, WORDS, Load, pipeline, slept, ways, write_images
 
 
 def seconds(load: Load, paths: list[str], clock: str) -> float:
     """The time to load all images once."""
     now = time.process_time if clock == 'cpu' else time.perf_counter
-    begin, rest = now(), slept
+    begin, rest = now(), slept()
     for path in paths:
         load(path)
-    return now() - begin + (slept - rest if clock == 'cpu' else 0.0)
+    return now() - begin + (slept() - rest if clock == 'cpu' else 0.0)
 
 
 def rates(args: argparse.Namespace, paths: list[str], source: str) -> dict[str, dict[str, float]]:
@@ -141,32 +59,45 @@ def rates(args: argparse.Namespace, paths: list[str], source: str) -> dict[str, 
         latency, rate = SOURCES[source]
         backend = dict(backend='slow', latency=latency, rate=rate)
     with tempfile.TemporaryDirectory(dir=args.folder, prefix='tricks_benchmark_') as folder:
-        found = ways(folder, backend, paths)
+        found = ways(folder, backend, paths, args.litdata)
         first = {name: seconds(load, paths, args.clock) for name, load in found.items()}
         later: dict[str, list[float]] = {name: [] for name in found}
+        within: dict[str, list[float]] = {name: [] for name in found}
         for number in range(args.rounds):
             order = list(found) if number % 2 else list(found)[::-1]
             for name in order:
-                if name == 'plain' and source != 'local' and number:
-                    later[name].append(later[name][0])  # it sleeps the same again
-                    continue
-                later[name].append(seconds(found[name], paths, args.clock))
-    return summary(first, later, len(paths))
+                for times, load in ((later, found[name]), (within, pipeline(found[name]))):
+                    if name == 'plain' and source != 'local' and number:
+                        times[name].append(times[name][0])  # it sleeps the same again
+                    else:
+                        times[name].append(seconds(load, paths, args.clock))
+    return summary(first, later, within, len(paths))
 
 
 def summary(
-    first: dict[str, float], later: dict[str, list[float]], images: int,
+    first: dict[str, float], later: dict[str, list[float]], within: dict[str, list[float]],
+    images: int,
 ) -> dict[str, dict[str, float]]:
-    """By way: images per second, and how much faster than `plain` and than its dictionary."""
-    result = {}
-    for name, times in later.items():
-        rival = 'dict_arrays' if name in ('decoded', 'npy') else 'dict_bytes'
-        result[name] = dict(
-            first=images / first[name], later=images / statistics.median(times),
-            to_plain=statistics.median(p / t for p, t in zip(later['plain'], times, strict=True)),
-            to_dictionary=statistics.median(
-                d / t for d, t in zip(later[rival], times, strict=True)))
-    return result
+    """By way: images per second, and how much faster than `plain` and than its dictionary.
+
+    Args:
+        first: Seconds of the first epoch, by way.
+        later: Those of later ones, round by round.
+        within: The same in a pipeline.
+        images: Of an epoch.
+    """
+    def ratio(times: dict[str, list[float]], name: str, rival: str) -> float:
+        return statistics.median(
+            other / own for other, own in zip(times[rival], times[name], strict=True))
+
+    return {name: dict(
+        first=images / first[name], later=images / statistics.median(times),
+        to_plain=ratio(later, name, 'plain'),
+        to_dictionary=ratio(later, name, RIVAL.get(name, 'dict_bytes')),
+        pipeline=images / statistics.median(within[name]),
+        pipeline_to_plain=ratio(within, name, 'plain'),
+        pipeline_to_dictionary=ratio(within, name, RIVAL.get(name, 'dict_bytes')),
+    ) for name, times in later.items()}
 
 
 def own_memory() -> int:
@@ -190,7 +121,7 @@ def memory(args: argparse.Namespace, paths: list[str]) -> dict[str, float]:
     """MB that each further worker takes after two epochs, by way."""
     context, result = multiprocessing.get_context('fork'), {}
     with tempfile.TemporaryDirectory(dir=args.folder, prefix='tricks_benchmark_') as folder:
-        for way in WORDS:
+        for way in (name for name in WORDS if name != 'litdata'):
             answers = context.Queue()
             workers = [context.Process(target=remember, args=(way, folder, paths, answers))
                        for _ in range(2)]
@@ -211,6 +142,7 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
             Path(path).read_bytes()
         size = sum(os.path.getsize(path) for path in paths) / len(paths)
         return dict(images=args.images, side=args.side, clock=args.clock, rounds=args.rounds,
+                    load=os.getloadavg()[0],
                     file_kb=size / 1e3, page_cache='warm', memory=memory(args, paths),
                     sources={name: rates(args, paths, name) for name in args.sources})
     finally:
@@ -227,6 +159,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument('--clock', choices=('cpu', 'wall'), default='cpu')
     parser.add_argument('--folder', default='/dev/shm' if os.access('/dev/shm', os.W_OK) else None,
                         help='where caches and npy files go')
+    parser.add_argument('--litdata', metavar='DIR', help='a folder that holds LitData, to compare')
     parser.add_argument('--quick', action='store_true', help='few small images')
     parser.add_argument('--json', action='store_true', help='print one JSON object')
     args = parser.parse_args()
@@ -246,13 +179,15 @@ def main() -> None:
         return
     print(f'{results["images"]} JPEGs of {args.side} px, {results["file_kb"]:.0f} kB each; page '
           f'cache {results["page_cache"]}; {args.clock} time of one process, {args.rounds} '
-          'rounds\n')
-    print('| source | way | images/s, first epoch | later epochs | to plain | to a dictionary |')
-    print('|---|---|---|---|---|---|')
+          f'rounds; load of the machine at the begin {results["load"]:.1f}\n')
+    print('| source | way | images/s, first epoch | later epochs | to plain | to a dictionary | '
+          'in a pipeline | to plain | to a dictionary |')
+    print('|---|---|---|---|---|---|---|---|---|')
     for source, found in results['sources'].items():
         for name, row in found.items():
             print(f'| {source} | {WORDS[name]} | {row["first"]:.0f} | {row["later"]:.0f} | '
-                  f'{row["to_plain"]:.2f} | {row["to_dictionary"]:.2f} |')
+                  f'{row["to_plain"]:.2f} | {row["to_dictionary"]:.2f} | {row["pipeline"]:.0f} | '
+                  f'{row["pipeline_to_plain"]:.2f} | {row["pipeline_to_dictionary"]:.2f} |')
     print('\n| way | MB of its own that each worker takes |')
     print('|---|---|')
     for name, value in results['memory'].items():

@@ -174,7 +174,8 @@ def pipeline_row(args: argparse.Namespace, path: Path, folder: str, portrait: fl
         for _, leaf in find(cfg.train_dataloader.dataset, 'CocoDataset'):
             leaf.update(data_root=f'{folder}/', ann_file='train.json',
                         data_prefix=dict(img=''), metainfo=CLASS)
-    mixed, plan = apply_tricks(cfg, tricks=dict(mixup=dict(partner=args.partner)))
+    mixed, plan = apply_tricks(cfg, tricks=dict(mixup=dict(
+        partner=args.partner, partner_shape=args.partner_shape)))
     verdict = next(row for row in plan.tricks if row.name == 'mixup')
     if verdict.status != 'applied':
         raise SystemExit(f'mixup is {verdict.status} in {path.name}: {verdict.reason}')
@@ -239,6 +240,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument('--own-data', action='store_true', help='the data that the configs name')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
     parser.add_argument('--partner', choices=('cache', 'dataset'), default='cache')
+    parser.add_argument('--partner-shape', choices=('any', 'like'), default='any')
     parser.add_argument('--portrait', type=float, nargs='+', default=[0.0, 0.5],
                         help='share of portrait images, one run of the pipelines each')
     parser.add_argument('--images', type=int, default=48, help='images per round of a pipeline')

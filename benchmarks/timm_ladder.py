@@ -1,11 +1,12 @@
 """The bag's ladder on real images: each rung adds one trick, over several seeds.
 
     python benchmarks/timm_ladder.py DATA [--preset quick|cpu|full] [--seeds N] [--out DIR]
-    python benchmarks/timm_ladder.py DATA --trainer TIMM/train.py    the same by timm's own script
-    python benchmarks/timm_ladder.py --report-only --out DIR         tables what is complete
+    python benchmarks/timm_ladder.py --report-only --out DIR         tables what is there
 
 DATA is a folder with train.tar and val.tar (or class folders train/ and val/), or the training
-images alone with --val beside them; CIFAR-10 is what the presets are made for.
+images alone with --val beside them; CIFAR-10 is what the presets are made for. This chooses the
+images and calls ``tricks ablate timm --mode stack --arms ...``, which trains, goes on after an
+interruption, and writes the tables and the report.
 
 The rungs, of arXiv 1812.01187 sections 3.1 and 5: step decay (a tenth at 30, 60 and 90 % of
 the run; no smoothing, weight decay on every parameter, gamma of the last norm in a branch zero as
@@ -14,8 +15,7 @@ smoothing (0.1 spread over the other classes); mixup (alpha 0.2, arXiv 1710.0941
 
 All rungs see the same images for the same number of epochs, warm-up included; a seed's runs start
 from the same weights. What counts is top-1 after the last epoch, so nothing is chosen on the
-validation images. Each run is a process with a folder of its own; a finished one is taken as it is
-when the command is given again, a killed one is repeated.
+validation images.
 
 The presets are sized so that the first rung overfits, as smoothing and mixup need it. ``cpu``: 250
 images of each class for 60 epochs, a ResNet-18 of half the width with a deep stem; what came of it
@@ -27,21 +27,23 @@ by four.
 from __future__ import annotations
 
 import argparse
-import json
+import hashlib
+import io
+import random
+import shutil
 import sys
-from pathlib import Path
+import tarfile
+import tempfile
+from pathlib import Path, PurePath
 from typing import Any
 
-from rich.console import Console
-from timm_ladder_kit import draw, find_splits, markdown, prepare, summarise, write_whole
-from timm_ladder_runs import Job, execute, locked
-
-from tricks_plugin.cli import run_door
-from tricks_plugin.functional import convert_eps, decay_points
+from tricks_plugin.cli import ablate, run_door
+from tricks_plugin.functional import decay_points
 from tricks_plugin.plan.errors import TrickError
 
-TRAINER = Path(__file__).resolve().parents[1] / 'tools' / 'timm_train.py'
 EPS, ALPHA, STEPS = 0.1, 0.2, (0.3, 0.6, 0.9)
+EXTENSIONS = ('.jpg', '.jpeg', '.png')  # what timm's readers take by default
+TRAIN_NAMES, VAL_NAMES = ('train',), ('val', 'validation', 'valid', 'test')
 LABELS = {'step_decay': 'step decay', 'cosine_warmup': '+ warm-up and cosine',
           'no_bias_decay': '+ no bias decay', 'label_smoothing': '+ label smoothing',
           'mixup': '+ mixup'}
@@ -73,8 +75,6 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--preset', choices=PRESETS, default='cpu')
     parser.add_argument('--quick', action='store_const', const='quick', dest='preset')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/timm_ladder'), metavar='DIR')
-    parser.add_argument('--trainer', type=Path, metavar='FILE',
-                        help="timm's own train.py; the tricks then stand as plain flags")
     parser.add_argument('--first-seed', type=int, default=0, metavar='N')
     parser.add_argument('--warmup-epochs', type=int, metavar='N', help='default: a twentieth')
     parser.add_argument('--report-only', action='store_true', help='runs nothing')
@@ -91,10 +91,6 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
             setattr(args, name, value)
     if args.warmup_epochs is None:
         args.warmup_epochs = min(5, max(1, args.epochs // 20))
-    for name in ('epochs', 'seeds', 'jobs', 'batch_size', 'image_size', 'val_interval'):
-        if getattr(args, name) < 1:
-            raise TrickError(f'--{name.replace("_", "-")} must be at least 1, '
-                             f'got {getattr(args, name)}')
     try:
         decay_points(args.epochs, STEPS)
     except ValueError as error:
@@ -107,124 +103,177 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     return args
 
 
-def rung_flags(number: int, args: argparse.Namespace, classes: int) -> list[str]:
-    """What tells rung ``number`` (from 0) from the others, as flags of the trainer."""
-    epochs, warmup = args.epochs, args.warmup_epochs
-    if args.trainer is None:
-        options = {'cosine_warmup': [f'cosine_warmup.warmup_epochs={warmup}'],
-                   'label_smoothing': [f'label_smoothing.eps={EPS}', 'label_smoothing.variant=he'],
-                   'mixup': [f'mixup.alpha={ALPHA}']}
+def arms(warmup_epochs: int) -> list[str]:
+    """The rungs as ``--arms`` of `tricks ablate timm`: the first, and one more trick in each."""
+    options = {'cosine_warmup': [f'tricks.cosine_warmup.warmup_epochs={warmup_epochs}'],
+               'label_smoothing': [f'tricks.label_smoothing.eps={EPS}',
+                                   'tricks.label_smoothing.variant=he'],
+               'mixup': [f'tricks.mixup.alpha={ALPHA}']}
+    found = []
+    for number, rung in enumerate(RUNGS):
         tricks = RUNGS[1:number + 1] or RUNGS[:1]
-        given = [option for trick in tricks for option in options.get(trick, [])]
-        flags = ['--tricks', ','.join(tricks), '--epochs', f'{epochs}']
-        flags += ['--trick-options', *given] if given else []
-    elif number == 0:
-        # timm's multistep falls one epoch before its milestones.
-        points = [point + 1 for point in decay_points(epochs, STEPS)]
-        flags = ['--sched', 'multistep', '--decay-milestones', *map(str, points),
-                 '--decay-rate', '0.1', '--warmup-epochs', '0', '--epochs', f'{epochs}']
-    else:
-        flags = ['--sched', 'cosine', '--sched-on-updates', '--warmup-lr', '0', '--warmup-prefix',
-                 '--warmup-epochs', f'{warmup}', '--epochs', f'{epochs - warmup}']
-    if number < 2:
-        flags += ['--opt-kwargs', 'filter_bias_and_bn=False']
-    if number < 3:
-        flags += ['--smoothing', '0']
-    elif args.trainer is not None:
-        flags += ['--smoothing', repr(convert_eps(EPS, classes, 'he', 'szegedy'))]
-    if number == 4 and args.trainer is not None:
-        flags += ['--mixup', f'{ALPHA}']
-    return flags
+        parts = [f'{rung if number else "plain"}={",".join(tricks)}', f'label={LABELS[rung]}']
+        parts += [option for trick in tricks for option in options.get(trick, [])]
+        parts += ['--opt-kwargs filter_bias_and_bn=False'] if number < 2 else []
+        parts += ['--smoothing 0'] if number < 3 else []
+        found.append(';'.join(parts))
+    return found
 
 
-def command_of(number: int, seed: int, data: Path, classes: int,
-               args: argparse.Namespace) -> list[str]:
-    """The whole command of a run; its results go to ``runs/seedN/RUNG`` under ``--out``."""
+def words(args: argparse.Namespace, data: Path, classes: int) -> list[str]:
+    """The command line of `tricks ablate`."""
     size = str(args.image_size)
-    script = TRAINER if args.trainer is None else args.trainer.resolve()
     return [
-        sys.executable, str(script), '--data-dir', str(data.resolve()),
+        'timm', '--mode', 'stack', '--arms', *arms(args.warmup_epochs),
+        '--seeds', str(args.seeds), '--first-seed', str(args.first_seed), '--jobs', str(args.jobs),
+        '--out', str(args.out), '--', str(data),
         '--train-split', 'train.tar', '--val-split', 'val.tar', '--num-classes', str(classes),
         '--model', args.model, '--model-kwargs', *args.model_kwargs,
         '--input-size', '3', size, size, '--crop-pct', '1.0', '--scale', '0.8', '1.0',
         '--ratio', '0.9', '1.1', '--color-jitter', '0', '--interpolation', 'bilinear',
         '--train-interpolation', 'bilinear', '--device', args.device, '-j', str(args.workers),
         '-b', str(args.batch_size), '--lr-base', f'{args.lr_base:g}', '--weight-decay',
-        f'{args.weight_decay:g}', '--val-interval', str(args.val_interval), '--checkpoint-hist',
-        '1', '--log-interval', '1000', *args.trainer_flags, *rung_flags(number, args, classes),
-        '--seed', str(seed), '--output', str(args.out.resolve() / 'runs' / f'seed{seed}'),
-        '--experiment', RUNGS[number]]
+        f'{args.weight_decay:g}', '--val-interval', str(args.val_interval), '--epochs',
+        str(args.epochs), '--log-interval', '1000', *args.trainer_flags]
 
 
-def report(args: argparse.Namespace, console: Console) -> None:
-    """Writes ladder.md, ladder.json and ladder.png from the finished runs.
+def find_splits(data: str, val: str | None) -> tuple[Path, Path]:
+    """Where the training and the validation images lie.
+
+    Args:
+        data: A folder with train.tar and val.tar or train/ and val/, or the training images alone
+            as a tar or a folder of class folders.
+        val: The validation images, where ``data`` has the training images alone.
 
     Raises:
-        TrickError: If no seed is complete.
+        TrickError: If something is not there, or it is not clear what is meant.
     """
-    records = [json.loads(path.read_text()) for path in args.out.glob('runs/*/*/done.json')]
-    summary = summarise(RUNGS, {(one['rung'], one['seed']): one for one in records})
-    if not summary['seeds']:
-        raise TrickError(f'{args.out} has no seed whose {len(RUNGS)} rungs are all finished')
-    settings = json.loads((args.out / 'settings.json').read_text())
-    text = markdown(summary, LABELS)
-    write_whole(args.out / 'ladder.md', text + '\n')
-    write_whole(args.out / 'ladder.json', json.dumps(
-        {'settings': settings, **summary, 'runs': records}, indent=1))
-    draw(summary, LABELS, args.out / 'ladder.png')
-    machines = sorted({one['machine'] for one in records})
-    console.print(text, highlight=False, markup=False, soft_wrap=True)
-    console.print(f'\nSeeds {summary["seeds"]}; mean and 95 % interval over seeds; the training '
-                  'loss of the last two rungs is that of softened targets. '
-                  f'{"; ".join(machines)}. Written: {args.out}/ladder.md, .json, .png',
-                  highlight=False, markup=False, soft_wrap=True)
+    root = Path(data)
+    if not root.exists():
+        raise TrickError(f'DATA {data} is not there')
+    if val is not None:
+        if not Path(val).exists():
+            raise TrickError(f'--val {val} is not there')
+        return root, Path(val)
+    if not root.is_dir():
+        raise TrickError(f'DATA {data} holds the training images alone: give the others by --val')
+    found = []
+    for names in (TRAIN_NAMES, VAL_NAMES):
+        places = [root / f'{name}{end}' for name in names for end in ('.tar', '')]
+        place = next((place for place in places if place.exists()), None)
+        if place is None:
+            raise TrickError(f'DATA {data} must hold {names[0]}.tar or a folder {names[0]}/, or be '
+                             'the training images with --val beside it')
+        found.append(place)
+    return found[0], found[1]
 
 
-def keep_settings(args: argparse.Namespace) -> None:
-    """Writes settings.json, and refuses a folder that holds a ladder of other settings."""
-    free = ('seeds', 'first_seed', 'jobs', 'report_only', 'out', 'preset')
-    settings = {name: str(value) if isinstance(value, Path) else value
-                for name, value in vars(args).items() if name not in free}
-    path = args.out / 'settings.json'
-    known = json.loads(path.read_text()) if path.is_file() else settings
-    odd = [f'{name} {known.get(name)!r}, here {value!r}'
-           for name, value in settings.items() if known.get(name) != value]
+class Images:
+    """The images of a tar or folder by class, the name of the innermost folder.
+
+    Attributes:
+        sizes: Class to the names within the source, sorted, each with its bytes.
+
+    Raises:
+        TrickError: If there are no images in class folders.
+    """
+
+    def __init__(self, source: Path) -> None:
+        self.source = source
+        self._tar: tarfile.TarFile | None = None
+        if source.is_dir():
+            files = [(str(path.relative_to(source)), path.stat().st_size)
+                     for path in source.rglob('*') if path.suffix.lower() in EXTENSIONS]
+        else:
+            try:
+                self._tar = tarfile.open(source)  # noqa: SIM115  read again later on
+                files = [(member.name, member.size) for member in self._tar if member.isfile()]
+            except (tarfile.TarError, OSError) as error:
+                raise TrickError(f'{source} is no tar that can be read: {error}') from error
+        self.sizes: dict[str, dict[str, int]] = {}
+        for name, size in sorted(files):
+            path = PurePath(name)
+            if path.suffix.lower() in EXTENSIONS and path.parent.name:
+                self.sizes.setdefault(path.parent.name, {})[name] = size
+        if not self.sizes:
+            raise TrickError(f'{source} holds no images ({", ".join(EXTENSIONS)}) in class folders')
+
+    def read(self, name: str) -> bytes:
+        """The bytes of an image's file."""
+        if self._tar is None:
+            return (self.source / name).read_bytes()
+        member = self._tar.extractfile(name)
+        if member is None:
+            raise TrickError(f'{self.source}: {name} is no plain file')
+        return member.read()
+
+    def choose(self, per_class: int) -> dict[str, dict[str, int]]:
+        """The same number of images of each class, the same at every call; all of them for 0.
+
+        Raises:
+            TrickError: If a class has fewer.
+        """
+        chosen = {}
+        for label, sizes in sorted(self.sizes.items()):
+            if len(sizes) < per_class:
+                raise TrickError(f'{self.source}: class {label!r} has {len(sizes)} images, fewer '
+                                 f'than the {per_class} asked for')
+            names = random.Random(f'ladder {label}').sample(list(sizes), per_class or len(sizes))
+            chosen[label] = {name: sizes[name] for name in sorted(names)}
+        return chosen
+
+
+def prepare(
+    train: Path, val: Path, per_class: int, val_per_class: int, out: Path,
+) -> tuple[Path, int]:
+    """A folder with train.tar and val.tar of the chosen images, under ``out``, and the count
+    of classes; made once.
+
+    The folder's name follows from the choice, and it appears only when it is whole.
+
+    Raises:
+        TrickError: If the images do not suffice, or the two have other classes.
+    """
+    splits = {'train': (Images(train), per_class), 'val': (Images(val), val_per_class)}
+    odd = sorted(set(splits['train'][0].sizes) ^ set(splits['val'][0].sizes))
     if odd:
-        raise TrickError(f'--out {args.out} holds a ladder of other settings ({"; ".join(odd)}): '
-                         'give another folder')
-    write_whole(path, json.dumps(settings, indent=1))
+        raise TrickError(f'{train} and {val} have other classes: {odd[0]!r} is in one of them only')
+    chosen = {name: images.choose(count) for name, (images, count) in splits.items()}
+    counts = [sum(map(len, labels.values())) for labels in chosen.values()]
+    key = hashlib.sha256(repr(chosen).encode()).hexdigest()[:10]
+    folder = out / f'data-{counts[0]}-{counts[1]}-{key}'
+    if folder.is_dir():
+        return folder, len(chosen['train'])
+    out.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix='.data-', dir=out))
+    try:
+        for name, (images, _) in splits.items():
+            _write_tar(draft / f'{name}.tar', images, chosen[name])
+        draft.chmod(0o755)  # a temporary folder is its owner's alone
+        draft.rename(folder)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+    return folder, len(chosen['train'])
 
 
-def run_all(args: argparse.Namespace, console: Console) -> None:
-    """Makes the data and runs what is not finished yet, seed by seed.
-
-    Raises:
-        TrickError: If a setting or the data is wrong.
-        RuntimeError: If a run fails.
-    """
-    splits = find_splits(args.data, args.val)
-    if args.trainer is not None and not args.trainer.is_file():
-        raise TrickError(f'--trainer {args.trainer} is not there')
-    with locked(args.out) as lock:
-        keep_settings(args)
-        counts = (args.images_per_class, args.val_images_per_class)
-        data, classes = prepare(*splits, *counts, args.out)
-        jobs = [Job(rung, seed, command_of(number, seed, data, classes, args), args)
-                for seed in range(args.first_seed, args.first_seed + args.seeds)
-                for number, rung in enumerate(RUNGS)]
-        execute([job for job in jobs if not job.finished()], args.jobs, lock, console)
+def _write_tar(target: Path, images: Images, chosen: dict[str, dict[str, int]]) -> None:
+    """Writes ``class/number.jpg``; the number keeps the names of nested folders apart."""
+    with tarfile.open(target, 'w') as tar:
+        for label, names in chosen.items():
+            for number, name in enumerate(names):
+                content = images.read(name)
+                entry = tarfile.TarInfo(f'{label}/{number:06d}{PurePath(name).suffix.lower()}')
+                entry.size = len(content)
+                tar.addfile(entry, io.BytesIO(content))
 
 
 def main(argv: list[str] | None = None) -> int:
-    args, console = parse(argv), Console()
-    try:
-        if not args.report_only:
-            run_all(args, console)
-    except RuntimeError as error:
-        print(f'error: {error}', file=sys.stderr)
-        return 1
-    report(args, console)
-    return 0
+    args = parse(argv)
+    if args.report_only:
+        return ablate.main(['timm', '--report-only', '--out', str(args.out)])
+    splits = find_splits(args.data, args.val)
+    data, classes = prepare(*splits, args.images_per_class, args.val_images_per_class, args.out)
+    return ablate.main(words(args, data, classes))
 
 
 if __name__ == '__main__':

@@ -1,65 +1,48 @@
-"""Applies tricks to every config of the installed mmdet, and checks what comes out.
+"""Applies tricks to every config of the installed mmdet and of configs/, and checks what comes out.
 
     python benchmarks/zoo.py [--tricks bag_of_freebies] [--json FILE] [--names FILE]
+    python benchmarks/zoo.py --zoo mmpretrain --tricks bag_of_tricks
+    python benchmarks/zoo.py --build [--out DIR] [--jobs N] [--docs docs/zoo.md]
+    python benchmarks/zoo.py --train [--out DIR] [--jobs N] [--only REGEX] [--docs docs/zoo.md]
 
 For each loadable config: every trick ends in a verdict, the effective config dumps and reloads
-equal, and a second application changes nothing. Exit status 1 if any config fails.
+equal, and a second application changes nothing. With --build, all that a training builds before its
+first step is built from the effective config. With --train, the smallest config of each detector
+type takes two real steps, plain and with the tricks. What upstream cannot do without tricks is
+counted apart. Exit status 1 if any config fails.
 """
 
 from __future__ import annotations
 
 import argparse
 import collections
-import contextlib
-import io
 import json
-import statistics
+import re
 import sys
 import tempfile
 import time
 import traceback
-import warnings
 from pathlib import Path
+from typing import Any
 
+import zoo_report
 from mmengine.config import Config
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
+from zoo_kit import load, sources
 
 from tricks_plugin import apply_tricks
 from tricks_plugin.mm.config_edit import plain
 from tricks_plugin.plan import same
 
 
-def zoo() -> Path:
-    """The installed mmdet's configs."""
-    import mmdet
-    return Path(mmdet.__file__).parent / '.mim' / 'configs'
-
-
-def config_names(root: Path) -> list[str]:
-    """Every config below the zoo that trains something by itself, in either style."""
-    return sorted(
-        str(path.relative_to(root)) for path in root.rglob('*.py')
-        if '_base_' not in path.parts and path.name != '__init__.py'
-    )
-
-
-def load(path: Path) -> Config | None:
-    """The config, or None where mmengine cannot load it (a base file is missing).
-
-    Packages that a config would import at its training need not be installed for its plan.
-    """
-    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter('ignore')
-        try:
-            return Config.fromfile(path, import_custom_modules=False)
-        except Exception:  # a config is a program
-            return None
-
-
-def check(cfg: Config, tricks: str, folder: Path) -> tuple[dict, float]:
+def check(cfg: Config, tricks: Any, folder: Path) -> tuple[dict, float]:
     """Applies the tricks to one config.
+
+    Args:
+        cfg: The config.
+        tricks: The wish for tricks; None takes the config's own.
+        folder: Where the effective config is dumped.
 
     Returns:
         The plan as JSON holds it, and the milliseconds that `apply_tricks` took.
@@ -81,32 +64,30 @@ def check(cfg: Config, tricks: str, folder: Path) -> tuple[dict, float]:
     Config(effective.to_dict(), format_python_code=False).dump(dumped)
     if not same(plain(Config.fromfile(dumped, import_custom_modules=False)), plain(effective)):
         raise AssertionError('the effective config does not reload equal')
-    again, second = apply_tricks(effective, tricks)
+    again, second = apply_tricks(effective, cfg.get('tricks') if tricks is None else tricks)
     changed = [row.name for row in second.tricks if row.status == 'applied']
     if changed or not same(plain(again), plain(effective)):
         raise AssertionError(f'a second application changes {changed}')
     return plan.to_dict(), elapsed
 
 
-def main() -> int:
-    """Walks the zoo and prints the counts."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument('--tricks', default='bag_of_freebies')
-    parser.add_argument('--json', help='write every plan here')
-    parser.add_argument('--names', help='a file of config names, one a line; all by default')
-    args = parser.parse_args()
-    root = zoo()
-    names = Path(args.names).read_text().split() if args.names else config_names(root)
+def wish(cfg: Config, tricks: str) -> str | None:
+    """The tricks for a config: None where it names its own, as the examples of configs/ do."""
+    return None if cfg.get('tricks') is not None else tricks
+
+
+def plan_all(args: argparse.Namespace) -> int:
+    """Plans every config and prints the counts."""
     counts: dict[str, collections.Counter] = collections.defaultdict(collections.Counter)
     plans, failures, skipped, times = {}, {}, [], []
     with tempfile.TemporaryDirectory() as folder:
-        for name in track(names, description='configs', console=Console(stderr=True)):
-            cfg = load(root / name)
-            if cfg is None:
+        found = sources(args.names, args.zoo).items()
+        for name, path in track(found, description='configs', console=Console(stderr=True)):
+            if (cfg := load(path)) is None:
                 skipped.append(name)
                 continue
             try:
-                plans[name], elapsed = check(cfg, args.tricks, Path(folder))
+                plans[name], elapsed = check(cfg, wish(cfg, args.tricks), Path(folder))
             except Exception as error:  # reported per config
                 failures[name] = f'{type(error).__name__}: {error}'
                 if not isinstance(error, AssertionError):
@@ -115,30 +96,77 @@ def main() -> int:
             times.append(elapsed)
             for row in plans[name]['tricks']:
                 counts[row['name']][row['status']] += 1
-    report(counts, failures, skipped, times)
+    zoo_report.planned(counts, failures, skipped, times)
     if args.json:
         Path(args.json).write_text(json.dumps(plans, indent=1))
     return 1 if failures or not plans else 0
 
 
-def report(
-    counts: dict[str, collections.Counter], failures: dict[str, str], skipped: list[str],
-    times: list[float],
-) -> None:
-    """Prints verdicts per trick, failures and the time of `apply_tricks`."""
-    table = Table('trick', 'applied', 'present', 'not_applicable')
-    for name, count in counts.items():
-        table.add_row(name, *(str(count[key]) for key in
-                              ('applied', 'present', 'not_applicable')))
-    Console().print(table)
-    print(f'{len(times)} configs planned, {len(failures)} failed, {len(skipped)} not loadable')
-    for name, message in failures.items():
-        print(f'FAILED {name}: {message}')
-    if times:
-        ordered = sorted(times)
-        print(f'apply_tricks: median {statistics.median(times):.1f} ms, 95 % of configs below '
-              f'{ordered[int(0.95 * (len(ordered) - 1))]:.1f} ms; slowest {ordered[-1]:.0f} ms '
-              "(the first that needs mmdet's modules imports them)")
+def build_all(args: argparse.Namespace) -> int:
+    """Builds what each effective config describes; what fails with tricks only is a failure."""
+    import zoo_build
+    from mmdet.utils import register_all_modules
+    register_all_modules()
+    rows = zoo_build.build_all(sources(args.names), Path(args.out),
+                               lambda cfg: wish(cfg, args.tricks), args.jobs)
+    text = zoo_report.built(rows)
+    print(text)
+    if args.json:
+        Path(args.json).write_text(json.dumps(rows, indent=1))
+    if args.docs:
+        zoo_report.write_part(Path(args.docs), 'built', text)
+    return 1 if not rows or any(row['failed'] for row in rows.values()) else 0
+
+
+def train_all(args: argparse.Namespace) -> int:
+    """Trains the smallest config of each kind."""
+    import zoo_train
+    from mmdet.utils import register_all_modules
+    register_all_modules()
+    rows = zoo_train.train(Path(args.out), args.tricks, args.only, args.jobs, args.seconds,
+                           args.memory, args.again)
+    text = zoo_report.trained(rows)
+    print(text)
+    if args.json:
+        Path(args.json).write_text(json.dumps(rows, indent=1))
+    if args.docs:
+        zoo_report.write_part(Path(args.docs), 'trained', text)
+    return 1 if not rows or any(row['status'] == 'failed' for row in rows) else 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Walks the zoo."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    mode = parser.add_mutually_exclusive_group()
+    mode.add_argument('--build', action='store_true', help='build what the configs describe')
+    mode.add_argument('--train', action='store_true', help='two steps of each detector type')
+    parser.add_argument('--tricks', default='bag_of_freebies')
+    parser.add_argument('--zoo', default='mmdet', help='whose configs are planned: an installed '
+                        'package, such as mmpretrain, or a folder')
+    parser.add_argument('--json', help='write every plan or result here')
+    parser.add_argument('--docs', help='the page whose generated table is written anew')
+    parser.add_argument('--names', help='a file of config names, one a line; all by default')
+    parser.add_argument('--out', default='work_dirs/zoo', help='results of --build and --train: '
+                        'what has one here is not built or tried again')
+    parser.add_argument('--jobs', type=int, default=1, help='processes of --build and --train')
+    train = parser.add_argument_group('with --train')
+    train.add_argument('--only', default='', help='a regular expression for the names of kinds')
+    train.add_argument('--seconds', type=int, default=600, help="limit of a kind's CPU time, plain "
+                       'and with tricks each')
+    train.add_argument('--memory', type=int, default=10, help="GiB, limit of a kind's memory")
+    train.add_argument('--again', action='store_true', help='try kinds with a result again')
+    args = parser.parse_args(argv)
+    try:
+        re.compile(args.only)
+    except re.error as error:
+        parser.error(f'--only must be a regular expression: {error}, got {args.only!r}')
+    if min(args.jobs, args.seconds, args.memory) < 1:
+        parser.error('--jobs, --seconds and --memory must be >= 1')
+    if args.zoo != 'mmdet' and (args.build or args.train):
+        parser.error(f'--build and --train know the zoo of mmdet, got --zoo {args.zoo}')
+    if args.names:
+        args.names = Path(args.names).read_text().split()
+    return (build_all if args.build else train_all if args.train else plan_all)(args)
 
 
 if __name__ == '__main__':

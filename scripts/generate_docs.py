@@ -1,6 +1,6 @@
 """Writes the parts of the documentation that follow from the code.
 
-    python scripts/generate_docs.py            # README.md and two pages of docs/
+    python scripts/generate_docs.py            # README.md, configs/README.md, two pages of docs/
     python scripts/generate_docs.py --check    # status 1, and what is stale, if one is not so
 
 Generated parts stand between ``<!-- NAME: generated ... -->`` and ``<!-- end of NAME -->``.
@@ -57,6 +57,23 @@ def distributed_table() -> str:
     return '\n'.join([*lines, f'| {same} | nothing |'])
 
 
+def examples_table() -> str:
+    """The example configs: what each stands on, and what it sets."""
+    lines = ['| example | on top of | beside the recipe | also in pure Python |',
+             '| --- | --- | --- | --- |']
+    folder = ROOT / 'configs' / 'examples'
+    pure = {path.stem.replace('_', '-') for path in (folder / 'pure_python').glob('*.py')}
+    for path in sorted(folder.glob('*.py')):
+        tree = ast.parse(path.read_text(encoding='utf-8'))
+        values = {node.targets[0].id: node.value for node in tree.body
+                  if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)}
+        base = ast.literal_eval(values.pop('_base_'))[0]
+        own = ', '.join(f'`{name} = {ast.unparse(value)}`' for name, value in values.items())
+        lines.append(f'| [{path.stem}](examples/{path.name}) | `{base}` | {own} | '
+                     f"{_yes(path.stem.replace('_', '-') in pure)} |")
+    return '\n'.join(lines)
+
+
 def _floor(module: str) -> str:
     """The part of the house that a module of the package stands in."""
     parts = module.split('.')[1:]
@@ -104,6 +121,7 @@ def drawing() -> str:
 
 PARTS: dict[str, dict[str, Callable[[], str]]] = {
     'README.md': {'tricks': tricks_table, 'recipes': recipes_table},
+    'configs/README.md': {'examples': examples_table},
     'docs/distributed.md': {'distributed': distributed_table},
     'docs/architecture.md': {'imports': drawing},
 }

@@ -126,5 +126,6 @@ SLOW = ('tricks/mixup/weighting/', 'tricks/data_cache/', 'tricks/data_monitor/',
         'timm/test_policies', 'timm/test_two_ways', 'timm/test_train', 'timm/test_files',
         'timm/test_resume', 'timm/test_splits', 'timm/test_loop', 'timm/test_checks',
         'timm/test_data', 'timm/test_sample', 'timm/test_parity', 'timm/test_output',
-        'cli/test_profile', 'cli/test_cache', 'cli/test_doors', 'benchmarks/', 'integration/',
+        'cli/test_profile', 'cli/test_browse', 'cli/test_schedule', 'mm/test_samples',
+        'cli/test_cache', 'cli/test_doors', 'benchmarks/', 'integration/',
         'examples/', 'configs/', 'docs/', 'mm/test_resume', 'test_packaging')

@@ -17,6 +17,7 @@ import tricks_plugin.functional as T
 
 NAMES = [
     'CrossRankBatchNorm', 'MIN_TRAINING_SIZE', 'SMOOTHING_VARIANTS', 'SmoothingVariant',
+    'WeightAverage',
     'bias_and_norm_parameters', 'blend', 'box_weights', 'check_smoothing', 'concat_annotations',
     'contiguous_image', 'convert_eps', 'decay_points', 'default_smoothing_variant', 'draw_lam',
     'draw_size', 'effective_batch_size', 'element_weights', 'ema_momentum', 'fitted_warmup',
@@ -30,6 +31,7 @@ NAMES = [
     'zero_last_scales',
 ]
 FUNCTIONS = [name for name in NAMES if isinstance(getattr(T, name), types.FunctionType)]
+FUNCTIONS.append('WeightAverage')
 
 
 def test_the_namespace_is_the_list():

@@ -20,6 +20,7 @@ _API = {
     'Verdict': 'tricks_plugin.plan',
     'TricksRunner': 'tricks_plugin.mm.runner',
     'TrickEvidenceHook': 'tricks_plugin.mm.evidence_hook',
+    'TimmBackbone': 'tricks_plugin.mm.timm_backbone',
 }
 
 

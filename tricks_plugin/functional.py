@@ -2,8 +2,7 @@
 
 Importing this module needs NumPy and torch only. docs/functional.md has a training loop of them.
 Every function's docstring has an example, which needs ``import numpy as np``, ``import torch`` and
-``from tricks_plugin.functional import *`` before it. Average the weights with torch's own
-`torch.optim.swa_utils.AveragedModel`: see `ema_momentum`.
+``from tricks_plugin.functional import *`` before it.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from typing import Any
 from .common.sync_bn import CrossRankBatchNorm, synchronize_batch_norms
 from .tricks.amp.functional import pick_dtype
 from .tricks.cosine_warmup.functional import fitted_warmup, warmup_cosine, warmup_cosine_factor
-from .tricks.ema.functional import ema_momentum
+from .tricks.ema.functional import WeightAverage, ema_momentum
 from .tricks.label_smoothing.functional import (
     SMOOTHING_VARIANTS,
     SmoothingVariant,
@@ -63,6 +62,7 @@ from .tricks.zero_gamma.functional import last_norm, zero_last_scales
 
 __all__ = [
     'CrossRankBatchNorm', 'MIN_TRAINING_SIZE', 'SMOOTHING_VARIANTS', 'SmoothingVariant',
+    'WeightAverage',
     'bias_and_norm_parameters', 'blend', 'box_weights', 'check_smoothing', 'concat_annotations',
     'contiguous_image', 'convert_eps', 'decay_points', 'default_smoothing_variant', 'draw_lam',
     'draw_size', 'effective_batch_size', 'element_weights', 'ema_momentum', 'fitted_warmup',

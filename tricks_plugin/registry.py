@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib
 
-from .mm import evidence_hook, runner  # noqa: F401
+from .mm import evidence_hook, runner, timm_backbone  # noqa: F401
 from .plan import TRICKS
 from .tricks import COMPONENTS
 

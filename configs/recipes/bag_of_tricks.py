@@ -1,6 +1,7 @@
-# The bag of tricks for image classification (arXiv 1812.01187), for timm:
+# The bag of tricks for image classification (arXiv 1812.01187), for timm and for mmpretrain:
 #
 #     python tools/timm_train.py DATA --model resnet50 --tricks bag_of_tricks
+#     python tools/train.py mmpretrain::resnet/resnet50_8xb32_in1k.py --tricks bag_of_tricks
 #
 # and for timm's own script as configs/timm/bag_of_tricks.yaml: the same settings, among them the
 # paper's weight decay of 1e-4. What a command line or a config file sets beside it stands. In a detection config, as a fragment for `_base_`, each trick takes its form
@@ -9,6 +10,7 @@
 # ones before.
 runner_type = 'tricks_plugin.TricksRunner'
 tricks = dict(
+    from_recipe='bag_of_tricks',
     # LR 0.1 per 256 images (section 3.1; 1706.02677): timm's own rule for SGD.
     linear_lr=dict(),
     # Warm-up from 0 over 5 epochs (section 3.1; a twentieth of a run below 100 epochs), then cosine

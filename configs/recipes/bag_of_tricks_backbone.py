@@ -4,6 +4,7 @@
 # (top-1), each on top of the ones before; for detectors none is published.
 runner_type = 'tricks_plugin.TricksRunner'
 tricks = dict(
+    from_recipe='bag_of_tricks_backbone',
     # LR in proportion to the images per update (section 3.1): what makes large batches train.
     linear_lr=dict(),
     # Linear warm-up from 0 (section 3.1), then cosine per iteration (section 5.1): +0.75. The paper

@@ -4,6 +4,7 @@
 #     python tools/timm_train.py DATA --model resnet50 --tricks bag_of_tricks_fast
 runner_type = 'tricks_plugin.TricksRunner'
 tricks = dict(
+    from_recipe='bag_of_tricks_fast',
     linear_lr=dict(),
     cosine_warmup=dict(),
     zero_gamma=dict(),

@@ -7,6 +7,7 @@
 #     python tools/timm_train.py DATA --model resnet50 --tricks baseline_step
 runner_type = 'tricks_plugin.TricksRunner'
 tricks = dict(
+    from_recipe='baseline_step',
     # LR 0.1 per 256 images (section 3.1; 1706.02677).
     linear_lr=dict(),
     # 30, 60 and 90 of 120 epochs (section 2.1), a tenth each time.

@@ -23,13 +23,13 @@ def test_a_text_replaces_the_old_one_and_makes_its_folder(tmp_path):
 def test_a_write_that_fails_leaves_the_old_text_and_no_draft(tmp_path, monkeypatch):
     path = tmp_path / 'note.txt'
     write_text(path, 'old')
-    real = pathlib.Path.write_text
+    real = pathlib.Path.write_bytes
 
-    def dies(self, text, **options):
-        real(self, text[:3], **options)
+    def dies(self, data):
+        real(self, data[:3])
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr(pathlib.Path, 'write_text', dies)
+    monkeypatch.setattr(pathlib.Path, 'write_bytes', dies)
     with pytest.raises(OSError, match='No space left'):
         write_text(path, 'a longer new text')
     assert path.read_text(encoding='utf-8') == 'old'

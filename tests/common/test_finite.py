@@ -7,7 +7,8 @@ import json
 import pytest
 import torch
 
-from tricks_plugin.common.finite import LIMIT, NonFinite, Streak, json_safe
+from tricks_plugin.common.files import json_safe
+from tricks_plugin.common.finite import LIMIT, NonFinite, Streak
 
 NAN, INF = float('nan'), float('inf')
 

@@ -63,6 +63,7 @@ ALLOWED = {
     'mm': {'plan', 'evidence', 'common'},
     'timm': {'plan', 'evidence', 'common'},
     'rooms': {'plan', 'evidence', 'common', 'mm', 'timm'},
+    'ablate': {'plan', 'evidence', 'common', 'mm', 'timm'},
 }
 
 

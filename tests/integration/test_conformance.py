@@ -32,7 +32,8 @@ ONEDL_ONLY = {'clrnet/clrnet.py', 'mm_grounding_dino/grounding_dino_swin-b_pretr
 # A two-stage detector, a one-stage one with BN that trains, and a transformer.
 QUICK = {'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py', 'yolox/yolox_l_8xb8-300e_coco.py',
          'dino/dino-4scale_r50_8xb2-12e_coco.py'}
-HEADINGS = ['What', 'Use', 'Options', 'Arithmetic', 'Measured', 'Limits', 'Source']
+HEADINGS = ['What', 'Use', 'Options', 'Arithmetic', 'Measured', 'When it pays',
+            'Limits', 'Source']
 
 
 @pytest.mark.parametrize('name', NAMES)

@@ -11,7 +11,7 @@ from mmengine.config import Config
 import tricks_plugin
 from tricks_plugin.plan import TRICKS
 from tricks_plugin.plan.errors import TrickError
-from tricks_plugin.plan.recipes import load_recipe, recipe, recipe_names, select
+from tricks_plugin.plan.recipes import as_mapping, load_recipe, recipe, recipe_names, select
 
 
 def wanted_of(tricks):
@@ -133,12 +133,40 @@ def test_every_trick_of_a_recipe_exists_with_valid_parameters():
             TRICKS.get(trick).from_dict(values)
 
 
-def test_a_recipe_may_hold_back_what_the_user_may_order():
-    def held(tricks):
-        chosen = {trick.name: trick.params for trick in select(tricks).tricks}
-        return chosen['data_cache'].hold_back
+def test_what_a_config_inherits_is_the_recipe_s_until_it_says_otherwise(tmp_path):
+    def named(text):
+        child = tmp_path / 'child.py'
+        child.write_text("_base_ = [__import__('tricks_plugin').recipe('bag_of_freebies')]\n"
+                         + text)
+        chosen = select(Config.fromfile(child).to_dict()['tricks'])
+        return chosen.named, {trick.name: trick.params for trick in chosen.tricks}
 
-    assert held('fast') is True
-    assert held(['fast', 'data_cache']) is False
-    assert held({'recipe': 'fast', 'data_cache': {'level': 'encoded'}}) is False
-    assert held({'recipe': 'fast', 'data_cache': {'hold_back': True}}) is True
+    recipe_own = set(load_recipe('bag_of_freebies'))
+    assert 'from_recipe' not in recipe_own
+    for text in ('', 'tricks = dict(mixup=dict())\n'):
+        names, params = named(text)
+        assert names == frozenset() and set(params) == recipe_own
+    names, params = named('tricks = dict(mixup=True, ema=dict(), sync_bn=False)\n')
+    assert names == {'mixup', 'ema'} and set(params) == recipe_own - {'sync_bn'} | {'ema'}
+    assert params['mixup'].alpha == 1.5
+    names, params = named('tricks = dict(mixup=dict(alpha=0.7))\n')
+    assert names == {'mixup'} and (params['mixup'].alpha, params['mixup'].off_fraction) == (
+        0.7, 0.1)
+
+
+def test_a_wish_as_one_dict_keeps_advice_and_orders_apart():
+    inherited = {'from_recipe': 'bag_of_freebies', **load_recipe('bag_of_freebies'),
+                 'sync_bn': False, 'random_shapes': True, 'ema': {}}
+    for wish in (inherited, ['bag_of_freebies', 'random_shapes', {'ema': True, 'sync_bn': False}]):
+        chosen, again = select(wish), select(as_mapping(wish))
+        assert again.named == chosen.named == {'random_shapes', 'ema'}
+        assert [(one.name, one.params) for one in again.tricks] == [
+            (one.name, one.params) for one in chosen.tricks]
+        without = select({**as_mapping(wish), 'mixup': False})
+        assert {one.name for one in chosen.tricks} - {one.name for one in without.tricks} == {
+            'mixup'}
+
+
+def test_a_mark_of_no_recipe_is_refused():
+    with pytest.raises(TrickError, match="tricks.from_recipe must be the name of a recipe, got 3"):
+        select({'from_recipe': 3, 'mixup': {}})

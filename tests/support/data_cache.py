@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tricks_plugin.tricks.data_cache.keeper import Keeper, stamp_of_file
+from tricks_plugin.tricks.data_cache.keeper import Keeper
 from tricks_plugin.tricks.data_cache.keys import entry_name
+from tricks_plugin.tricks.data_cache.stamps import stamp_of_file
 
 __all__ = ['cache_folder', 'fetch', 'name_of', 'write_files', 'write_jpegs']
 

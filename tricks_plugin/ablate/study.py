@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 __all__ = ['Mode', 'Point', 'Run', 'RunStatus', 'Rung', 'Study', 'Subject', 'TrickCheck']
 
-Mode = Literal['stack', 'single', 'leave-one-out', 'whole']
+Mode = Literal['stack', 'single', 'leave-one-out', 'whole', 'arms']
 RunStatus = Literal['waiting', 'running', 'finished', 'failed']
 
 
@@ -24,6 +24,8 @@ class Rung:
             the first rung.
         plan: What each trick does here: rows as ``tricks plan --json`` prints them.
         diff: The effective config or flags against those of the first rung, as a unified diff.
+        same_as: Name of an earlier rung whose training is the very same, since the tricks change
+            nothing here; its runs stand for this rung's. The plan has the reason.
     """
 
     name: str
@@ -32,6 +34,7 @@ class Rung:
     reference: str | None = None
     plan: tuple[dict[str, Any], ...] = ()
     diff: str = ''
+    same_as: str | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,11 +8,11 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from ..common.files import write_json
 from ..plan.errors import TrickError
-from .common import add_config_arguments, load_config
+from .common import Parser, add_config_arguments, load_config
 
 __all__ = ['chart', 'main', 'report']
 
@@ -21,16 +21,8 @@ _COLORS = dict(reading='#b3581b', decoding='#d9a441', transform='#3b6ea5', datas
                batching='#4f8f5b')
 
 
-class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one line."""
-
-    def error(self, message: str) -> NoReturn:
-        """Raises TrickError."""
-        raise TrickError(f'{self.prog}: {message}')
-
-
 def _parser(prog: str | None, for_timm: bool) -> argparse.ArgumentParser:
-    parser = _Parser(
+    parser = Parser(
         prog=f'{prog or "profile"} timm' if for_timm else prog, allow_abbrev=False,
         description="Shows what a sample's reading, decoding and transforms take in a worker "
                     'process, and how many workers a step needs, without training.',

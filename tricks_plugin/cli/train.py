@@ -118,10 +118,13 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     """
     args = _parser(prog).parse_args(argv)
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    from mmdet.utils import setup_cache_size_limit_of_dynamo
-
     from ..mm.runner import build_runner
-    setup_cache_size_limit_of_dynamo()
+    try:
+        from mmdet.utils import setup_cache_size_limit_of_dynamo
+    except ImportError:  # other libraries train without it
+        pass
+    else:
+        setup_cache_size_limit_of_dynamo()
     cfg = load_config(args.config, args.tricks, args.cfg_options)
     set_flags(cfg, args)
     joined = join_cpu_processes(cfg)

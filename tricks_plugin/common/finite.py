@@ -1,4 +1,4 @@
-"""Losses that are no numbers any more: counted on the device, and kept out of JSON."""
+"""Losses that are no numbers any more, counted on the device."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 
 from ..plan.errors import FailedRunError
 
-__all__ = ['LIMIT', 'NonFinite', 'NonFiniteError', 'Streak', 'is_finite', 'json_safe']
+__all__ = ['LIMIT', 'NonFinite', 'NonFiniteError', 'Streak', 'is_finite']
 
 LIMIT = 10  # updates in a row after which a run has failed; float16 alone skips one or two
 
@@ -88,20 +88,3 @@ class NonFinite:
 def is_finite(value: Any) -> bool:
     """Whether a number is neither NaN nor infinite."""
     return math.isfinite(float(value))
-
-
-def json_safe(value: Any) -> Any:
-    """A value as JSON can hold it: numbers that are not finite become None.
-
-    Args:
-        value: Dicts, lists and tuples of plain values; not changed.
-
-    Example:
-        >>> json_safe({'loss': float('nan'), 'top1': [50.0, float('inf')]})
-        {'loss': None, 'top1': [50.0, None]}
-    """
-    if isinstance(value, dict):
-        return {key: json_safe(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [json_safe(item) for item in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

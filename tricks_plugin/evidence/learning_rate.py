@@ -32,7 +32,8 @@ class Curve:
             where ``start`` is given.
         start: The LR at time 0 where there is a warm-up; None leaves the warm-up uncompared.
         prefix: Whether the schedule's own time begins after the warm-up.
-        length: Length of the cosine.
+        length: Length of the cosine, with the flat part in front of it.
+        flat: Own time for which the LR stays at the base LR before the cosine.
         eta_min: The cosine's last LR.
         eta_ratio: The same as a share of the base LR; overrides ``eta_min``.
         points: Own times from which on the LR is multiplied once more.
@@ -48,6 +49,7 @@ class Curve:
     start: float | None = None
     prefix: bool = False
     length: float = 0.0
+    flat: float = 0.0
     eta_min: float = 0.0
     eta_ratio: float | None = None
     points: tuple[float, ...] = ()
@@ -85,7 +87,8 @@ class Curve:
         if self.kind == 'cosine':
             floor = self.eta_min if self.eta_ratio is None else base * self.eta_ratio
             # The half-angle form of (1 + cos) / 2.
-            left = math.cos(0.5 * math.pi * min(own / self.length, 1.0)) ** 2
+            gone = max(own - self.flat, 0.0) / (self.length - self.flat)
+            left = math.cos(0.5 * math.pi * min(gone, 1.0)) ** 2
             return floor + (base - floor) * left
         if self.kind == 'multistep':
             return base * self.gamma ** self.level(times)
@@ -104,6 +107,8 @@ class Curve:
         if self.kind == 'cosine':
             floor = f'{self.eta_min:g}' if self.eta_ratio is None else \
                 f'{self.eta_ratio:g} of the base LR'
+            if self.flat:
+                parts.append(f'flat to {self.clock} {start + self.flat:g}')
             parts.append(f'cosine to {floor} at {self.clock} {start + self.length:g}')
         elif self.kind == 'multistep':
             times = ', '.join(f'{start + point:g}' for point in self.points)

@@ -9,8 +9,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from ..common.files import write_json
-from ..common.finite import json_safe
+from ..common.files import json_safe, write_json
 from .base import Finding
 
 __all__ = ['rows', 'table', 'write']

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from ..plan import Plan, Trick, TrickError, TrickPlan, compare
+from ..plan import Plan, RunFacts, Trick, TrickError, TrickPlan, compare
 from ..plan.recipes import Selection, select
 from .config_edit import append_hook, copy_plain, default_scope, find, old_form, plain, type_name
 from .run_facts import run_facts
@@ -43,12 +43,12 @@ def apply_tricks(cfg: Any, tricks: Any = None) -> tuple[Any, Plan]:
     tree.pop('tricks', None)
     if type_name(tree.get('runner_type', '')) == _RUNNER:
         _give_back_runner(tree, cfg.filename)
-    rows = []
+    rows, facts = [], run_facts(before)
     for trick in wanted.tricks:
-        tree, row = _apply_one(trick, tree)
+        tree, row = _apply_one(trick, tree, None if trick.name in wanted.named else facts)
         rows.append(row)
     _add_evidence(tree, rows, wanted.strict)
-    plan = Plan(cfg.filename or '', tuple(rows), before, tree, run_facts(before))
+    plan = Plan(cfg.filename or '', tuple(rows), before, tree, facts)
     effective = Config(tree, cfg_text=cfg.text, filename=cfg.filename,
                        env_variables=cfg.env_variables)
     return effective, plan
@@ -80,8 +80,15 @@ def _wanted(cfg: dict[str, Any], tricks: Any) -> Selection:
     return select(tricks)
 
 
-def _apply_one(trick: Trick, tree: dict[str, Any]) -> tuple[dict[str, Any], TrickPlan]:
-    """Applies one trick to a copy, and keeps the copy only where the trick was applied."""
+def _apply_one(trick: Trick, tree: dict[str, Any], advised: RunFacts | None,
+               ) -> tuple[dict[str, Any], TrickPlan]:
+    """Applies one trick to a copy, and keeps the copy only where the trick was applied.
+
+    Args:
+        trick: Which.
+        tree: The config so far.
+        advised: The run, where a recipe brought the trick and may hold it back; None for an order.
+    """
     edited = copy_plain(tree)
     verdict = trick.apply(edited)
     if verdict.status != 'applied':
@@ -94,6 +101,10 @@ def _apply_one(trick: Trick, tree: dict[str, Any]) -> tuple[dict[str, Any], Tric
     if not changes:
         reason = verdict.reason or 'the config has everything that this trick would set'
         return tree, TrickPlan(trick.name, 'present', reason, evidence=verdict.evidence)
+    against = advised and trick.config_pays(tree, advised)
+    if against:
+        return tree, TrickPlan(trick.name, 'held_back', f'{against}; tricks.{trick.name}=True (or '
+                               f'--tricks ...,{trick.name}) applies it all the same')
     record = edited.setdefault('tricks_applied', {})
     parameters = {
         key: value for key, value in dataclasses.asdict(trick.params).items() if value is not None

@@ -6,7 +6,7 @@ import functools
 import inspect
 from typing import Any
 
-__all__ = ['import_path', 'is_a', 'lookup_class', 'not_seen', 'type_name']
+__all__ = ['argument_default', 'import_path', 'is_a', 'lookup_class', 'not_seen', 'type_name']
 
 _REGISTRIES = ('MODELS', 'TRANSFORMS', 'DATASETS', 'HOOKS', 'PARAM_SCHEDULERS', 'OPTIMIZERS',
                'OPTIM_WRAPPERS', 'OPTIM_WRAPPER_CONSTRUCTORS', 'LOOPS', 'DATA_SAMPLERS', 'RUNNERS',
@@ -73,6 +73,40 @@ def not_seen(node: Any, scope: str = 'mmdet') -> str:
     if not isinstance(kind, str) or lookup_class(kind, scope) is not None:
         return ''
     return f' ({type_name(kind)} is not registered or importable here, and was not looked into)'
+
+
+def argument_default(node: dict[str, Any], name: str, scope: str = 'mmdet') -> Any:
+    """The default of an argument of a class, through base classes where it takes ``**kwargs``.
+
+    Args:
+        node: A dict with a ``type``.
+        name: The argument's name.
+        scope: The registry scope of an unscoped type.
+
+    Returns:
+        None also where the class is not found, or has no such argument or no default for it. The
+        very object of the class: copy what is to be changed.
+    """
+    kind = node.get('type')
+    found = lookup_class(kind, scope) if isinstance(kind, str) else kind
+    return _default(found, name) if inspect.isclass(found) else None
+
+
+@functools.lru_cache(maxsize=4096)
+def _default(cls: Any, name: str) -> Any:
+    for base in inspect.getmro(cls):
+        if '__init__' not in vars(base):
+            continue
+        try:
+            parameters = inspect.signature(vars(base)['__init__']).parameters
+        except (TypeError, ValueError):
+            return None
+        if name in parameters:
+            default = parameters[name].default
+            return None if default is inspect.Parameter.empty else default
+        if all(item.kind is not item.VAR_KEYWORD for item in parameters.values()):
+            return None
+    return None
 
 
 _found: dict[tuple[str, str], Any] = {}

@@ -121,8 +121,9 @@ def _warmup_cosine(node: dict[str, Any], units: RunUnits) -> Curve:
         round((node.get('warmup_epochs') or 0) * epoch)
     if node.get('fit_warmup') and 2 * warmup > total:
         warmup = round(total / 10)
+    flat = node.get('flat_fraction', 0.0) * (total - warmup)
     return Curve(
-        'cosine', closed=not node.get('begin', 0) and total > warmup,
+        'cosine', flat=flat, closed=not node.get('begin', 0) and total > warmup,
         warmups=((warmup, 'iteration'),) if warmup else (), start=0.0, prefix=True,
         length=total - warmup, eta_min=node.get('eta_min', 0.0),
         eta_ratio=node.get('eta_min_ratio'))

@@ -2,30 +2,149 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import Any
 
 from ..common.processes import world_size
 from ..plan.run_facts import RunFacts
-from .config_edit import get, optim_wrappers, run_length
+from .config_edit import (
+    default_scope,
+    get,
+    optim_wrappers,
+    run_length,
+    train_pipelines,
+    type_name,
+    walk,
+)
+from .image_count import ImageCount, count_images, epoch_iterations
 
-__all__ = ['run_facts']
+__all__ = ['STRONG', 'run_facts']
+
+# Steps after which an image is another one: parts of it, of several, or out of shape. Flips,
+# colours and scales are not among them.
+STRONG = ('RandomCrop', 'MinIoURandomCrop', 'RandomCenterCropPad', 'RandomResizedCrop', 'Mosaic',
+          'CachedMosaic', 'MixUp', 'CachedMixUp', 'CopyPaste', 'RandomAffine', 'RandomErasing',
+          'CutOut', 'AutoAugment', 'RandAugment', 'Mixup', 'CutMix', 'Expand', 'Mosaic9',
+          'YOLOv5RandomAffine', 'YOLOv5MixUp', 'YOLOXMixUp', 'YOLOv5CopyPaste')
+_TASKS = {'mmdet': 'detection', 'mmyolo': 'detection', 'mmrotate': 'detection',
+          'mmpretrain': 'classification', 'mmcls': 'classification'}
+_RESIZES = ('Resize', 'RandomResize', 'RandomChoiceResize', 'FixScaleResize', 'ResizeShortestEdge',
+            'YOLOv5KeepRatioResize', 'LetterResize', 'ResizeEdge', 'RandomResizedCrop')
 
 
 def run_facts(cfg: dict[str, Any]) -> RunFacts:
-    """Reads the facts off a plain config.
+    """Reads the facts off a plain config, and counts the images in its annotation files.
 
     Args:
         cfg: The config before any trick.
     """
     length = run_length(cfg)
+    scope, path = default_scope(cfg), 'train_dataloader.dataset'
     counts = {wrapper.get('accumulative_counts', 1) for _, wrapper in optim_wrappers(cfg)}
+    accumulation = _count(counts.pop()) if len(counts) == 1 else None
+    found = ImageCount() if get(cfg, path) is None else count_images(get(cfg, path), path, scope)
+    processes = world_size(cfg.get('launcher'))
+    pipelines = [pipeline.steps for pipeline in train_pipelines(cfg)]
+    tests = [get(cfg, f'{name}_dataloader.dataset.pipeline') for name in ('val', 'test')]
     return RunFacts(
-        processes=world_size(cfg.get('launcher')),
+        processes=processes,
         batch_size=_count(get(cfg, 'train_dataloader.batch_size')),
-        accumulation=_count(counts.pop()) if len(counts) == 1 else None,
+        accumulation=accumulation,
         epochs=length.value if length is not None and length.by_epoch else None,
-        iterations=length.value if length is not None and not length.by_epoch else None)
+        iterations=length.value if length is not None and not length.by_epoch else None,
+        images=found.images, samples=found.samples,
+        updates=_updates(cfg, found.samples, processes, accumulation),
+        scale=_largest_short(tests[:1]) or _largest_short(tests[1:]),
+        train_scale=_largest_short(pipelines), classes=_classes(cfg),
+        pretrained=_pretrained(cfg), frozen_stages=_frozen(cfg),
+        augmentation=tuple(dict.fromkeys(
+            type_name(step) for _, step in walk(pipelines) if type_name(step) in STRONG)),
+        task=_TASKS.get(scope), unknown=(_unknown(found),) if found.why else ())
+
+
+def _unknown(found: ImageCount) -> str:
+    what = 'the number of images' if found.images is None else 'the length of an epoch'
+    return f'{what} is not known: {found.why}'
 
 
 def _count(value: Any) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else None
+
+
+def _updates(
+    cfg: dict[str, Any], samples: int | None, processes: int, accumulation: int | None,
+) -> int | None:
+    """Optimizer steps of the run; mmengine makes one at the very end of an unfull accumulation."""
+    length, loader = run_length(cfg), get(cfg, 'train_dataloader') or {}
+    if length is None or accumulation is None:
+        return None
+    if not length.by_epoch:
+        return math.ceil(length.value / accumulation)
+    batch_size = _count(get(loader, 'batch_size'))
+    if samples is None or batch_size is None:
+        return None
+    dropped = bool(get(loader, 'drop_last') or get(loader, 'batch_sampler.drop_last'))
+    each = epoch_iterations(samples, batch_size, processes, dropped)
+    each = min(each, _count(get(loader, 'num_batch_per_epoch')) or each)
+    return math.ceil(each * length.value / accumulation)
+
+
+def _largest_short(pipelines: list[Any]) -> int | None:
+    """The largest short side in px that a resize step of these pipelines names."""
+    sides = [side for _, step in walk(pipelines) if type_name(step) in _RESIZES
+             for side in _shorts([step.get('scale'), step.get('scales')])]
+    return max(sides, default=None)
+
+
+def _shorts(value: Any) -> Iterator[int]:
+    """The short sides of the scales in a value: px, (w, h), or lists of these."""
+    if _count(value):
+        yield value
+    elif isinstance(value, (list, tuple)):
+        numbers = [one for one in value if _count(one)]
+        if len(numbers) == len(value) == 2:
+            yield min(numbers)
+        else:
+            for one in value:
+                yield from _shorts(one)
+
+
+def _classes(cfg: dict[str, Any]) -> int | None:
+    """The classes that the data set names, or that all heads of the model agree on."""
+    for _, node in walk(get(cfg, 'train_dataloader.dataset')):
+        names = get(node, 'metainfo.classes')
+        if isinstance(names, (list, tuple)):
+            return len(names)
+    found = {node['num_classes'] for _, node in walk(cfg.get('model'))
+             if _count(node.get('num_classes'))}
+    return found.pop() if len(found) == 1 else None
+
+
+def _pretrained(cfg: dict[str, Any]) -> str | None:
+    """What is loaded before the training begins."""
+    model = cfg.get('model')
+    if cfg.get('load_from') or _loads(get(cfg, 'model.init_cfg')):
+        return 'detector'
+    if get(cfg, 'model.pretrained'):
+        return 'backbone'
+    for path, node in walk(model, 'model'):
+        if path.endswith('backbone') and (
+                _loads(node.get('init_cfg')) or node.get('pretrained') not in (None, False, '')):
+            return 'backbone'
+    return None
+
+
+def _loads(init: Any) -> bool:
+    items = init if isinstance(init, (list, tuple)) else [init]
+    return any(isinstance(item, dict) and (
+        type_name(item) == 'Pretrained' or bool(item.get('checkpoint'))) for item in items)
+
+
+def _frozen(cfg: dict[str, Any]) -> int | None:
+    """The stages of the first backbone that says so."""
+    for path, node in walk(cfg.get('model'), 'model'):
+        stages = node.get('frozen_stages')
+        if path.endswith('backbone') and isinstance(stages, int) and stages >= 0:
+            return stages
+    return None

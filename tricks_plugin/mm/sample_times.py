@@ -10,7 +10,7 @@ from mmengine.fileio import BaseStorageBackend, get_file_backend, register_backe
 
 from ..common.step_timer import StepTimer, name_of, step_names, time_steps
 
-__all__ = ['TimedBackend', 'instrument', 'pipeline_of']
+__all__ = ['TimedBackend', 'holders', 'instrument', 'pipeline_of']
 
 _NAME = 'tricks_plugin.timed'
 _timers: list[StepTimer] = []
@@ -63,7 +63,7 @@ def instrument(dataset: Any, timer: StepTimer) -> Any:
     """
     _timers[:] = [timer]
     timed: set[int] = set()
-    for holder in _holders(dataset, set()):
+    for holder in holders(dataset):
         if id(holder.pipeline) not in timed:
             holder.pipeline = time_steps(holder.pipeline, timer, _prepare)
             timed.add(id(holder.pipeline))
@@ -72,7 +72,7 @@ def instrument(dataset: Any, timer: StepTimer) -> Any:
 
 def pipeline_of(dataset: Any) -> list[str]:
     """The names of a dataset's transforms, through any nesting, with the backend they read by."""
-    return [name for holder in _holders(dataset, set())
+    return [name for holder in holders(dataset)
             for name in step_names(holder.pipeline, _name)]
 
 
@@ -82,8 +82,12 @@ def _name(step: Any) -> str:
     return f'{name_of(step)}({backend})' if backend else name_of(step)
 
 
+def holders(dataset: Any) -> Iterator[Any]:
+    """The datasets with a pipeline, through any nesting; those inside first, as in a sample."""
+    yield from _holders(dataset, set())
+
+
 def _holders(node: Any, seen: set[int]) -> Iterator[Any]:
-    """The datasets with a pipeline, those inside first, as they come first in a sample."""
     if node is None or id(node) in seen:
         return
     seen.add(id(node))

@@ -78,8 +78,10 @@ class Plan:
         from rich.console import Console
         from rich.table import Table
         from rich.text import Text
+        run = self.run.words()
         table = Table(title=f'tricks for {self.config or "this config"}', title_justify='left',
-                      show_lines=True)
+                      show_lines=True, caption=f'the run: {run}' if run else None,
+                      caption_justify='left')
         table.add_column('trick', no_wrap=True)
         table.add_column('status', no_wrap=True)
         table.add_column('reason and changes (path: before -> after)', ratio=1)

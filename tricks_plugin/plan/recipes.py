@@ -11,7 +11,12 @@ from .paths import config_folder
 from .registry import TRICKS
 from .trick import Trick
 
-__all__ = ['Selection', 'load_recipe', 'recipe', 'recipe_names', 'select', 'split_names']
+__all__ = ['Selection', 'as_mapping', 'load_recipe', 'recipe', 'recipe_names', 'select',
+           'split_names']
+
+
+# In a recipe's `tricks`: its name, by which a config that inherits it is told from the user's own.
+_MARK = 'from_recipe'
 
 
 def recipe_names() -> list[str]:
@@ -44,7 +49,9 @@ def load_recipe(name: str) -> dict[str, Any]:
     Raises:
         TrickError: If there is no such recipe.
     """
-    return dict(runpy.run_path(recipe(name))['tricks'])
+    tricks = dict(runpy.run_path(recipe(name))['tricks'])
+    tricks.pop(_MARK, None)
+    return tricks
 
 
 @dataclasses.dataclass(frozen=True)
@@ -99,6 +106,29 @@ def select(tricks: Any, path: str = 'tricks') -> Selection:
                      reader.strict, reader.named(), tuple(reader.recipes))
 
 
+def as_mapping(tricks: Any, path: str = 'tricks') -> dict[str, Any]:
+    """The same wish as one dict: recipes by ``recipe``, what the user set beside them.
+
+    A trick is left out of the wish by setting its name to False in the result; the others stay
+    what they are, a recipe's advice or the user's order.
+
+    Args:
+        tricks: As for `select`.
+        path: Where the value stands, for error messages.
+
+    Raises:
+        TrickError: If the wish is wrong.
+    """
+    select(tricks, path)
+    if tricks is None:
+        return {}
+    reader = _read(tricks, path)
+    mapping: dict[str, Any] = {'recipe': list(reader.recipes)} if reader.recipes else {}
+    if reader.strict:
+        mapping['strict'] = True
+    return {**mapping, **reader.inherited, **reader.own()}
+
+
 def _read(tricks: Any, path: str) -> _Reader:
     reader = _Reader()
     for where, item in _entries(tricks, path):
@@ -134,24 +164,23 @@ class _Reader:
     def __init__(self) -> None:
         self.strict = False
         self.recipes: list[str] = []
+        self.inherited: dict[str, Any] = {}  # a recipe's mark, and what it brought
         self._recipes: dict[str, Any] = {}
         self._own: dict[str, Any] = {}
         self._seen: dict[tuple[str, str], str] = {}
 
     def wanted(self) -> dict[str, dict[str, Any]]:
-        """Parameters by name, for the tricks that are switched on.
-
-        A recipe may hold a trick back; one that the user names himself is an order.
-        """
-        merged = {
+        """Parameters by name, for the tricks that are switched on."""
+        return {
             name: {**self._recipes.get(name, {}), **(self._own.get(name) or {})}
             for name in {**self._recipes, **self._own}
             if self._own.get(name) is not False
         }
-        for name in self.named() & merged.keys():
-            if 'hold_back' not in self._own[name]:
-                merged[name].pop('hold_back', None)
-        return merged
+
+    def own(self) -> dict[str, Any]:
+        """What the user set himself: parameters, True without any, or False."""
+        return {name: values if values is False else dict(values) or True
+                for name, values in self._own.items()}
 
     def named(self) -> frozenset[str]:
         """The tricks that the user named himself, with a parameter or without."""
@@ -170,9 +199,16 @@ class _Reader:
         self._recipe(name, where)
 
     def mapping(self, item: dict[str, Any], where: str) -> None:
-        """Takes a dict of tricks, with ``recipe`` and ``strict`` beside them."""
+        """Takes a dict of tricks, with ``recipe`` and ``strict`` beside them.
+
+        A config that inherits a recipe has the recipe's tricks in its own dict, and the recipe's
+        mark. What stands there as in the recipe, the recipe brought; what differs is the user's.
+        """
+        brought = self._inherited(item, where)
         for key, value in item.items():
             path = f'{where}.{key}'
+            if key == _MARK or (key in brought and value == brought[key]):
+                continue
             if key == 'recipe':
                 self._recipes_of(value, path)
             elif key == 'strict':
@@ -181,6 +217,25 @@ class _Reader:
                 self.strict = value
             else:
                 self._trick(key, value, path)
+
+    def _inherited(self, item: dict[str, Any], where: str) -> dict[str, Any]:
+        """The tricks of the recipe whose mark a dict bears, without those that it takes out."""
+        if _MARK not in item:
+            return {}
+        name, path = item[_MARK], f'{where}.{_MARK}'
+        if not isinstance(name, str) or name not in recipe_names():
+            raise TrickError(f'{path} must be the name of a recipe, got {name!r}')
+        brought = {key: value for key, value in load_recipe(name).items() if key in item}
+        for key, value in brought.items():
+            if item[key] is not False:
+                self._merge(key, value)
+                self.inherited[key] = value
+        self.inherited[_MARK] = name
+        return brought
+
+    def _merge(self, trick: str, values: Any) -> None:
+        known = self._recipes.get(trick, {})
+        self._recipes[trick] = {**known, **(values if isinstance(values, dict) else {})}
 
     def _trick(self, name: Any, values: Any, path: str) -> None:
         if name not in TRICKS:
@@ -204,8 +259,7 @@ class _Reader:
         self._once(name, path, 'recipe')
         self.recipes.append(name)
         for trick, values in load_recipe(name).items():
-            known = self._recipes.get(trick, {})
-            self._recipes[trick] = {**known, **(values if isinstance(values, dict) else {})}
+            self._merge(trick, values)
 
     def _once(self, name: str, path: str, role: str) -> None:
         """Refuses a second mention in the same role; a bare name may have parameters beside it."""

@@ -10,7 +10,7 @@ __all__ = ['RunFacts']
 
 @dataclasses.dataclass(frozen=True)
 class RunFacts:
-    """The run that a plan is made for; None for what the settings do not tell.
+    """The run that a plan is made for; None for what the settings and the data do not tell.
 
     Attributes:
         processes: Training processes.
@@ -18,6 +18,19 @@ class RunFacts:
         accumulation: Batches that an update averages over.
         epochs: Length of an epoch-based run.
         iterations: Length of an iteration-based run.
+        images: Images of the training set, as its annotation files or folders list them; those
+            that the data set filters out are counted too.
+        samples: Samples of an epoch: the images, times what wrappers repeat.
+        updates: Optimizer steps of the whole run.
+        scale: Short side in px of the scale at which the run tests.
+        train_scale: Short side in px of the largest scale that training resizes to.
+        classes: Classes of the data.
+        pretrained: ``'detector'`` where weights of a whole model are loaded, ``'backbone'`` where
+            those of its backbone are; None: the run begins with random weights.
+        frozen_stages: Stages of the backbone that do not train; None where nothing is frozen.
+        augmentation: The strong steps that the settings have already, by their names.
+        task: ``'detection'``, ``'classification'``, or None for another.
+        unknown: Why facts are not known, a sentence each.
     """
 
     processes: int = 1
@@ -25,6 +38,17 @@ class RunFacts:
     accumulation: int | None = None
     epochs: int | None = None
     iterations: int | None = None
+    images: int | None = None
+    samples: int | None = None
+    updates: int | None = None
+    scale: int | None = None
+    train_scale: int | None = None
+    classes: int | None = None
+    pretrained: str | None = None
+    frozen_stages: int | None = None
+    augmentation: tuple[str, ...] = ()
+    task: str | None = None
+    unknown: tuple[str, ...] = ()
 
     @property
     def effective_batch(self) -> int | None:
@@ -33,6 +57,21 @@ class RunFacts:
             return None
         return self.batch_size * self.processes * self.accumulation
 
+    def words(self) -> str:
+        """The run in one line."""
+        parts = [
+            self.images is not None and f'{self.images} images',
+            self.epochs is not None and f'{self.epochs} epochs',
+            self.updates is not None and f'{self.updates} updates',
+            self.effective_batch is not None and f'{self.effective_batch} images per update',
+            self.scale is not None and f'tested at {self.scale} px',
+            self.classes is not None and f'{self.classes} classes',
+            self.pretrained is not None and f'pretrained {self.pretrained}',
+            bool(self.augmentation) and f'augmented by {", ".join(self.augmentation)}']
+        known = ', '.join(part for part in parts if isinstance(part, str))
+        return '; '.join(filter(None, [known, *self.unknown]))
+
     def to_dict(self) -> dict[str, Any]:
         """As ``tricks plan --json`` prints it under ``run``."""
-        return {**dataclasses.asdict(self), 'effective_batch': self.effective_batch}
+        return {**dataclasses.asdict(self), 'augmentation': list(self.augmentation),
+                'unknown': list(self.unknown), 'effective_batch': self.effective_batch}

@@ -13,6 +13,7 @@ from collections.abc import Collection
 from typing import Any, ClassVar
 
 from .params import Params
+from .run_facts import RunFacts
 from .verdict import Verdict
 
 __all__ = ['ConfigEdit', 'TimmFlags', 'Trick']
@@ -31,6 +32,10 @@ class ConfigEdit(ABC):
     @abstractmethod
     def apply(self, cfg: dict[str, Any]) -> Verdict:
         """See `Trick.apply`."""
+
+    def pays(self, cfg: dict[str, Any], facts: RunFacts) -> str | None:
+        """As `Trick.pays`, for a trick that has to look into the config itself."""
+        return None
 
 
 class TimmFlags(ABC):
@@ -63,6 +68,10 @@ class TimmFlags(ABC):
     def note(self, before: dict[str, Any], after: dict[str, Any]) -> str:
         """See `Trick.timm_note`."""
         return ''
+
+    def pays(self, args: dict[str, Any], facts: RunFacts) -> str | None:
+        """As `Trick.pays`, for a trick that has to look into the settings themselves."""
+        return None
 
     @classmethod
     def promise(cls, args: dict[str, Any]) -> dict[str, Any] | None:
@@ -145,6 +154,34 @@ class Trick:
         if edit is None:
             return Verdict.not_applicable(f'{self.name} has no side for mmengine')
         return edit(self.params).apply(cfg)
+
+    def pays(self, facts: RunFacts) -> str | None:
+        """Why the trick would cost more than it brings in such a run.
+
+        A recipe's trick with a reason is held back; one that the user named is applied. A rule
+        rests on measurements, which the room's README cites under *When it pays*; what is not known
+        of the run holds nothing back.
+
+        Args:
+            facts: Of the run, before any trick.
+
+        Returns:
+            The reason with its numbers, as the beginning of a sentence; None where the trick pays
+            or nothing speaks against it.
+        """
+        return None
+
+    def config_pays(self, cfg: dict[str, Any], facts: RunFacts) -> str | None:
+        """`pays`, with what the trick's `ConfigEdit` finds in a config (not changed)."""
+        edit = self.side('mm', 'Edit')
+        own = None if edit is None else edit(self.params).pays(cfg, facts)
+        return self.pays(facts) or own
+
+    def timm_pays(self, args: dict[str, Any], facts: RunFacts) -> str | None:
+        """`pays`, with what the trick's `TimmFlags` find in timm's settings."""
+        flags = self._flags()
+        own = None if flags is None else flags(self.params).pays(args, facts)
+        return self.pays(facts) or own
 
     def timm_args(
         self, args: dict[str, Any], given: Collection[str] = frozenset(),

@@ -16,8 +16,8 @@ from timm import utils
 from timm.models import safe_model_name
 from timm.utils.summary import trim_summary
 
-from ..common.files import write_text
-from ..common.finite import is_finite, json_safe
+from ..common.files import json_safe, write_text
+from ..common.finite import is_finite
 from ..evidence.monitor import FILE as EVIDENCE
 from ..plan.errors import TrickError
 from .boundary import naming

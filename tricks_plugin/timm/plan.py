@@ -8,12 +8,13 @@ import dataclasses
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from ..plan import Plan, TrickPlan, compare
+from ..plan import Plan, RunFacts, TrickPlan, compare
 from ..plan.errors import TrickError
 from ..plan.recipes import select
 from ..plan.trick import Trick
 from .facts import facts
 from .ground import ground
+from .run_facts import run_facts
 
 __all__ = ['plan_tricks']
 
@@ -49,9 +50,10 @@ def plan_tricks(
         if wanted:
             now, row = _plan_recipe(name, wanted, now, frozenset(given))
             recipes.append(row)
+    run = run_facts(now)
     for trick in selected.tricks:
-        now, row = _plan_one(trick, now, frozenset(given), trick.name in selected.named,
-                             machine or {})
+        now, row = _plan_one(trick, now, frozenset(given), machine or {},
+                             None if trick.name in selected.named else run)
         rows.append(row)
         if recipes and trick.timm_rules()[0] == 'sched' and row.status == 'not_applicable' \
                 and 'sched' not in given:
@@ -61,7 +63,7 @@ def plan_tricks(
     rows = [row if row.status not in ('applied', 'present') else dataclasses.replace(
         row, evidence=trick.timm_promise({**now, **facts(now)}))
         for row, trick in zip(rows, selected.tricks, strict=True)]
-    plan = Plan(config, tuple(rows), before, now, recipes=tuple(recipes))
+    plan = Plan(config, tuple(rows), before, now, run, tuple(recipes))
     return argparse.Namespace(**copy.deepcopy(now)), plan, selected.strict
 
 
@@ -80,10 +82,18 @@ def _plan_recipe(
 
 
 def _plan_one(
-    trick: Trick, now: dict[str, Any], given: frozenset[str], named: bool,
-    machine: Mapping[str, bool],
+    trick: Trick, now: dict[str, Any], given: frozenset[str], machine: Mapping[str, bool],
+    advised: RunFacts | None,
 ) -> tuple[dict[str, Any], TrickPlan]:
-    """The settings after one trick, and its row."""
+    """The settings after one trick, and its row.
+
+    Args:
+        trick: Which.
+        now: The settings so far.
+        given: The names of the user's own.
+        machine: What the machine to train on has.
+        advised: The run, where a recipe brought the trick and may hold it back; None for an order.
+    """
     view = {**now, **facts(now), **machine}
     wanted = trick.timm_args(copy.deepcopy(view), given)
     if not isinstance(wanted, dict):
@@ -95,7 +105,7 @@ def _plan_one(
     stands = '; '.join([*(f'{_as_given(key, now.get(key))} is yours and stands' for key in kept),
                         *(f'{name} means nothing under timm' for name in trick.timm_unused())])
     if main in kept and (main == 'sched' or not now[main]):
-        if main == 'sched' and named:
+        if main == 'sched' and advised is None:
             raise TrickError(
                 f'tricks.{trick.name} and {_as_given(main, now[main])} are two schedules, and a '
                 f'run has one: leave --sched out, or the trick, got sched={now[main]!r}')
@@ -107,6 +117,10 @@ def _plan_one(
     note = trick.timm_note(view, {**view, **after, **facts(after)})
     changes = tuple(compare(_frozen(now), _frozen(after)))
     if changes:
+        against = advised and trick.timm_pays(view, advised)
+        if against:
+            return now, TrickPlan(trick.name, 'held_back', f'{against}; --tricks ...,{trick.name} '
+                                  'applies it all the same')
         reason = '; '.join(filter(None, [note, stands]))
         return after, TrickPlan(trick.name, 'applied', reason, changes)
     if not note and not stands:

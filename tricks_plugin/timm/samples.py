@@ -52,9 +52,9 @@ class Images(Dataset):
         try:
             return self.dataset[index]
         except Exception as error:
-            raise TrickError(f'cannot use image {self._name(index)}: {one_line(error)}') from error
+            raise TrickError(f'cannot use image {self.name(index)}: {one_line(error)}') from error
 
-    def _name(self, index: Any) -> str:
+    def name(self, index: Any) -> str:
         """The file of a sample, or its number where its dataset has no files."""
         try:
             return str(self.filename(index, absolute=True))

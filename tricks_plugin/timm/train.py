@@ -9,7 +9,7 @@ import json
 import logging
 import sys
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..common.process_group import end_process_group
 from ..plan import Plan
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from .resume import Former
     from .run import Run
 
-__all__ = ['Order', 'main', 'train']
+__all__ = ['Follower', 'Order', 'main', 'train']
 
 _OLDEST = '1.0.31'
 _logger = logging.getLogger('tricks_plugin')
@@ -55,6 +55,19 @@ class Order:
     warnings: Sequence[str] = ()
     former: Former | None = None
     taken: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+
+class Follower(Protocol):
+    """What follows a training epoch by epoch."""
+
+    def begin(self, run: Run) -> None:
+        """Called when all is built, before the first epoch."""
+
+    def trained(self, epoch: int) -> None:
+        """Called when an epoch, counted from 0, is trained, before its validation."""
+
+    def validated(self, epoch: int, metrics: Mapping[str, float] | None) -> None:
+        """Called after validation and checkpoint; None where no validation was due."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -112,11 +125,12 @@ def _check_timm() -> None:
                          'train.py') from None
 
 
-def train(order: Order) -> int:
+def train(order: Order, follower: Follower | None = None) -> int:
     """Trains.
 
     Args:
         order: What; nothing in it is changed.
+        follower: What follows it.
 
     Returns:
         As `main`.
@@ -148,7 +162,7 @@ def train(order: Order) -> int:
                                 'lies in --output is of the run before', run.start_epoch,
                                 run.num_epochs)
             return 0
-        return _epochs(run, order)
+        return _epochs(run, order, follower)
     except (RuntimeError, MemoryError) as error:
         if not isinstance(error, (torch.cuda.OutOfMemoryError, MemoryError)) \
                 and 'allocate memory' not in str(error):  # as torch says it of a CPU
@@ -160,7 +174,7 @@ def train(order: Order) -> int:
             end_process_group()
 
 
-def _epochs(run: Run, order: Order) -> int:
+def _epochs(run: Run, order: Order, follower: Follower | None) -> int:
     """The epochs, one after the other."""
     from .data_watch import DataWatch
     from .evidence import TimmEvidence
@@ -183,7 +197,9 @@ def _epochs(run: Run, order: Order) -> int:
     watch = DataWatch(run, evidence)
     failed = True
     try:
-        status = _train_epochs(run, output, evidence, watch, progress)
+        if follower is not None:
+            follower.begin(run)
+        status = _train_epochs(run, output, evidence, watch, progress, follower)
         failed = status != 0
         return status
     finally:
@@ -198,7 +214,7 @@ def _epochs(run: Run, order: Order) -> int:
 
 def _train_epochs(
     run: Run, output: Output | None, evidence: TimmEvidence, watch: DataWatch,
-    progress: Progress,
+    progress: Progress, follower: Follower | None,
 ) -> int:
     """Trains, validates and saves; returns the exit status."""
     from timm import utils
@@ -215,7 +231,11 @@ def _train_epochs(
             if args.distributed and args.dist_bn in ('broadcast', 'reduce'):
                 utils.distribute_bn(run.task.get_trainable_module(), args.world_size,
                                     args.dist_bn == 'reduce')
-            metric = _validate_and_save(run, output, progress, epoch, losses)
+            if follower is not None:
+                follower.trained(epoch)
+            metric, metrics = _validate_and_save(run, output, progress, epoch, losses)
+            if follower is not None:
+                follower.validated(epoch, metrics)
             evidence.epoch_end(epoch)
             if run.scheduler is not None:
                 run.scheduler.step(epoch + 1, metric)
@@ -233,8 +253,8 @@ def _train_epochs(
 
 def _validate_and_save(
     run: Run, output: Output | None, progress: Progress, epoch: int, losses: dict[str, float],
-) -> float | None:
-    """Validates, and writes the epoch's row and checkpoint; returns the metric, if it was due."""
+) -> tuple[float | None, dict[str, float] | None]:
+    """Validates, and writes the epoch's row and checkpoint; the ranking metric and all of them."""
     from timm import utils
 
     from .loop import validate
@@ -242,7 +262,7 @@ def _validate_and_save(
     args = run.args
     last = epoch + 1 == run.num_epochs
     if (epoch + 1) % args.val_interval and not last:
-        return None
+        return None, None
     metrics = None
     if run.loader_eval is not None:
         metrics = validate(run, progress)
@@ -252,5 +272,5 @@ def _validate_and_save(
                                     args.dist_bn == 'reduce')
             metrics = validate(run, progress, ema=True)
     if output is not None:
-        return output.epoch(epoch, losses, metrics)
-    return (metrics or losses).get(args.eval_metric if metrics else 'loss')
+        return output.epoch(epoch, losses, metrics), metrics
+    return (metrics or losses).get(args.eval_metric if metrics else 'loss'), metrics

@@ -46,6 +46,18 @@ def test_faster_rcnn_keeps_its_own_warm_up_of_500_iterations(zoo):
     assert verdict.evidence == {}
 
 
+def test_a_flat_part_goes_into_the_scheduler_and_1_is_refused():
+    cfg = epochs(40)
+    verdict = apply(cfg, flat_fraction=0.5)
+    assert cfg['param_scheduler'][0]['flat_fraction'] == 0.5
+    assert verdict.reason == ('warm-up of 2 epochs from 0 (the config has none of its own), then '
+                              'flat for 0.5 of the rest, then cosine to 0 over 40 epochs')
+    with pytest.raises(TrickError, match='cosine_warmup.flat_fraction must be < 1, got 1'):
+        CosineWarmup.from_dict({'flat_fraction': 1})
+    with pytest.raises(TrickError, match='flat_fraction must be 0 under timm, .* got 0.5'):
+        CosineWarmup.from_dict({'flat_fraction': 0.5}).timm_args({'epochs': 10})
+
+
 def test_detr_has_no_warm_up_and_a_scheduler_that_is_no_list(zoo):
     cfg = plain(Config.fromfile(zoo / 'detr/detr_r50_8xb2-150e_coco.py'))
     assert apply(cfg).status == 'applied'

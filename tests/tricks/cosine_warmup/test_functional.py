@@ -38,6 +38,22 @@ def test_both_sides_of_the_joint_meet():
     assert above == pytest.approx(0.1, rel=1e-7)
 
 
+def test_a_flat_part_is_exactly_the_base_lr_and_the_cosine_takes_the_rest():
+    # A warm-up of 4, then 9 steps: a third of them flat, to step 7; the cosine over sixths of pi.
+    expected = [0.0, 0.02, 0.04, 0.06, 0.08, 0.08, 0.08, 0.08,
+                *(0.0425 + 0.0375 * c for c in (0.8660254, 0.5, 0.0, -0.5, -0.8660254)), 0.005]
+    found = [warmup_cosine(step, 0.08, 4, 13, 0.005, 1 / 3) for step in range(14)]
+    assert found == pytest.approx(expected, rel=1e-6, abs=1e-15)
+    assert found[4:8] == [0.08] * 4 and found[13] == 0.005
+    assert warmup_cosine(9, 0.08, 4, 13, 0.005, 0.0) == warmup_cosine(9, 0.08, 4, 13, 0.005)
+
+
+@pytest.mark.parametrize('flat', [1, 1.5, -0.1])
+def test_a_flat_part_that_leaves_no_cosine_is_refused(flat):
+    with pytest.raises(ValueError, match=rf'flat_fraction must be in \[0, 1\).*got {flat}'):
+        warmup_cosine(1, 0.1, 2, 9, flat_fraction=flat)
+
+
 def test_the_curve_agrees_with_the_chebyshev_recurrence():
     # cos((k + 1) a) = 2 cos(a) cos(k a) - cos((k - 1) a): no cosine of the share is taken.
     base, floor, warmup, total = 0.037, 0.0011, 23, 190

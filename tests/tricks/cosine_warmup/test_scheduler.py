@@ -7,6 +7,7 @@ mmengine = pytest.importorskip('mmengine')
 from mmengine.optim import OptimWrapper  # noqa: E402
 from mmengine.registry import PARAM_SCHEDULERS  # noqa: E402
 
+from tricks_plugin.mm.curves import RunUnits, curves  # noqa: E402
 from tricks_plugin.tricks.cosine_warmup.scheduler import WarmupCosineLR  # noqa: E402
 
 # 12 iterations, 3 of them warm-up, then eighths... of pi over 9 steps.
@@ -37,6 +38,25 @@ def test_two_groups_follow_the_same_curve_at_their_own_rates():
         assert lrs(optim) == pytest.approx(expected, rel=1e-8, abs=1e-15), f'step {step}'
         advance(optim, scheduler)
     assert lrs(optim) == [0.0, 0.0]
+
+
+def test_a_flat_part_by_hand_and_by_the_measurement_s_own_curve():
+    # 12 iterations, 3 of warm-up, a third of the other 9 flat: to 6, then sixths of pi.
+    optim = optimizer(0.06)
+    scheduler = WarmupCosineLR(optim, warmup_iters=3, end=12, by_epoch=False,
+                               flat_fraction=1 / 3)
+    cfg = {'param_scheduler': [dict(type='tricks_plugin.WarmupCosineLR', by_epoch=False,
+                                    warmup_iters=3, flat_fraction=1 / 3)]}
+    curve = curves(cfg, [''], RunUnits(4, 12))['']
+    shares = [0, 1 / 3, 2 / 3, 1, 1, 1, 1, 0.9330127, 0.75, 0.5, 0.25, 0.0669873]
+    for step, share in enumerate(shares):
+        assert lrs(optim) == pytest.approx([0.06 * share], rel=1e-6, abs=1e-15), f'step {step}'
+        assert curve.at({'iteration': step}, 0.06) == pytest.approx(0.06 * share, rel=1e-6)
+        advance(optim, scheduler)
+    assert curve.words() == ('from 0 to the base LR in 3 iterations, then flat to iteration 6, '
+                             'then cosine to 0 at iteration 12')
+    with pytest.raises(ValueError, match='flat_fraction must be'):
+        WarmupCosineLR(optimizer(0.06), warmup_iters=3, end=12, by_epoch=False, flat_fraction=1)
 
 
 def test_the_lr_stays_at_eta_min_after_the_end():

@@ -223,13 +223,15 @@ def test_a_recipe_holds_back_where_it_would_bring_little(
     monkeypatch.setattr(mm, '_look', lambda cfg, plain: (needs, source, 'x'))
     monkeypatch.setattr(mm, 'room_in', lambda folder, mb: Room(folder, budget))
     monkeypatch.setattr(survey, 'available_memory', lambda: 4 * GB)
-    verdict = planned(config(tmp_path), hold_back=True)
-    assert verdict.status == ('applied' if words is None else 'held_back')
+    _, plan = tricks_plugin.apply_tricks(Config(config(tmp_path)), 'fast')
+    row = plan['data_cache']
+    assert row.status == ('applied' if words is None else 'held_back')
     if words is not None:
-        assert words in verdict.reason
-        assert verdict.reason.endswith(
-            'tricks.data_cache.hold_back=False applies it all the same')
-        assert planned(config(tmp_path)).status == 'applied'
+        assert words in row.reason
+        assert row.reason.endswith('tricks.data_cache=True (or --tricks ...,data_cache) applies it '
+                                   'all the same')
+    _, plan = tricks_plugin.apply_tricks(Config(config(tmp_path)), 'fast,data_cache')
+    assert plan['data_cache'].status == 'applied'
 
 
 def trained(tmp_path, cfg, tricks):

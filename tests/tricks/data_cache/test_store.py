@@ -14,8 +14,9 @@ from support.data_cache import fetch, name_of, write_files
 
 from tricks_plugin.tricks.data_cache.entries import DamagedError
 from tricks_plugin.tricks.data_cache.folder import FolderRefusedError
-from tricks_plugin.tricks.data_cache.keeper import Keeper, Stamp
+from tricks_plugin.tricks.data_cache.keeper import Keeper
 from tricks_plugin.tricks.data_cache.keys import entry_name, rank_of, word_checksum
+from tricks_plugin.tricks.data_cache.stamps import Stamp
 from tricks_plugin.tricks.data_cache.store import Store
 
 STAMP = b'0123456789abcdef'

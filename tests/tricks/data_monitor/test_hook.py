@@ -4,125 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
-from mmcv.transforms import BaseTransform, LoadImageFromFile
+from mmcv.transforms import BaseTransform
 from mmengine.config import Config
-from mmengine.dataset import BaseDataset
-from mmengine.fileio import LocalBackend, register_backend
-from mmengine.fileio.backends import backends
-from mmengine.model import BaseModel
-from mmengine.registry import DATASETS, TRANSFORMS
-from mmengine.runner import Runner
+from support.data_monitor import LOAD, SLOW, Noting, build, messages
 
 import tricks_plugin
 from tricks_plugin.common.waiting.monitor import FILE
 from tricks_plugin.tricks.data_monitor.evidence import DataMonitorEvidence
 from tricks_plugin.tricks.data_monitor.hook import DataBottleneckHook
-
-SLOW = 0.03
-
-
-class SleepingBackend(LocalBackend):
-    """A storage that takes its time."""
-
-    def get(self, filepath):
-        time.sleep(SLOW)
-        return super().get(filepath)
-
-
-class LoadHugeImage(LoadImageFromFile):
-    """As slow as the decoding of a large image."""
-
-    def transform(self, results):
-        time.sleep(SLOW)
-        return super().transform(results)
-
-
-class Fidget(BaseTransform):
-    """A transform that takes its time."""
-
-    def __init__(self, seconds=SLOW):
-        self.seconds = seconds
-
-    def transform(self, results):
-        time.sleep(self.seconds)
-        return results
-
-
-class PackPixels(BaseTransform):
-    def transform(self, results):
-        return dict(inputs=torch.from_numpy(results['img']).float())
-
-
-class ImageFiles(BaseDataset):
-    """The PNG files of a folder."""
-
-    def load_data_list(self):
-        return [dict(img_path=str(path)) for path in sorted(Path(self.data_root).glob('*.png'))]
-
-
-class Mean(BaseModel):
-    """A step that takes some time."""
-
-    def __init__(self, seconds=0.0):
-        super().__init__()
-        self.weight = torch.nn.Parameter(torch.ones(()))
-        self.seconds = seconds
-
-    def forward(self, inputs, mode='tensor'):
-        time.sleep(self.seconds)
-        return {'loss': torch.stack(list(inputs)).mean() * self.weight}
-
-
-@pytest.fixture(autouse=True, scope='module')
-def _registered():
-    register_backend('sleeping', SleepingBackend)
-    for registry, kinds in ((TRANSFORMS, (LoadHugeImage, Fidget, PackPixels)),
-                            (DATASETS, (ImageFiles,))):
-        for kind in kinds:
-            registry.register_module(module=kind)
-    yield
-    backends.pop('sleeping')
-    for registry, kinds in ((TRANSFORMS, (LoadHugeImage, Fidget, PackPixels)),
-                            (DATASETS, (ImageFiles,))):
-        for kind in kinds:
-            registry.module_dict.pop(kind.__name__)
-
-
-@pytest.fixture(scope='module')
-def images(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('images')
-    for index in range(24):
-        cv2.imwrite(str(folder / f'{index:02d}.png'), np.full((6, 7, 3), index, np.uint8))
-    return folder
-
-
-LOAD = dict(type='LoadImageFromFile')
-
-
-def build(images, work, steps, step=0.0, workers=0, hook=None, **loader):
-    return Runner(
-        model=Mean(step), work_dir=str(work), default_scope='mmengine', log_level='WARNING',
-        train_dataloader=dict(
-            batch_size=2, num_workers=workers, sampler=dict(
-                type='DefaultSampler', shuffle=True, seed=3),
-            collate_fn=dict(type='pseudo_collate'), **loader, dataset=dict(
-                type='ImageFiles', data_root=str(images),
-                pipeline=[*steps, dict(type='PackPixels')])),
-        train_cfg=dict(by_epoch=True, max_epochs=2),
-        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01)),
-        custom_hooks=[hook or DataBottleneckHook(0.5, interval=2, window=4, samples=3)],
-        experiment_name=f'monitor_{work.name}')
-
-
-def messages(runner):
-    """What the monitor has written to the log file of the run."""
-    return '\n'.join(path.read_text() for path in Path(runner.work_dir).rglob('*.log'))
 
 
 @pytest.mark.parametrize('steps, cause', [
@@ -149,8 +42,15 @@ def test_a_bottleneck_is_named(images, tmp_path, steps, cause, workers):
 
 
 def test_a_run_without_a_bottleneck_is_left_in_peace(images, tmp_path):
-    runner = build(images, tmp_path, [LOAD], step=SLOW)
+    backends = [dict(type='LocalVisBackend'), dict(type='Noting')]
+    runner = build(images, tmp_path, [LOAD], step=SLOW,
+                   visualizer=dict(type='Visualizer', name='monitored', vis_backends=backends))
+    Noting.noted.clear()
     runner.train()
+    # Every backend gets the scalar, at the tenth iteration of each epoch.
+    shares = runner.message_hub.get_scalar('train/data_wait').data[0]
+    assert [scalars['data_wait'] for scalars in Noting.noted if 'data_wait' in scalars] == \
+        [shares[4], shares[10]]
     assert 'Waiting for data' not in messages(runner)
     saved = json.loads((tmp_path / FILE).read_text())
     assert saved['share'] < 0.5 and 'sample' not in saved

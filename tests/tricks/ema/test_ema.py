@@ -164,6 +164,23 @@ def test_a_training_carries_the_average_of_its_weights(tmp_path):
     assert float(saved['ema_state_dict']['module.a']) == pytest.approx(states[-1], rel=1e-5)
 
 
+def test_a_ramp_is_the_mean_of_all_weights_until_the_memory_is_reached(tmp_path):
+    cfg = dict(optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+               train_cfg=dict(by_epoch=True, max_epochs=3))
+    verdict = planned(cfg, ramp=True, horizon=0.4)
+    assert verdict.reason.startswith('memory 0.4 of the run, before that the mean of all weights')
+    settings = dict(cfg['custom_hooks'][0])
+    assert settings.pop('type') == 'tricks_plugin.RunLengthEMAHook'
+    hook = RunLengthEMAHook(**settings)
+    row, states = trained(tmp_path, hook)
+    # ten iterations, a memory of 4: the mean of the first four, then a quarter of each new one
+    average = sum(states[:4]) / 4
+    for value in states[4:]:
+        average += 0.25 * (value - average)
+    assert float(hook.ema_model.module.a) == pytest.approx(average, rel=1e-5)
+    assert row['live'] is True and row['values']['share'] == pytest.approx(0.25)
+
+
 def test_resumed_it_goes_on_where_it_was(tmp_path):
     whole = RunLengthEMAHook(horizon=0.25)
     trained(tmp_path / 'whole', whole, epochs=4)

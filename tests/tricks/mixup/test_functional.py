@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tricks_plugin.tricks.mixup import functional
+from tricks_plugin.tricks.mixup import functional, layout
 from tricks_plugin.tricks.mixup.functional import (
     blend,
     box_weights,
@@ -149,13 +149,15 @@ def test_views_blend_like_their_copies(flip, channels):
 def test_a_planar_image_is_the_same_image_with_its_channels_one_after_another(
         monkeypatch, channels, flip, opencv):
     if not opencv:
-        monkeypatch.setattr(functional, 'cv2', None)
+        monkeypatch.setattr(layout, 'cv2', None)
     for dtype in (np.uint8, np.float32, np.int16):
         plain = image(5, 8, channels, dtype)[flip]
         planar = planar_image(plain)
         assert planar.dtype == dtype and np.array_equal(planar, plain)
         assert planar.transpose(2, 0, 1).flags.c_contiguous
-        assert not np.shares_memory(planar, plain)
+        as_it_is = channels == 1 and flip == np.s_[:]
+        assert np.shares_memory(planar, plain) == as_it_is
+        assert planar_image(planar) is planar
 
 
 def test_a_planar_image_as_worked_on_paper():

@@ -14,6 +14,8 @@ from mmdet.structures.mask import BitmapMasks, PolygonMasks
 from support.sums import tolerance
 
 from tricks_plugin import GeometryPreservingMixUp, PackWeightedDetInputs
+from tricks_plugin.tricks.mixup.functional import blend, planar_image
+from tricks_plugin.tricks.mixup.sample import blend_planes, blended, kept, likest
 
 
 def sample(number, height=5, width=8, boxes=1, channels=3, **more):
@@ -63,6 +65,69 @@ def test_the_first_sample_has_no_partner_and_later_ones_do():
 def test_a_sample_is_never_its_own_partner():
     transform = GeometryPreservingMixUp(cache_size=2)
     assert not any(mixed(transform.transform(sample(5))) for _ in range(6))
+
+
+def test_partners_of_like_shape_are_the_quarter_with_the_smallest_canvas():
+    shapes = [(6, 8), (8, 6), (6, 8), (3, 4), (12, 16), (7, 8), (6, 4), (9, 9)]
+    others = [sample(number, *shape) for number, shape in enumerate(shapes)]
+    # Canvas to the smaller of the two, beside 6 x 8: 1, 64/48, 1, 48/12, 192/48, 56/48, 48/24,
+    # 81/48. A quarter of eight is two.
+    assert [one['img_id'] for one in likest(others, (6, 8, 3))] == [0, 2]
+    # Beside 8 x 6: 64/48, 1, 64/48, 48/12, 64/48, 48/24, 81/48; the second of seven, three times.
+    assert [one['img_id'] for one in likest(others[:4] + others[5:], (8, 6))] == [0, 1, 2, 5]
+    assert [one['img_id'] for one in likest(others[:5], (6, 8))] == [0, 2]  # 1.25, rounded up
+    assert likest(others[4:5], (6, 8)) == others[4:5]
+    same = [sample(number, 6, 8) for number in range(9)]
+    assert likest(same, (6, 8)) == same
+
+
+@pytest.mark.parametrize('dtype', [np.uint8, np.float32])
+@pytest.mark.parametrize('sizes', [((6, 8), (6, 8)), ((6, 8), (9, 5)), ((4, 4), (9, 9))])
+def test_planes_blend_like_images_however_they_lie(sizes, dtype):
+    rng = np.random.default_rng(4)
+    first, second = (rng.integers(0, 256, (*size, 3)).astype(dtype) for size in sizes)
+    for one, other in ((first, second), (first[:, ::-1], second), (planar_image(first), second),
+                       (first, second[..., [2, 0, 1]])):  # laid out by channels by its indexing
+        found = blended(one, other, 0.3, 7.0)
+        assert found.transpose(2, 0, 1).flags.c_contiguous
+        assert np.array_equal(found, blend(one, other, 0.3, 7.0))
+    with pytest.raises(ValueError, match=r'channels, got shapes \(3, 6, 8\) and \(1, 6, 8\)'):
+        blend_planes(np.zeros((3, 6, 8), dtype), np.zeros((1, 6, 8), dtype), 0.3)
+
+
+@pytest.mark.parametrize('lies', [
+    lambda image: image, lambda image: image[:, ::-1], planar_image,
+    lambda image: np.pad(image, ((1, 1), (0, 0), (0, 0)))[1:-1],
+    lambda image: planar_image(np.pad(image, ((2, 0), (0, 0), (0, 0))))[2:]])
+@pytest.mark.parametrize('fresh', [True, False])
+def test_what_is_kept_lies_by_channels_in_memory_of_its_own(lies, fresh):
+    image = lies(np.arange(90, dtype=np.uint8).reshape(5, 6, 3))
+    results = sample(1, 5, 6)
+    results['img'] = image
+    entry = kept(results, fresh)
+    assert np.array_equal(entry['img'], image)
+    assert entry['img'].transpose(2, 0, 1).flags.c_contiguous
+    assert entry['img'].base is None or entry['img'].base.nbytes == image.nbytes
+    assert (results['img'] is entry['img']) == fresh
+    if not fresh:
+        assert not np.shares_memory(entry['img'], image)
+
+
+def test_like_shapes_make_canvases_hardly_larger_than_the_images():
+    def canvases(**options):
+        transform = GeometryPreservingMixUp(cache_size=16, **options)
+        np.random.seed(3)
+        sizes = np.random.randint(20, 60, (200, 2))
+        grown = []
+        for number, (height, width) in enumerate(sizes):
+            results = transform.transform(sample(number, int(height), int(width)))
+            if number >= 16:
+                assert mixed(results)
+                grown.append(results['img'][..., 0].size / (height * width))
+        return np.mean(grown)
+
+    assert canvases() > 1.4
+    assert canvases(partner_shape='like') < 1.2
 
 
 def test_the_probability_is_the_share_of_mixed_samples():
@@ -216,6 +281,8 @@ def test_a_partner_from_the_dataset_comes_in_mix_results():
     (dict(prob=1.5), 'got 1.5'), (dict(cache_size=1), 'cache_size must be >= 2, got 1'),
     (dict(cache_mb=0), 'cache_mb must be > 0, got 0'),
     (dict(partner='both'), "partner must be 'cache' or 'dataset', got 'both'"),
+    (dict(partner_shape='round'), "partner_shape must be 'any', or .*, got 'round'"),
+    (dict(partner_shape='like', partner='dataset'), "got 'like' with partner='dataset'"),
 ])
 def test_wrong_arguments_are_refused_with_the_rule_and_the_value(wrong, words):
     with pytest.raises(ValueError, match=words):

@@ -279,6 +279,8 @@ def test_the_hook_that_reports_is_there_even_if_mixup_is_never_off():
     (dict(alpha=0), 'tricks.mixup.alpha must be > 0, got 0'),
     (dict(cache_size=1), 'tricks.mixup.cache_size must be >= 2, got 1'),
     (dict(prob=1.01), 'tricks.mixup.prob must be <= 1, got 1.01'),
+    (dict(partner_shape='round'), r"partner_shape must be one of \('any', 'like'\), got 'round'"),
+    (dict(partner_shape='like', partner='dataset'), "got tricks.mixup.partner='dataset'"),
     (dict(partner='disk'), r"partner must be one of \('cache', 'dataset'\), got 'disk'"),
     (dict(off_fraction=1), 'off_fraction must be < 1, got 1'),
     (dict(off_epochs=-1), 'off_epochs must be >= 0, got -1'),

@@ -1,4 +1,4 @@
-"""Linear warm-up from 0, then a cosine to `eta_min`, stepped per iteration."""
+"""Linear warm-up from 0, flat if wished, then a cosine to `eta_min`, per iteration."""
 
 from __future__ import annotations
 
@@ -25,6 +25,9 @@ class CosineWarmupParams(Params):
     warmup_iters: int | None = bounded(None, 'the same in iterations', ge=0)
     eta_min: float | None = bounded(
         None, "the LR at the end of the run, absolute; None keeps the config's own, else 0", ge=0)
+    flat_fraction: float = bounded(
+        0.0, 'share of what follows the warm-up that stays at the base LR before the cosine',
+        ge=0, lt=1)
     replace: bool = bounded(False, 'replace a schedule that has warm-up and cosine already')
 
     def check(self, path: str) -> None:

@@ -83,7 +83,9 @@ class Edit(ConfigEdit):
                                    evidence={} if any(found.values()) else None)
         cfg['param_scheduler'] = new.get('', new)
         ends = ' and '.join(dict.fromkeys(f'{floor}{floor.note}' for floor in floors.values()))
-        reason = f'{note}, then cosine to {ends} over {_run_words(run)}'
+        flat = f', then flat for {self.params.flat_fraction:g} of the rest' \
+            if self.params.flat_fraction else ''
+        reason = f'{note}{flat}, then cosine to {ends} over {_run_words(run)}'
         if any(is_a(item, *_ONE_CYCLE, scope=scope) for name in todo for item in lists[name]):
             reason += "; the peak is the optimizer's lr, no longer OneCycleLR's eta_max"
         return Verdict.applied(reason, **({} if '' in new else {'optimizers': todo}))
@@ -153,6 +155,8 @@ class Edit(ConfigEdit):
         if warmup.origin == 'own' and warmup.by_epoch != run.by_epoch:
             node['fit_warmup'] = True
         node[floor.key] = floor.value
+        if self.params.flat_fraction:
+            node['flat_fraction'] = self.params.flat_fraction
         return node
 
 

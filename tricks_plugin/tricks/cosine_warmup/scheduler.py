@@ -10,7 +10,7 @@ from mmengine.optim.scheduler.lr_scheduler import LRSchedulerMixin
 from mmengine.optim.scheduler.param_scheduler import _ParamScheduler
 from mmengine.registry import PARAM_SCHEDULERS
 
-from .functional import check_eta_min, check_schedule, fitted_warmup, warmup_cosine
+from .functional import check_eta_min, check_flat, check_schedule, fitted_warmup, warmup_cosine
 
 __all__ = ['WarmupCosineLR']
 
@@ -21,6 +21,8 @@ _STATE = ('last_step', '_global_step', 'base_values', '_last_value')
 @PARAM_SCHEDULERS.register_module()
 class WarmupCosineLR(LRSchedulerMixin, _ParamScheduler):
     """Linear warm-up from 0 to the base LR, then a half cosine to ``eta_min``, per iteration.
+
+    With ``flat_fraction`` the LR stays at the base LR between the two.
 
     The LR is a function of the step and of each group's ``initial_lr`` alone, never of the LR
     before it: it is exact after a resume, and stays ``eta_min`` after the end.
@@ -47,12 +49,14 @@ class WarmupCosineLR(LRSchedulerMixin, _ParamScheduler):
         by_epoch: Must be False; True, mmengine's default, is for `build_iter_from_epoch`.
         epoch_length: Iterations per epoch, where known. Lets the scheduler continue a run that
             was begun with a scheduler stepped per epoch.
+        flat_fraction: The share of what follows the warm-up that stays at the base LR, in [0, 1).
         last_step: Index of the last step; -1 for a new run.
         verbose: Whether to log every LR.
 
     Raises:
         ValueError: If ``by_epoch`` is True, ``end`` is missing, the warm-up is not shorter than
-            the run, or ``eta_min`` is above a group's base LR, or given beside ``eta_min_ratio``.
+            the run, ``flat_fraction`` is outside of [0, 1), or ``eta_min`` is above a group's base
+            LR, or given beside ``eta_min_ratio``.
 
     Source: BoT (arXiv 1812.01187) sections 3.1 and 5.1.
     """
@@ -68,6 +72,7 @@ class WarmupCosineLR(LRSchedulerMixin, _ParamScheduler):
         by_epoch: bool = True,
         epoch_length: int | None = None,
         eta_min_ratio: float | None = None,
+        flat_fraction: float = 0.0,
         last_step: int = -1,
         verbose: bool = False,
     ) -> None:
@@ -87,6 +92,8 @@ class WarmupCosineLR(LRSchedulerMixin, _ParamScheduler):
                              f'{eta_min!r} and {eta_min_ratio!r}')
         self.eta_min = eta_min
         self.eta_min_ratio = eta_min_ratio
+        check_flat(flat_fraction)
+        self.flat_fraction = flat_fraction
         self.epoch_length = epoch_length
         # No end for the base class: it would leave the LR one step short of eta_min.
         super().__init__(optimizer, begin=begin, end=_INF, last_step=last_step, by_epoch=False,
@@ -146,7 +153,7 @@ class WarmupCosineLR(LRSchedulerMixin, _ParamScheduler):
     def _get_value(self) -> list[float]:
         return [
             warmup_cosine(self.last_step, base, self.warmup_iters, self.total_iters,
-                          self._floor(base)) for base in self.base_values
+                          self._floor(base), self.flat_fraction) for base in self.base_values
         ]
 
     def _floor(self, base: float) -> float:

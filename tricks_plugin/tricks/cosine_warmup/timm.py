@@ -28,6 +28,9 @@ class Flags(TimmFlags):
         epochs = args.get('epochs', 300)
         if self.params.warmup_iters is not None:
             return 'timm counts a warm-up in epochs: give cosine_warmup.warmup_epochs'
+        if self.params.flat_fraction:
+            raise TrickError('tricks.cosine_warmup.flat_fraction must be 0 under timm, whose '
+                             f'cosine has no flat part, got {self.params.flat_fraction!r}')
         if isinstance(epochs, bool) or not isinstance(epochs, int):
             return f'--epochs must be a whole number, got {epochs!r}'
         self._check_eta_min(args)

@@ -23,8 +23,6 @@ class DataCacheParams(Params):
     budget_mb: int | None = bounded(
         None, 'largest size of the folder in MB of 10^6 bytes; unset: half of what is free, on '
         "tmpfs at most a quarter of the memory that is available", ge=1)
-    hold_back: bool = bounded(
-        False, 'hold the trick back where it would bring little; what recipes ask for')
 
 
 @TRICKS.register

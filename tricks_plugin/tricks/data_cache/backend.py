@@ -3,73 +3,17 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from mmengine.fileio import (
-    BaseStorageBackend,
-    FileClient,
-    LocalBackend,
-    get_file_backend,
-    register_backend,
-)
+from mmengine.fileio import BaseStorageBackend, FileClient, LocalBackend, register_backend
 
-from .keeper import UNCHANGING, Stamp, keeper, stamp_of_file
-from .keys import entry_name
+from .keeper import keeper
+from .source import Source
 
-__all__ = ['CachedBackend', 'as_backend_args', 'inner_backend', 'name_and_stamp']
-
-
-def as_backend_args(file_client_args: dict[str, Any]) -> dict[str, Any] | None:
-    """The deprecated ``file_client_args`` of mmengine as ``backend_args``."""
-    args = {key: value for key, value in file_client_args.items() if key != 'prefix'}
-    if args.get('backend') == 'disk':
-        args['backend'] = 'local'
-    return args or None
-
-
-def inner_backend(path: str | Path, inner: dict[str, Any] | None) -> Any:
-    """The backend that reads a path: the given one, or mmengine's by the path's prefix."""
-    return get_file_backend(path, backend_args=inner, enable_singleton=True)
-
-
-def name_and_stamp(
-    level: str, path: str | Path, inner: dict[str, Any] | None, *more: Any,
-) -> tuple[str, Any]:
-    """What a cache calls a file, and how to ask for the state of the source.
-
-    Args:
-        level: ``encoded`` or ``decoded``.
-        path: The file.
-        inner: Settings of the backend that reads it; None for mmengine's choice by the prefix.
-        more: Plain values on which the content depends beside the file.
-
-    Returns:
-        ``(name, stamp)``; the latter is a function.
-    """
-    backend = inner_backend(path, inner)
-    if isinstance(backend, LocalBackend):
-        local = os.path.abspath(path)
-        return entry_name(level, type(backend).__name__, local, *more), \
-            lambda: stamp_of_file(local)
-    name = entry_name(level, type(backend).__name__, inner, str(path), *more)
-    database = (inner or {}).get('db_path')
-    if isinstance(database, (str, os.PathLike)) and os.path.exists(database):
-        data = os.path.join(database, 'data.mdb') if os.path.isdir(database) else database
-        return name, lambda: stamp_of_file(data)
-    return name, lambda: _told(backend, path)
-
-
-def _told(backend: Any, path: str | Path) -> Stamp:
-    """The state as a backend's own ``stat`` tells it, where it has one."""
-    if not hasattr(backend, 'stat'):
-        return UNCHANGING
-    found = backend.stat(path)
-    modified = getattr(found, 'st_mtime_ns', None) or int(found.st_mtime * 1e9)
-    return Stamp(int(found.st_size), modified, getattr(found, 'st_ctime_ns', 0))
+__all__ = ['CachedBackend']
 
 
 @FileClient.register_backend('cached')  # for file_client_args, which are on their way out
@@ -98,7 +42,8 @@ class CachedBackend(BaseStorageBackend):
             raise TypeError(f'inner must be the backend_args of a backend, got {inner!r}')
         if inner is not None and inner.get('backend') == 'cached':
             raise ValueError(f'inner must be a backend that reads, got {inner!r}')
-        self.inner = None if inner is None else dict(inner)
+        self.source = Source(inner)
+        self.inner = self.source.inner
         self.keeper = keeper(folder, budget_mb)
         if self.inner and 'backend' in self.inner:
             self._allow_symlink = getattr(self._at(''), '_allow_symlink', False)
@@ -107,18 +52,18 @@ class CachedBackend(BaseStorageBackend):
 
     def name_of(self, path: str | Path) -> str:
         """What the cache calls a file."""
-        return str(name_and_stamp('encoded', path, self.inner)[0])
+        return self.source.known_by('encoded', path)[0]
 
     def load(self, path: str | Path) -> None:
         """Reads a file, so that it is kept."""
         self.get(path)
 
     def _at(self, path: Any) -> Any:
-        return inner_backend(path, self.inner)
+        return self.source.backend(path)
 
     def get(self, filepath: str | Path) -> bytes:
         """The bytes of a file, from the cache where it has them."""
-        name, stamp = name_and_stamp('encoded', filepath, self.inner)
+        name, stamp = self.source.known_by('encoded', filepath)
         return self.keeper.fetch(name, stamp, lambda: _as_bytes(self._at(filepath).get(filepath)))
 
     def get_text(self, filepath: str | Path, encoding: str = 'utf-8') -> str:

@@ -14,6 +14,7 @@ NAMES = ('hits', 'misses', 'stored', 'damaged', 'failed', 'hit_bytes', 'missed_b
 """Reads answered by the cache and by the source; entries stored and found damaged; errors of the
 cache that were answered by the source; bytes of the two kinds of reads."""
 
+_PLACE = {name: place for place, name in enumerate(NAMES)}
 _SLOT = struct.Struct(f'<{len(NAMES) + 1}q')
 _SLOTS = 256
 _FOLDER = 'counts'
@@ -48,7 +49,7 @@ class Counts:
     def add(self, **counts: int) -> None:
         """Adds to counts by name."""
         for name, more in counts.items():
-            self._values[NAMES.index(name)] += more
+            self._values[_PLACE[name]] += more
         # Written, not mapped: a mapped file that somebody cuts short ends the process.
         with contextlib.suppress(OSError):
             os.pwrite(self._fd, _SLOT.pack(*self._values, 0), self._offset)

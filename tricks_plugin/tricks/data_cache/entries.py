@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import struct
 import zlib
@@ -11,7 +12,7 @@ import numpy as np
 
 from .keys import word_checksum
 
-__all__ = ['HEADER', 'DamagedError', 'Payload', 'is_whole', 'pack', 'read']
+__all__ = ['HEADER', 'DamagedError', 'Header', 'Payload', 'header_of', 'pack', 'payload']
 
 Payload = Any  # bytes, or an array that owns its memory
 
@@ -56,57 +57,75 @@ def pack(name: str, stamp: bytes, payload: Payload) -> tuple[bytes, memoryview]:
     return body + struct.pack('<I', zlib.crc32(body)), memoryview(payload)
 
 
-def is_whole(fd: int, name: str, stamp: bytes) -> bool:
-    """Whether an open entry has this stamp and the size that its header says.
+@dataclasses.dataclass(frozen=True)
+class Header:
+    """What an entry says of itself.
 
-    Raises:
-        DamagedError: If it has no header, or that of another entry.
+    Attributes:
+        stamp: 16 bytes that tell the state of the source.
+        length: Bytes of the payload.
+        checksum: Theirs.
+        dtype: The array's; empty for bytes.
+        shape: The array's.
     """
-    fields = _unpack(os.pread(fd, HEADER, 0), name)
-    return fields[2] == stamp and os.fstat(fd).st_size == HEADER + fields[3]
+
+    stamp: bytes
+    length: int
+    checksum: int
+    dtype: str
+    shape: tuple[int, ...]
+
+    def shaped(self, flat: np.ndarray) -> np.ndarray:
+        """The array in a row of bytes."""
+        return flat.view(self.dtype).reshape(self.shape)
 
 
-def _unpack(header: bytes, name: str) -> tuple[Any, ...]:
-    if len(header) != HEADER or struct.unpack_from('<I', header, HEADER - 4)[0] != zlib.crc32(
-            header[:HEADER - 4]):
-        raise DamagedError('the header is damaged')
-    fields = _FIELDS.unpack_from(header)
-    if fields[0] != _MAGIC or fields[1].hex() != name:
-        raise DamagedError('the header is that of something else')
-    return fields
-
-
-def read(fd: int, name: str, stamp: bytes) -> Payload | None:
-    """The payload of an open entry, checked; None if its stamp is another one.
-
-    The bytes are copied before they are checked, so that what happens to the file later does
-    not reach the caller. Mapping the file would be no faster, as the check touches every page,
-    and a mapped file that somebody cuts short ends the process with SIGBUS.
+def header_of(fd: int, name: str, size: int) -> Header:
+    """The header of an open entry.
 
     Args:
         fd: The open file.
         name: The entry's name.
-        stamp: 16 bytes that tell the state of the source.
+        size: The file's.
 
     Raises:
-        DamagedError: If the header, the size or the checksum is wrong.
+        DamagedError: If it is damaged, that of another entry, or the size is not what it says.
     """
-    _, _, found, length, checksum, dtype, ndim, *shape = _unpack(os.pread(fd, HEADER, 0), name)
-    if os.fstat(fd).st_size != HEADER + length:
+    data = os.pread(fd, HEADER, 0)
+    if len(data) != HEADER or struct.unpack_from('<I', data, HEADER - 4)[0] != zlib.crc32(
+            data[:HEADER - 4]):
+        raise DamagedError('the header is damaged')
+    magic, own, stamp, length, checksum, dtype, ndim, *shape = _FIELDS.unpack_from(data)
+    if magic != _MAGIC or own.hex() != name:
+        raise DamagedError('the header is that of something else')
+    if size != HEADER + length:
         raise DamagedError('the size is wrong')
-    if found != stamp:
-        return None
-    dtype = dtype.rstrip(b'\0').decode()
-    if not dtype:
-        payload: Payload = _bytes(fd, length)
-        flat = payload
-    else:
-        flat = np.empty(length, np.uint8)
+    return Header(stamp, length, checksum, dtype.rstrip(b'\0').decode(), tuple(shape[:ndim]))
+
+
+def payload(fd: int, header: Header, check: bool = True) -> Payload:
+    """The payload of an open entry.
+
+    The bytes are copied before they are checked, so that what happens to the file later does
+    not reach the caller.
+
+    Args:
+        fd: The open file.
+        header: Its header.
+        check: Whether to compare the checksum.
+
+    Raises:
+        DamagedError: If the file ends early, or the checksum is wrong.
+    """
+    if header.dtype:
+        flat: Any = np.empty(header.length, np.uint8)
         _fill(fd, flat)
-        payload = flat.view(dtype).reshape(shape[:ndim])
-    if word_checksum(flat) != checksum:
+        found: Payload = header.shaped(flat)
+    else:
+        flat = found = _bytes(fd, header.length)
+    if check and word_checksum(flat) != header.checksum:
         raise DamagedError('the checksum is wrong')
-    return payload
+    return found
 
 
 def _bytes(fd: int, length: int) -> bytes:

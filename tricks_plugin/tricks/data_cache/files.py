@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator
 
 from . import entries
+from .checked import Checked
 
 __all__ = ['Files', 'rounded']
 
@@ -25,10 +26,12 @@ class Files:
 
     Args:
         fd: The descriptor of the folder.
+        maps: Whether arrays that were found right are mapped.
     """
 
-    def __init__(self, fd: int) -> None:
+    def __init__(self, fd: int, maps: bool = False) -> None:
         self._fd = fd
+        self._checked = Checked(maps)
 
     def open(self, name: str) -> int:
         """Opens a file of the cache's own, such as its lock; makes it if it is missing."""
@@ -37,21 +40,43 @@ class Files:
     def read(self, name: str, stamp: bytes) -> entries.Payload | None:
         """The payload of an entry; None if it is not there, or has another stamp.
 
+        An entry that this process has found right is not checked again, while its file is the
+        same and unchanged.
+
         Raises:
             DamagedError: If the entry is damaged; its ``inode`` says which file that was.
             OSError: If it cannot be read.
         """
+        place, known = _place(name), self._checked.get(name)
+        if known is not None and known.array is not None:
+            found = self.stat(name)
+            if found is not None and known.is_still(found, stamp):
+                return known.array.copy()
+            self._checked.sweep(self.stat)
         try:
-            fd = os.open(_place(name), os.O_RDONLY | _FLAGS, dir_fd=self._fd)
+            fd = os.open(place, os.O_RDONLY | _FLAGS, dir_fd=self._fd)
         except FileNotFoundError:
             return None
         try:
-            return entries.read(fd, name, stamp)
-        except entries.DamagedError as error:
-            error.inode = os.fstat(fd).st_ino
-            raise
+            return self._read(fd, name, stamp)
         finally:
             os.close(fd)
+
+    def _read(self, fd: int, name: str, stamp: bytes) -> entries.Payload | None:
+        found, known = os.fstat(fd), self._checked.get(name)
+        try:
+            if known is not None and known.is_still(found, stamp):
+                return entries.payload(fd, known.header, check=False)
+            self._checked.forget(name)
+            header = entries.header_of(fd, name, found.st_size)
+            if header.stamp != stamp:
+                return None
+            payload = entries.payload(fd, header)
+        except entries.DamagedError as error:
+            error.inode = found.st_ino
+            raise
+        self._checked.add(name, found, header, fd)
+        return payload
 
     def has(self, name: str, stamp: bytes) -> bool:
         """Whether an entry of this stamp is there, whole by its size."""
@@ -60,7 +85,7 @@ class Files:
         except OSError:
             return False
         try:
-            return entries.is_whole(fd, name, stamp)
+            return entries.header_of(fd, name, os.fstat(fd).st_size).stamp == stamp
         except (entries.DamagedError, OSError):
             return False
         finally:

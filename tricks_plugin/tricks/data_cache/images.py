@@ -37,7 +37,7 @@ class Reader:
     @property
     def inner(self) -> dict[str, Any] | None:
         """``backend_args`` of the source."""
-        from .backend import as_backend_args
+        from .source import as_backend_args
         own = self.node.get('backend_args')
         if isinstance(own, dict):
             return own.get('inner') if own.get('backend') == 'cached' else own
@@ -200,9 +200,10 @@ def sampled(files: Sequence[str], loader: Reader) -> Any:
     """
     import mmcv
 
-    from .backend import inner_backend
+    from .source import Source
     from .survey import measure
+    source = Source(loader.inner)
     flag = loader.node.get('color_type', 'color')
     how = loader.node.get('imdecode_backend', 'cv2')
-    return measure(files, lambda path: inner_backend(path, loader.inner).get(path),
+    return measure(files, lambda path: source.backend(path).get(path),
                    lambda data: mmcv.imfrombytes(data, flag=flag, backend=how))

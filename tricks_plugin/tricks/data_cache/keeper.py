@@ -6,11 +6,8 @@ Nothing that goes wrong with the cache reaches the caller; what the source raise
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import hashlib
 import logging
 import os
-import stat
 import time
 from collections.abc import Callable
 from typing import Any
@@ -18,52 +15,13 @@ from typing import Any
 from .counts import Counts, totals
 from .entries import DamagedError
 from .folder import FolderRefusedError, default_folder
+from .stamps import UNCHANGING, Stamp, tick
 from .store import Store
 
-__all__ = ['UNCHANGING', 'Keeper', 'Stamp', 'keeper', 'stamp_of_file']
+__all__ = ['Keeper', 'keeper']
 
 _logger = logging.getLogger('tricks_plugin')
-_YOUNG = 20_000_000  # nanoseconds: two ticks of the slowest clock of Linux's file systems
-_COARSE = 2_000_000_000
-
-
-@dataclasses.dataclass(frozen=True)
-class Stamp:
-    """The state of a source: an entry is as good as its stamp.
-
-    Attributes:
-        size: Bytes.
-        modified: Time of modification in nanoseconds.
-        changed: Time of the last change of the file or its attributes, which no program sets, so
-            that a file put in another's place with its size and time is seen.
-    """
-
-    size: int
-    modified: int
-    changed: int
-
-    @property
-    def digest(self) -> bytes:
-        """16 bytes."""
-        text = f'{self.size} {self.modified} {self.changed}'
-        return hashlib.blake2b(text.encode(), digest_size=16).digest()
-
-
-UNCHANGING = Stamp(0, 0, 0)
-"""For sources that tell no time of modification."""
-
-
-def stamp_of_file(path: str | os.PathLike[str]) -> Stamp:
-    """The state of a local file.
-
-    Raises:
-        OSError: If there is none, or it is something else, such as a pipe.
-    """
-    found = os.stat(path)
-    if not stat.S_ISREG(found.st_mode):
-        raise OSError(f'{os.fspath(path)} is no regular file')
-    return Stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
-
+_WAIT = 100_000_000  # nanoseconds
 
 class Keeper:
     """Reads through one folder, in whatever process it is called. Pickles and forks.
@@ -193,13 +151,12 @@ def _settled(now: Stamp, state: Callable[[], Stamp]) -> Stamp | None:
 
     Two changes within one tick of a file system's clock have the same times.
     """
-    age = time.time_ns() - now.changed
-    tick = _COARSE if now.changed and now.changed % 1_000_000_000 == 0 else _YOUNG
-    if now == UNCHANGING or age >= tick:
+    age, least = time.time_ns() - now.changed, tick(now.changed)
+    if now == UNCHANGING or age >= least:
         return now
-    if tick == _COARSE:
+    if least > _WAIT:
         return None
-    time.sleep(min(_YOUNG, _YOUNG - age) / 1e9)
+    time.sleep(min(least, least - age) / 1e9)
     return _asked(state)
 
 

@@ -14,6 +14,7 @@ __all__ = ['MAX_RANK', 'entry_name', 'rank_of', 'word_checksum']
 MAX_RANK = 2 ** 64
 """Above every rank: a cache with this limit refuses nothing."""
 
+_encode = json.JSONEncoder(sort_keys=True, default=str).encode
 _ROW = 512  # words of 8 bytes: one page of memory
 
 
@@ -23,7 +24,7 @@ def entry_name(*key: Any) -> str:
     Args:
         *key: Plain values, such as level, backend settings and path.
     """
-    text = json.dumps(key, sort_keys=True, default=str)
+    text = _encode(key)
     return hashlib.blake2b(text.encode('utf-8', 'surrogatepass'), digest_size=16).hexdigest()
 
 

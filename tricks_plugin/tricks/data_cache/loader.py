@@ -9,8 +9,9 @@ import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmcv.transforms.builder import TRANSFORMS
 
-from . import backend
+from . import backend  # noqa: F401  registers the backend that `encoded` reads by
 from .keeper import keeper
+from .source import Source, as_backend_args
 
 __all__ = ['LoadCachedImage']
 
@@ -40,16 +41,17 @@ class LoadCachedImage(LoadImageFromFile):
             raise ValueError(f"level must be 'encoded' or 'decoded', got {level!r}")
         old: dict[str, Any] | None = vars(self)['file_client_args']
         own: dict[str, Any] | None = vars(self)['backend_args'] if old is None \
-            else backend.as_backend_args(old)
+            else as_backend_args(old)
         self.file_client_args = None
         if own is not None and own.get('backend') == 'cached':
             folder, budget_mb = own.get('folder'), own.get('budget_mb')
             own = own.get('inner')
         self.level = level
-        self.backend_args = self._inner = own
+        self.backend_args = own
+        self._source = Source(own)
         self._keeper = keeper(folder, budget_mb)
         if level == 'encoded':
-            self.backend_args = {'backend': 'cached', 'inner': self._inner, 'folder': folder,
+            self.backend_args = {'backend': 'cached', 'inner': own, 'folder': folder,
                                  'budget_mb': budget_mb}
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any] | None:
@@ -80,11 +82,11 @@ class LoadCachedImage(LoadImageFromFile):
         self.transform({'img_path': path})
 
     def _known_by(self, path: str) -> tuple[str, Any]:
-        return backend.name_and_stamp('decoded', path, self._inner, self.color_type,
-                                      *_decoder(self.imdecode_backend))
+        return self._source.known_by('decoded', path, self.color_type,
+                                     *_decoder(self.imdecode_backend))
 
     def _decode(self, path: str) -> Any:
-        data = backend.inner_backend(path, self._inner).get(path)
+        data = self._source.backend(path).get(path)
         return mmcv.imfrombytes(data, flag=self.color_type, backend=self.imdecode_backend)
 
     def __repr__(self) -> str:

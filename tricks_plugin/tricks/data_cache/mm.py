@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...mm.config_edit import get
-from ...plan import ConfigEdit, Verdict
+from ...plan import ConfigEdit, RunFacts, Verdict
 from .folder import default_folder
 from .images import Reader, image_list, readers, sampled
 from .survey import Needs, Room, in_page_cache, room_in, slow_source
@@ -28,22 +28,29 @@ class Edit(ConfigEdit):
             first = found[0]
             return Verdict.present(f'{first.path} reads through the cache already',
                                    evidence=_promise(first))
-        room = room_in(self.params.folder or default_folder(), self.params.budget_mb)
-        needs, source, trouble = _look(cfg, plain)
-        level = self.params.level or _level(needs, room)
-        if not any(one.decodes for one in plain):
-            level = 'encoded'
-        if self.params.hold_back:
-            reason = _against(needs, room, level, source, trouble)
-            if reason:
-                return Verdict.held_back(
-                    f'{reason}; tricks.data_cache.hold_back=False applies it all the same')
+        room, needs, level, _, trouble = self._survey(cfg, plain)
         spawned = get(cfg, 'env_cfg.mp_cfg.mp_start_method') == 'spawn'
         for one in plain:
             self._edit(one, level, spawned)
         words = f'what the set needs is not known: {trouble}' if needs is None else \
             f'{needs.words()}; {room.words(needs, level)}'
         return Verdict.applied(f'{level}; {words}', level=level, folder=self.params.folder)
+
+    def pays(self, cfg: dict[str, Any], facts: RunFacts) -> str | None:
+        """Measures on a sample what would fit, and asks whether the source is slow."""
+        plain = [one for one in readers(cfg) if not one.level]
+        room, needs, level, source, trouble = self._survey(cfg, plain)
+        return _against(needs, room, level, source, trouble) or None
+
+    def _survey(self, cfg: dict[str, Any], plain: list[Reader],
+                ) -> tuple[Room, Needs | None, str, str, str]:
+        """What fits, what is needed, at which level, what is slow, and what is not known."""
+        room = room_in(self.params.folder or default_folder(), self.params.budget_mb)
+        needs, source, trouble = _look(cfg, plain)
+        level = self.params.level or _level(needs, room)
+        if not any(one.decodes for one in plain):
+            level = 'encoded'
+        return room, needs, level, source, trouble
 
     def _edit(self, reader: Reader, level: str, spawned: bool) -> None:
         node, inner = reader.node, reader.inner

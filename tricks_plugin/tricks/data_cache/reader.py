@@ -9,8 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 from .folder import default_folder
-from .keeper import keeper, stamp_of_file
+from .keeper import keeper
 from .keys import entry_name
+from .stamps import stamp_of_file
 from .survey import Needs, Room, measure, room_in
 
 __all__ = ['CachedReader', 'cache_images', 'decoder', 'needs_of', 'reader_files']

@@ -13,7 +13,7 @@ import os
 
 from . import entries, state
 from .files import Files, rounded
-from .folder import default_budget, free_bytes, open_private
+from .folder import default_budget, free_bytes, is_tmpfs, open_private
 from .keys import MAX_RANK, rank_of
 from .state import State
 
@@ -56,7 +56,7 @@ class Store:
         self._budget = budget or 0
         self.dir = open_private(path)
         try:
-            self._files = Files(self.dir)
+            self._files = Files(self.dir, is_tmpfs(path))
             self._lock = state.Lock(self._files.open('lock'))
             self._state = self._files.open('state')
             with self._lock.held() as held:

@@ -8,7 +8,7 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
-from ...plan import TimmFlags, TrickError
+from ...plan import RunFacts, TimmFlags, TrickError
 from .folder import default_folder
 from .survey import Needs, Room, measure, room_in, size, slow_source
 
@@ -30,14 +30,14 @@ class Flags(TimmFlags):
         if args.get('dataset'):
             return f'--dataset {args["dataset"]} is read by its own library, which gives no files'
         params = self.params
-        if params.hold_back:
-            reason = _against(args, room_in(params.folder or default_folder(), params.budget_mb))
-            if reason:
-                return (f'held back: {reason}; --trick-options data_cache.hold_back=False applies '
-                        'it all the same')
         wanted = {'data_cache': params.level or 'auto', 'data_cache_folder': params.folder,
                   'data_cache_mb': params.budget_mb}
         return {key: value for key, value in wanted.items() if value is not None}
+
+    def pays(self, args: dict[str, Any], facts: RunFacts) -> str | None:
+        """Measures on a sample what would fit, and asks whether the source is slow."""
+        params = self.params
+        return _against(args, room_in(params.folder or default_folder(), params.budget_mb)) or None
 
     def note(self, before: dict[str, Any], after: dict[str, Any]) -> str:
         """What the training images need and what of it fits."""

@@ -18,6 +18,7 @@ class EmaParams(Params):
     horizon: float = bounded(0.02, 'memory of the average, as a share of the run', gt=0, lt=1)
     momentum: float | None = bounded(
         None, 'share of the new weights per iteration; overrides horizon', gt=0, lt=1)
+    ramp: bool = bounded(False, 'the memory grows to its length from the start of the run on')
     update_buffers: bool = bounded(True, "average BatchNorm's running statistics too")
 
 
@@ -31,4 +32,4 @@ class Ema(Trick):
     order = 90
     Params = EmaParams
     evidence = 'tricks_plugin.tricks.ema.evidence:AverageEvidence'
-    functions = ('ema_momentum',)
+    functions = ('ema_momentum', 'WeightAverage')

@@ -1,8 +1,13 @@
-"""How long an average of weights should remember."""
+"""The average of weights, and how long it should remember."""
 
 from __future__ import annotations
 
-__all__ = ['ema_momentum']
+from typing import Any
+
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+__all__ = ['WeightAverage', 'ema_momentum']
 
 _LARGEST = 0.5
 
@@ -47,3 +52,39 @@ def ema_momentum(iterations: int, horizon: float) -> float:
     if not 0 < horizon < 1:
         raise ValueError(f'horizon must be in (0, 1), got {horizon!r}')
     return min(1 / (horizon * iterations), _LARGEST)
+
+
+class WeightAverage(AveragedModel):
+    """torch's AveragedModel as an exponential average: no gradients, statistics of norms included.
+
+    ``update_parameters(model)`` belongs after every update; the first one copies. Calling it runs
+    the averaged model, which is ``module``. Fit for a submodule of what trains: it is saved with
+    it, and DistributedDataParallel leaves it alone.
+
+    Args:
+        model: What is averaged; copied.
+        momentum: Share of the new weights, see `ema_momentum`. An attribute, as the length of a run
+            is often known later than its model.
+
+    Example:
+        >>> model = torch.nn.Linear(1, 1, bias=False)
+        >>> _ = torch.nn.init.constant_(model.weight, 5.0)
+        >>> average = WeightAverage(model)
+        >>> average.momentum = ema_momentum(iterations=100, horizon=0.1)  # 0.1
+        >>> average.update_parameters(model)
+        >>> _ = torch.nn.init.constant_(model.weight, 9.0)
+        >>> average.update_parameters(model)  # 5 + 0.1 * (9 - 5)
+        >>> round(average.module.weight.item(), 4)
+        5.4
+    """
+
+    def __init__(self, model: nn.Module, momentum: float = 0.0002) -> None:
+        super().__init__(model, avg_fn=self._mix, use_buffers=True)
+        self.momentum = momentum
+        self.requires_grad_(False)
+
+    def _mix(self, average: Any, new: Any, count: Any) -> Any:
+        """``average + momentum * (new - average)``; whole numbers, such as counts, are copied."""
+        if isinstance(average, Tensor) and not average.is_floating_point():
+            return new
+        return average + self.momentum * (new - average)

@@ -54,5 +54,8 @@ class Edit(ConfigEdit):
             if length is not None and not length.by_epoch and length.value < 1 / params.momentum:
                 reason += (f', more than the {length.value} of the run, so that the average stays '
                            'near the first weights; leave momentum out to fit it to the run')
+        if params.ramp:
+            hook.update(ema_type='MomentumAnnealingEMA', gamma=1)
+            reason += ', before that the mean of all weights so far'
         append_hook(cfg, hook)
         return Verdict.applied(f'{reason}; validation and checkpoints use the average')

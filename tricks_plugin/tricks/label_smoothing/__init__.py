@@ -9,7 +9,8 @@ from .variants import SMOOTHING_VARIANTS
 
 __all__ = ['LabelSmoothing', 'LabelSmoothingParams']
 
-COMPONENTS = {'SmoothedCrossEntropyLoss': 'loss', 'SmoothedFocalLoss': 'loss'}
+COMPONENTS = {'SmoothedCrossEntropyLoss': 'loss', 'SmoothedFocalLoss': 'loss',
+              'SmoothedClassificationLoss': 'class_loss'}
 
 
 @dataclasses.dataclass(frozen=True)

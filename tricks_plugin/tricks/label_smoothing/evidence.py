@@ -185,8 +185,8 @@ def _likeness(name: str, path: str) -> float:
 
 
 def _has_objects(samples: Any) -> bool:
-    """Whether data samples hold a box or mask to learn; True where their form is unknown."""
+    """Whether data samples hold a box or mask to learn; True where they are of another form."""
     if not isinstance(samples, Iterable) or isinstance(samples, (dict, torch.Tensor)):
         return True
     samples = list(samples)
-    return not samples or any(len(getattr(one, 'gt_instances', ())) > 0 for one in samples)
+    return not samples or any(len(getattr(one, 'gt_instances', '?')) > 0 for one in samples)

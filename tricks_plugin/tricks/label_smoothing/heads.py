@@ -149,6 +149,9 @@ def obstacle(site: Site) -> str | None:
     for name, why in _HEADS.items():
         if site.is_a(name):
             return f'{config_edit.type_name(site.head)} {why}'
+    unseen = config_edit.not_seen(site.head, site.scope)
+    if unseen and (site.scope != 'mmdet' or '.' in str(site.head['type'])):
+        return f'whether its targets are classes is not known{unseen}'
     loss = site.loss or {}
     name = config_edit.type_name(loss)
     if name not in _SUPPORTED:

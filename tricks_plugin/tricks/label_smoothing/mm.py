@@ -7,7 +7,7 @@ from typing import Any
 
 from ...mm import config_edit
 from ...plan import ConfigEdit, Verdict
-from . import heads
+from . import heads, mmpretrain, others
 from .functional import VARIANTS, default_variant, targets
 
 __all__ = ['Edit']
@@ -32,6 +32,13 @@ class Edit(ConfigEdit):
 
     def apply(self, cfg: dict[str, Any]) -> Verdict:
         """Gives each classification loss smoothed targets; see `Trick.apply`."""
+        if mmpretrain.learns_classes(cfg):
+            return self._classifier(cfg)
+        reason = others.refused(cfg)
+        if reason:
+            return Verdict.not_applicable(reason)
+        if found := others.present(cfg):
+            return Verdict.present(found)
         smoothed: list[_Smoothed] = []
         present: list[tuple[str, dict[str, Any] | None]] = []
         skipped: list[tuple[str, str]] = []
@@ -44,7 +51,35 @@ class Edit(ConfigEdit):
                 skipped.append((site.path or 'model', result))
             else:
                 smoothed.append(result)
-        return _verdict(smoothed, present, skipped)
+        return _verdict(smoothed, present, skipped, others.nothing(cfg))
+
+    def _classifier(self, cfg: dict[str, Any]) -> Verdict:
+        """The heads of an mmpretrain classifier."""
+        smoothed: list[_Smoothed] = []
+        present: list[tuple[str, dict[str, Any] | None]] = []
+        skipped: list[tuple[str, str]] = []
+        for site in mmpretrain.sites(cfg):
+            path = site.path or 'model'
+            if (found := mmpretrain.present(site)) is not None:
+                present.append((path, found[1]))
+                skipped.append((path, found[0]))
+                continue
+            result = mmpretrain.obstacle(cfg, site) or \
+                mmpretrain.smooth(site, self.params.variant, self.params.eps)
+            if isinstance(result, str):
+                skipped.append((path, f'not smoothed, {result}'))
+                continue
+            variant, words = result
+            smoothed.append(_Smoothed(path, words + _pair(variant, self.params.eps, site.outputs),
+                                      site.promise(variant, self.params.eps)))
+        done = _grouped([(item.path, item.words) for item in smoothed])
+        reason = '; '.join(done + _grouped(skipped))
+        known = [promise for _, promise in present if promise is not None]
+        if smoothed:
+            return Verdict.applied(reason, expected=[*(one.expected for one in smoothed), *known])
+        if present:
+            return Verdict.present(reason, {'expected': known} if known else None)
+        return Verdict.not_applicable(reason or 'the classifier has no head with a loss')
 
     def _smooth(self, site: heads.Site) -> _Smoothed | str:
         """Edits one head; returns why not, in words, where the variant does not fit it."""
@@ -59,18 +94,24 @@ class Edit(ConfigEdit):
             kind = _SMOOTHED_TYPES[config_edit.type_name(site.loss)]
             site.head['loss_cls'] = {
                 **(site.loss or {}), 'type': kind, 'eps': self.params.eps, 'variant': variant}
-        pair = targets(variant, self.params.eps, count) if count else (None, None)
-        known = VARIANTS[variant]
-        words = (f'true {pair[0]:.10g}, others {pair[1]:.10g}' if count else
-                 f'true {known.pos_formula}, others {known.neg_formula}, eps={self.params.eps:g}')
         return _Smoothed(
             site.path or 'model',
-            f"{'sigmoid' if sigmoid else 'softmax'} {variant}, K={count or 'unknown'}: {words}",
+            f"{'sigmoid' if sigmoid else 'softmax'} {variant}"
+            + _pair(variant, self.params.eps, count),
             heads.promise(site, variant, self.params.eps))
 
 
+def _pair(variant: str, eps: float, count: int | None) -> str:
+    """K and the two targets, in words; their formulas where K is not known."""
+    if count:
+        true, other = targets(variant, eps, count)
+        return f', K={count}: true {true:.10g}, others {other:.10g}'
+    known = VARIANTS[variant]
+    return f', K=unknown: true {known.pos_formula}, others {known.neg_formula}, eps={eps:g}'
+
+
 def _verdict(smoothed: list[_Smoothed], present: list[tuple[str, dict[str, Any] | None]],
-             skipped: list[tuple[str, str]]) -> Verdict:
+             skipped: list[tuple[str, str]], nothing: str) -> Verdict:
     """The verdict over all heads: what was done to each, and what was left, with reasons."""
     done = _grouped([(item.path, item.words) for item in smoothed])
     left = _grouped([(path, 'smoothed already') for path, _ in present])
@@ -81,8 +122,7 @@ def _verdict(smoothed: list[_Smoothed], present: list[tuple[str, dict[str, Any] 
         return Verdict.applied(reason, expected=[*(item.expected for item in smoothed), *known])
     if present:
         return Verdict.present(reason, {'expected': known} if known else None)
-    return Verdict.not_applicable(
-        reason or 'the model has no classification loss over class labels')
+    return Verdict.not_applicable(reason or nothing)
 
 
 def _grouped(entries: list[tuple[str, str]]) -> list[str]:

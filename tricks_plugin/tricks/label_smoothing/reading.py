@@ -12,6 +12,8 @@ from .smoother import TargetSmoother
 
 __all__ = ['Watch', 'attach', 'effective_targets']
 
+_ROWS = 8  # of a batch, where a loss is asked for its gradient
+
 
 class Watch:
     """The targets of one loss, over rows that hold an object.
@@ -74,10 +76,11 @@ class Watch:
 
 
 def attach(model: nn.Module, measuring: Callable[[], bool]) -> Iterator[tuple[Watch, Any]]:
-    """Watches every loss of a detector that works with smoothed targets.
+    """Watches every loss of a model that works with smoothed targets.
 
-    The output of every `TargetSmoother`, and the class targets of a YOLOV3Head that smooths by
-    itself. Every call is counted; targets are read where ``measuring`` says so.
+    The output of every `TargetSmoother`, the class targets of a YOLOV3Head that smooths by
+    itself, and those of mmpretrain's LabelSmoothLoss, by its gradient. Every call is counted;
+    targets are read where ``measuring`` says so.
 
     Yields:
         ``(watch, handle)``; the handle takes the hook off.
@@ -90,6 +93,9 @@ def attach(model: nn.Module, measuring: Callable[[], bool]) -> Iterator[tuple[Wa
             watch = Watch(f'{name}.loss_cls')
             yield watch, module.loss_cls.register_forward_pre_hook(
                 _yolov3_hook(watch, measuring), with_kwargs=True)
+        elif any(base.__name__ == 'LabelSmoothLoss' for base in type(module).__mro__):
+            watch = Watch(name)
+            yield watch, module.register_forward_pre_hook(_label_smooth_hook(watch, measuring))
 
 
 def _smoother_hook(watch: Watch, measuring: Callable[[], bool]) -> Any:
@@ -110,11 +116,30 @@ def _yolov3_hook(watch: Watch, measuring: Callable[[], bool]) -> Any:
     return hook
 
 
+def _label_smooth_hook(watch: Watch, measuring: Callable[[], bool]) -> Any:
+    def hook(module: Any, args: tuple[Tensor, ...]) -> None:
+        watch.calls += 1
+        watch.silent = 0
+        if not measuring() or len(args) < 2:
+            return
+        labels = args[1][:_ROWS]
+
+        def criterion(logits: Tensor, rows: Tensor) -> Tensor:
+            # Not called as a module, which would come back here.
+            return module.forward(logits, rows, avg_factor=len(rows)) / module.loss_weight
+
+        holds = None if labels.dim() == 1 else (labels > 0).any(dim=-1, keepdim=True)
+        watch.see(effective_targets(criterion, labels, args[0].shape[-1],
+                                    sigmoid=bool(module.ce.use_sigmoid)), holds)
+    return hook
+
+
 def _is_yolov3(module: nn.Module) -> bool:
     return any(base.__name__ == 'YOLOV3Head' for base in type(module).__mro__)
 
 
-def effective_targets(criterion: Any, targets: Tensor, num_classes: int) -> Tensor:
+def effective_targets(criterion: Any, targets: Tensor, num_classes: int,
+                      sigmoid: bool = False) -> Tensor:
     """The target distribution of a loss, derived from its gradient.
 
     The gradient of a cross entropy's mean over n rows with respect to the logits is
@@ -127,6 +152,7 @@ def effective_targets(criterion: Any, targets: Tensor, num_classes: int) -> Tens
         criterion: Called as ``criterion(logits, targets)``.
         targets: Shape (n,), class numbers, or (n, K), shares of the classes.
         num_classes: K.
+        sigmoid: Whether it is a sum over K sigmoids, as mmpretrain's; timm's is recognised.
 
     Returns:
         Shape (n, K), float64 where the device has it, on the targets' device.
@@ -145,4 +171,4 @@ def effective_targets(criterion: Any, targets: Tensor, num_classes: int) -> Tens
         terms = 1 if criterion.sum_classes else num_classes
         positive = 1.0 if criterion.pos_weight is None else criterion.pos_weight.to(dtype)
         return (1 - 2 * gradient * terms) / (1 + positive)
-    return 1 / num_classes - gradient
+    return (0.5 if sigmoid else 1 / num_classes) - gradient

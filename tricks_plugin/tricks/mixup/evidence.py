@@ -9,6 +9,7 @@ import torch
 from ...common.phases import Phases, phases
 from ...evidence import Evidence, Finding, Training
 from .reading import Count, of_samples, of_targets
+from .scores import of_scores, watch_scores
 
 __all__ = ['MixUpEvidence']
 
@@ -35,12 +36,14 @@ class MixUpEvidence(Evidence):
         replaced: Whether a PipelineSwitchHook takes the mixing out, if it comes first.
         cutmix: The alpha of timm's cutmix, 0 for none, or ``'minmax'``.
         smoothing: timm's smoothing, which is in the targets of both classes.
+        scores: Whether the targets that the losses of a classifier of mmpretrain get tell, as
+            its batch is mixed on its way into the model.
     """
 
     def __init__(
         self, alpha: float, prob: float = 1.0, off_fraction: float = 0.0,
         off_epochs: int | None = None, off_from: int | None = None, replaced: bool = False,
-        cutmix: float | str = 0.0, smoothing: float = 0.0,
+        cutmix: float | str = 0.0, smoothing: float = 0.0, scores: bool = False,
     ) -> None:
         self.alpha = alpha
         self.prob = prob
@@ -50,6 +53,9 @@ class MixUpEvidence(Evidence):
         self.replaced = replaced
         self.cutmix = cutmix
         self.smoothing = smoothing
+        self.scores = scores
+        self._phase: Count | None = None
+        self._handles: list[Any] = []
         self.on, self.off = Count(), Count()
         self._times = Phases()
         self._epoch, self._in_epoch = -1, 0
@@ -67,8 +73,18 @@ class MixUpEvidence(Evidence):
         self._times = phases(
             by_epoch, training.max_epochs if by_epoch else training.max_iterations,
             self.off_fraction, self.off_epochs, epoch_length=training.epoch_length,
-            ahead=getattr(loader, 'num_workers', 0) * (getattr(loader, 'prefetch_factor', 0) or 0),
+            ahead=0 if self.scores else
+            getattr(loader, 'num_workers', 0) * (getattr(loader, 'prefetch_factor', 0) or 0),
             replaced_from=replaced_from)
+        if self.scores:
+            self._handles = watch_scores(training.model, self._see)
+
+    def _see(self, targets: torch.Tensor) -> None:
+        """Counts the targets of the first loss that is called in an iteration."""
+        phase, self._phase = self._phase, None
+        if phase is not None:
+            phase.wait_for(*of_scores(targets.detach()))
+            self._switch_seen = self._switch_seen or phase is self.off
 
     @staticmethod
     def _switch_epoch(training: Training) -> int | None:
@@ -87,6 +103,10 @@ class MixUpEvidence(Evidence):
             return
         before = now < times.flip_from
         phase = self.on if before else self.off
+        if self.scores:
+            looked = not before or self._in_epoch <= _FIRST or self._in_epoch % _EVERY == 0
+            self._phase = phase if looked else None
+            return
         targets = training.targets
         if isinstance(targets, torch.Tensor):
             if before and self._in_epoch > _FIRST and self._in_epoch % _EVERY:
@@ -202,5 +222,8 @@ class MixUpEvidence(Evidence):
         return '; '.join(parts) or 'no batch seen'
 
     def close(self) -> None:
-        """Lets go of the hook."""
+        """Lets go of the hooks."""
         self._weighting = None
+        for handle in self._handles:
+            handle.remove()
+        self._handles = []

@@ -15,6 +15,7 @@ except ImportError:
     cv2 = None  # type: ignore[assignment]
 
 from .batch import draw_lam, mixup_batch
+from .layout import contiguous_image, planar_image
 
 __all__ = ['blend', 'box_weights', 'concat_annotations', 'contiguous_image', 'draw_lam',
            'element_weights', 'mixup_batch', 'planar_image']
@@ -129,57 +130,6 @@ def _scale(a: np.ndarray, share: float, offset: float, out: np.ndarray) -> None:
     out[...] = np.rint(exact)
 
 
-def contiguous_image(image: np.ndarray) -> np.ndarray:
-    """An image in C order; the image itself if it is so already.
-
-    A flipped view, as mmcv's ``imflip`` returns it, is copied by OpenCV's flip: NumPy copies
-    three-channel views with negative strides pixel by pixel, more than ten times slower.
-
-    Args:
-        image: ``(h, w)`` or ``(h, w, channels)``.
-
-    Example:
-        >>> flipped = np.arange(6, dtype=np.uint8).reshape(2, 3)[:, ::-1]
-        >>> flipped.flags.c_contiguous, contiguous_image(flipped).flags.c_contiguous
-        (False, True)
-    """
-    if image.flags.c_contiguous:
-        return image
-    down, left = (stride < 0 for stride in image.strides[:2])
-    if cv2 is not None and (down or left) and image.dtype in (np.uint8, np.float32):
-        unflipped = image[::-1 if down else 1, ::-1 if left else 1]
-        if unflipped.flags.c_contiguous:
-            flipped = cv2.flip(unflipped, -1 if down and left else int(left))
-            return flipped if flipped.shape == image.shape else flipped.reshape(image.shape)
-    return np.ascontiguousarray(image)
-
-
-def planar_image(image: np.ndarray) -> np.ndarray:
-    """The same image laid out channel by channel, as PyTorch wants it.
-
-    OpenCV takes the channels apart several times faster than PyTorch's ``contiguous`` or NumPy's
-    ``ascontiguousarray`` of the transposed image.
-
-    Args:
-        image: ``(h, w, channels)``, any strides.
-
-    Returns:
-        ``(h, w, channels)``, a view: its ``transpose(2, 0, 1)`` is C-contiguous, and shares no
-        memory with ``image``.
-
-    Example:
-        >>> planar = planar_image(np.zeros((4, 5, 3), np.uint8))
-        >>> planar.shape, planar.transpose(2, 0, 1).flags.c_contiguous
-        ((4, 5, 3), True)
-    """
-    planes = np.empty((image.shape[2], *image.shape[:2]), image.dtype)
-    if cv2 is not None and image.size and image.dtype in (np.uint8, np.float32):
-        cv2.split(contiguous_image(image), list(planes))
-    else:
-        planes[...] = image.transpose(2, 0, 1)
-    return planes.transpose(1, 2, 0)
-
-
 def box_weights(num_first: int, num_second: int, lam: float) -> np.ndarray:
     """Each box's weight: ``lam`` for the first image's, ``1 - lam`` for the second's.
 
@@ -205,15 +155,16 @@ def concat_annotations(first: Mapping[str, Any], second: Mapping[str, Any],
     """Joins two images' annotations, nothing moved, and gives each box its weight.
 
     Args:
-        first: Per-box values of the first image by name: arrays whose first axis counts boxes,
-            or objects whose class has ``cat(sequence)`` (mmdet's boxes and masks). ``weights``,
-            if there, are the boxes' weights so far (1 by default).
+        first: Per-box values of the first image by name: arrays or tensors whose first axis
+            counts boxes, or objects whose class has ``cat(sequence)`` (mmdet's boxes and masks).
+            ``weights``, if there, are the boxes' weights so far (1 by default).
         second: The same names for the second image.
         lam: Share of the first image in [0, 1].
 
     Returns:
         The joined values, the first image's boxes first, and ``weights``, float32
-        ``(num_boxes,)``: the weights so far times ``lam`` or ``1 - lam``.
+        ``(num_boxes,)``: the weights so far times ``lam`` or ``1 - lam``; a tensor where a value is
+        one, on its device.
 
     Raises:
         ValueError: If the names differ, or the values of one image differ in length.
@@ -237,13 +188,24 @@ def concat_annotations(first: Mapping[str, Any], second: Mapping[str, Any],
             raise ValueError(f"one image's annotations must have equal length, got {lengths}")
         counts.append(next(iter(lengths.values()), 0))
     joined = {name: _cat(first[name], second[name]) for name in names}
-    so_far = [np.asarray(part.get('weights', np.ones(count, np.float32)), np.float32)
+    so_far = [_weights_so_far(part, count)
               for part, count in zip((first, second), counts, strict=True)]
-    joined['weights'] = np.concatenate(so_far) * box_weights(counts[0], counts[1], lam)
+    weights = np.concatenate(so_far) * box_weights(counts[0], counts[1], lam)
+    tensor = next((value for value in joined.values() if isinstance(value, torch.Tensor)), None)
+    joined['weights'] = weights if tensor is None else torch.from_numpy(weights).to(tensor.device)
     return joined
 
 
+def _weights_so_far(part: Mapping[str, Any], count: int) -> np.ndarray:
+    own = part.get('weights')
+    if own is None:
+        return np.ones(count, np.float32)
+    return np.asarray(own.cpu() if isinstance(own, torch.Tensor) else own, np.float32)
+
+
 def _cat(first: Any, second: Any) -> Any:
+    if isinstance(first, torch.Tensor):
+        return torch.cat([first, second])
     if isinstance(first, np.ndarray):
         return np.concatenate([first, second])
     return type(first).cat([first, second])

@@ -6,9 +6,10 @@ from typing import Any
 
 from ...common.phases import phases
 from ...mm import config_edit
+from ...mm.classification import classifier
 from ...mm.config_edit import Pipeline, append_hook, find, type_name
-from ...plan import ConfigEdit, Verdict
-from . import placement
+from ...plan import ConfigEdit, TrickError, Verdict
+from . import mmpretrain, others, placement
 from .weighting.families import is_weighted
 
 __all__ = ['Edit']
@@ -21,6 +22,13 @@ class Edit(ConfigEdit):
 
     def apply(self, cfg: dict[str, Any]) -> Verdict:
         """Edits the pipelines that end in the packing; see the README for what is left alone."""
+        if classifier(cfg) is not None and config_edit.get(cfg, 'train_dataloader.dataset'):
+            return mmpretrain.edit(cfg, self.params)
+        if verdict := others.verdict(cfg):
+            return verdict
+        if self.params.partner_shape == 'like' and self.params.partner == 'dataset':
+            raise TrickError("tricks.mixup.partner_shape='like' chooses among cached samples, got "
+                             "tricks.mixup.partner='dataset'")
         dataset = config_edit.get(cfg, 'train_dataloader.dataset')
         scope = config_edit.default_scope(cfg)
         pipelines = config_edit.train_pipelines(cfg)
@@ -42,7 +50,8 @@ class Edit(ConfigEdit):
         targets, reason = placement.targets(pipelines, scope)
         params = self.params
         per_box = params.per_box or ()
-        reason = placement.obstacle(cfg, pipelines, (*per_box, *(params.ignore or ())), scope) or \
+        reason = others.lossy_collate(cfg) or \
+            placement.obstacle(cfg, pipelines, (*per_box, *(params.ignore or ())), scope) or \
             reason or placement.undeclared(targets, per_box, scope)
         if reason:
             return Verdict.not_applicable(reason)
@@ -96,9 +105,10 @@ class Edit(ConfigEdit):
 
     def _transform(self) -> dict[str, Any]:
         params = self.params
+        shape = {} if params.partner_shape == 'any' else {'partner_shape': params.partner_shape}
         return dict(type='tricks_plugin.GeometryPreservingMixUp', alpha=self._alpha,
                     prob=params.prob, partner=params.partner, cache_size=params.cache_size,
-                    pad_value=params.pad_value, **{
+                    pad_value=params.pad_value, **shape, **{
                         name: list(getattr(params, name))
                         for name in ('per_box', 'images', 'ignore') if getattr(params, name)})
 
@@ -115,13 +125,17 @@ def _promise_of(cfg: dict[str, Any], node: dict[str, Any], pipelines: list[Pipel
 
 
 def _weighting_note(cfg: dict[str, Any], scope: str) -> str:
-    """One sentence on the heads whose losses stay unweighted."""
-    names = []
+    """Two clauses at most: on the heads whose losses stay unweighted, and on those not seen."""
+    names: dict[str, list[str]] = {'left': [], 'unseen': []}
     for _, node in config_edit.walk(cfg.get('model')):
         name = type_name(node)
-        if not name.endswith(('Head', 'Protonet')) or name in names:
+        if not name.endswith(('Head', 'Protonet')) or name in names['left'] + names['unseen']:
             continue
         kind = config_edit.lookup_class(str(node['type']), scope)
         if not (isinstance(kind, type) and is_weighted(kind)):
-            names.append(name)
-    return f'losses of {", ".join(names)} are not weighted per box' if names else ''
+            names['unseen' if kind is None else 'left'].append(name)
+    left, unseen = (', '.join(found) for found in names.values())
+    words = f'losses of {left} are not weighted per box' if left else ''
+    return '; '.join(filter(None, (words, unseen and (
+        f'whether losses of {unseen} are weighted per box is not known before the run, as it could '
+        'not be looked into here'))))

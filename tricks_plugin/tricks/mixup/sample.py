@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import collections
 import copy
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 
-from .functional import contiguous_image
+from .functional import blend, contiguous_image, planar_image
 
-__all__ = ['BOX_KEYS', 'REFUSED', 'SampleCache', 'blendable', 'check', 'identity', 'kept', 'kind',
-           'num_bytes', 'padded']
+__all__ = ['BOX_KEYS', 'REFUSED', 'SampleCache', 'blend_planes', 'blendable', 'blended',
+           'box_values', 'check', 'identity', 'kept', 'kind', 'likest', 'matching', 'num_bytes',
+           'padded']
 
 # What the pipeline calls a sample's values per box, and what `concat_annotations` is given.
 BOX_KEYS = {'gt_bboxes': 'bboxes', 'gt_bboxes_labels': 'labels', 'gt_ignore_flags': 'ignored',
@@ -77,9 +78,47 @@ def identity(sample: dict[str, Any]) -> Any:
     return object() if known == (None, None) else known
 
 
+def matching(results: dict[str, Any], others: Iterable[dict[str, Any]],
+             like: bool = False) -> list[dict[str, Any]]:
+    """The samples that can be mixed with one: of its kind, and of another image.
+
+    Args:
+        results: The one.
+        others: Samples.
+        like: Whether only the `likest` of them.
+    """
+    own_kind, own_identity = kind(results), identity(results)
+    found = [other for other in others
+             if (other['kind'] if 'kind' in other else kind(other)) == own_kind
+             and (other['identity'] if 'identity' in other else identity(other)) != own_identity]
+    return likest(found, results['img'].shape) if like and found else found
+
+
+def likest(others: Sequence[dict[str, Any]], shape: Sequence[int]) -> list[dict[str, Any]]:
+    """The quarter of the samples whose images are most like one in shape, rounded up.
+
+    How unlike two images are is the area of their common canvas to that of the smaller image: 1
+    for equal shapes, 4/3 for 640 x 480 and 480 x 640. Those as like as the last of the quarter
+    belong to it, so that images of one shape are all in.
+
+    Args:
+        others: Samples, at least one.
+        shape: (h, w, ...) of the image.
+    """
+    h, w = shape[:2]
+    unlike = [max(h, image.shape[0]) * max(w, image.shape[1]) / max(
+        min(h * w, image.shape[0] * image.shape[1]), 1) for image in (
+            other['img'] for other in others)]
+    limit = sorted(unlike)[-(-len(unlike) // 4) - 1]
+    return [other for other, value in zip(others, unlike, strict=True) if value <= limit]
+
+
 def kept(results: dict[str, Any], fresh: bool,
          extras: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """A sample as a partner keeps it: contiguous, and sharing no byte with what travels on.
+    """A sample as a partner keeps it: laid out for blending, sharing no byte with what travels on.
+
+    Images with channels are laid out channel by channel, as the packing wants the blend, and as
+    some transforms leave them: one copy serves the cache, the blend and the packing.
 
     Args:
         results: The sample. If ``fresh``, its image becomes the one that is kept.
@@ -87,9 +126,11 @@ def kept(results: dict[str, Any], fresh: bool,
             array must be copied.
         extras: Further values to keep.
     """
-    image = contiguous_image(results['img'])
-    if image.base is not None or (image is results['img'] and not fresh):
-        image = image.copy()
+    given = results['img']
+    image = planar_image(given) if given.ndim == 3 else contiguous_image(given)
+    own = image.base is None or getattr(image.base, 'nbytes', 0) == image.nbytes
+    if not own or (image is given and not fresh):
+        image = image.copy(order='K')
     if fresh:
         results['img'] = image
     entry: dict[str, Any] = {'img': image}
@@ -103,11 +144,70 @@ def kept(results: dict[str, Any], fresh: bool,
     return entry
 
 
+def blend_planes(planes1: np.ndarray, planes2: np.ndarray, lam: float,
+                 pad_value: float = 0.0) -> np.ndarray:
+    """Blends two images that are laid out channel by channel; see `blend`.
+
+    Args:
+        planes1: ``(channels, h1, w1)``, C-contiguous, uint8 or float32.
+        planes2: The same kind.
+        lam: Share of the first image in [0, 1].
+        pad_value: Grey level of uncovered parts.
+
+    Returns:
+        ``(channels, max(h1, h2), max(w1, w2))``.
+
+    Raises:
+        TypeError: If the dtypes differ, or are neither uint8 nor float32.
+        ValueError: If the channels differ, or ``lam`` or ``pad_value`` does not fit.
+    """
+    if len(planes1) != len(planes2):
+        raise ValueError('the images must have equal channels, '
+                         f'got shapes {planes1.shape} and {planes2.shape}')
+    height, width = (max(a, b) for a, b in zip(planes1.shape[1:], planes2.shape[1:], strict=True))
+    canvas = np.empty((len(planes1), height, width), planes1.dtype)
+    if planes1.shape == planes2.shape:  # all planes are one picture
+        blend(planes1.reshape(-1, width), planes2.reshape(-1, width), lam, pad_value,
+              out=canvas.reshape(-1, width))
+        return canvas
+    for plane1, plane2, out in zip(planes1, planes2, canvas, strict=True):
+        blend(plane1, plane2, lam, pad_value, out=out)
+    return canvas
+
+
+def blended(first: np.ndarray, second: np.ndarray, lam: float, pad_value: float) -> np.ndarray:
+    """Two images of one kind on their canvas, laid out channel by channel where they have channels.
+
+    Args:
+        first: ``(h, w)`` or ``(h, w, channels)``, uint8 or float32.
+        second: The same.
+        lam: Share of the first.
+        pad_value: Grey level of uncovered parts.
+    """
+    if first.ndim != 3:
+        return blend(first, second, lam, pad_value)
+    one, other = (planar_image(image).transpose(2, 0, 1) for image in (first, second))
+    return blend_planes(one, other, lam, pad_value).transpose(1, 2, 0)
+
+
 def _copy(value: Any) -> Any:
     """A copy of arrays, boxes or masks that shares no memory with them."""
     if isinstance(value, np.ndarray):
         return value.copy()
     return value.clone() if hasattr(value, 'clone') else copy.deepcopy(value)
+
+
+def box_values(sample: Mapping[str, Any], canvas: tuple[int, ...]) -> dict[str, Any]:
+    """A sample's values per box, as `concat_annotations` takes them; masks on their canvas.
+
+    Args:
+        sample: The sample.
+        canvas: (h, w) of the blend.
+    """
+    found = {name: sample[key] for key, name in BOX_KEYS.items() if sample.get(key) is not None}
+    if 'masks' in found:
+        found['masks'] = padded(found['masks'], canvas)
+    return found
 
 
 def padded(masks: Any, shape: tuple[int, ...]) -> Any:

@@ -18,7 +18,8 @@ class Flags(TimmFlags):
     """timm's mixup of a batch with itself; off at the end only where it was asked for."""
 
     main = 'mixup'
-    unused = ('partner', 'cache_size', 'replace', 'pad_value', 'per_box', 'images', 'ignore')
+    unused = ('partner', 'partner_shape', 'cache_size', 'replace', 'pad_value', 'per_box',
+              'images', 'ignore')
 
     def settings(
         self, args: dict[str, Any], given: Collection[str] = frozenset(),

@@ -14,8 +14,8 @@ from torch.utils.data import get_worker_info
 from ...common.shared_state import SharedState
 from ...plan.errors import TrickError
 from .extras import Extras, refusal
-from .functional import blend, concat_annotations, draw_lam
-from .sample import BOX_KEYS, SampleCache, blendable, check, identity, kept, kind, padded
+from .functional import concat_annotations, draw_lam
+from .sample import BOX_KEYS, SampleCache, blendable, blended, box_values, check, kept, matching
 from .source import PartnerSource, tried
 
 __all__ = ['COUNTS', 'PEAKS', 'GeometryPreservingMixUp']
@@ -23,6 +23,7 @@ __all__ = ['COUNTS', 'PEAKS', 'GeometryPreservingMixUp']
 COUNTS = ('failed_partners', 'loaded_partners', 'dropped_proposals')
 PEAKS = ('sample_bytes', 'cache_bytes')  # of the largest cached sample, and of one process's cache
 _TRIES = 3  # loads of a partner before a sample goes without a fresh one
+_SHOWN = ('alpha', 'prob', 'partner', 'partner_shape', 'cache_size', 'pad_value', 'cache_mb')
 _LOCAL = ('_cache', '_source', '_generator')
 
 
@@ -69,6 +70,8 @@ class GeometryPreservingMixUp(BaseTransform):
         alpha: lam ~ Beta(alpha, alpha).
         prob: Share of the samples that are mixed, in (0, 1].
         partner: ``'cache'`` or ``'dataset'``.
+        partner_shape: ``'any'``, or ``'like'``: of the cached samples one of the quarter whose
+            shapes are most alike, see `likest`; fresh loads come as they are.
         cache_size: Samples that each worker keeps, at least 2.
         pad_value: Grey level of what an image does not cover; the paper's code has 0.
         cache_mb: Memory of each worker's cache, in units of 2**20 bytes, above 0; the oldest
@@ -94,13 +97,16 @@ class GeometryPreservingMixUp(BaseTransform):
     def __init__(self, alpha: float = 1.5, prob: float = 1.0, partner: str = 'cache',
                  cache_size: int = 64, pad_value: float = 0.0, cache_mb: float = 512,
                  per_box: Sequence[str] = (), images: Sequence[str] = (),
-                 ignore: Sequence[str] = ()) -> None:
+                 ignore: Sequence[str] = (), partner_shape: str = 'any') -> None:
         if not alpha > 0:
             raise ValueError(f'alpha must be > 0, got {alpha!r}')
         if not 0 < prob <= 1:
             raise ValueError(f'prob must be in (0, 1], got {prob!r}')
         if partner not in ('cache', 'dataset'):
             raise ValueError(f"partner must be 'cache' or 'dataset', got {partner!r}")
+        if partner_shape not in (('any', 'like') if partner == 'cache' else ('any',)):
+            raise ValueError(f"partner_shape must be 'any', or with partner='cache' 'like', got "
+                             f'{partner_shape!r} with partner={partner!r}')
         if cache_size < 2:
             raise ValueError(f'cache_size must be >= 2, got {cache_size!r}')
         if not cache_mb > 0:
@@ -108,6 +114,7 @@ class GeometryPreservingMixUp(BaseTransform):
         self.alpha = alpha
         self.prob = prob
         self.partner = partner
+        self.partner_shape = partner_shape
         self.cache_size = cache_size
         self.pad_value = pad_value
         self.cache_mb = cache_mb
@@ -228,7 +235,7 @@ class GeometryPreservingMixUp(BaseTransform):
         chosen, place, choice = random.random_sample(3)
         owner = self._source.owner(self)
         if self.partner == 'dataset' and owner is None and 'mix_results' in results:
-            candidates = _matching(results, results['mix_results'])  # get_indexes drew prob
+            candidates = matching(results, results['mix_results'])  # get_indexes drew prob
         elif chosen >= self.prob:
             return None, 1.0
         else:
@@ -236,7 +243,7 @@ class GeometryPreservingMixUp(BaseTransform):
                 partner = self._load(results, owner)
                 if partner is not None:
                     return partner, lam
-            candidates = _matching(results, self._cache)
+            candidates = matching(results, self._cache, like=self.partner_shape == 'like')
         if not candidates:
             return None, 1.0
         return candidates[int(choice * len(candidates))], lam
@@ -245,7 +252,7 @@ class GeometryPreservingMixUp(BaseTransform):
         """A fresh partner; None after some that fail to load or do not match."""
         for _ in range(_TRIES):
             loaded = self._source.load(owner, int(self._random.randint(len(owner))))
-            if loaded is not None and _matching(results, [loaded]):
+            if loaded is not None and matching(results, [loaded]):
                 self.shared.count('loaded_partners')
                 if self.partner == 'cache':
                     self._remember(loaded)
@@ -259,15 +266,9 @@ class GeometryPreservingMixUp(BaseTransform):
     def _mix(self, results: dict[str, Any], partner: dict[str, Any], lam: float) -> dict[str, Any]:
         """Blends the images and joins the annotations: ``lam`` is the share of ``results``."""
         shapes = results['img'].shape[:2], partner['img'].shape[:2]
-        canvas = blend(results['img'], partner['img'], lam, self.pad_value)
-        sides: list[dict[str, Any]] = []
-        for sample in (results, partner):
-            side = {name: sample[key] for key, name in BOX_KEYS.items()
-                    if sample.get(key) is not None}
-            if 'masks' in side:
-                side['masks'] = padded(side['masks'], canvas.shape[:2])
-            sides.append(side)
-        joined = concat_annotations(sides[0], sides[1], lam)
+        canvas = blended(results['img'], partner['img'], lam, self.pad_value)
+        joined = concat_annotations(box_values(results, canvas.shape[:2]),
+                                    box_values(partner, canvas.shape[:2]), lam)
         counts = (len(results['gt_bboxes']), len(partner['gt_bboxes']))
         results.update((key, joined[name]) for key, name in BOX_KEYS.items() if name in joined)
         results['img'] = canvas
@@ -285,14 +286,5 @@ class GeometryPreservingMixUp(BaseTransform):
         self._begin()
 
     def __repr__(self) -> str:
-        return (f'{type(self).__name__}(alpha={self.alpha}, prob={self.prob}, '
-                f'partner={self.partner!r}, cache_size={self.cache_size}, '
-                f'pad_value={self.pad_value}, cache_mb={self.cache_mb})')
-
-
-def _matching(results: dict[str, Any], others: Any) -> list[dict[str, Any]]:
-    """The samples that can be mixed with one: of its kind, and of another image."""
-    own_kind, own_identity = kind(results), identity(results)
-    return [other for other in others
-            if (other['kind'] if 'kind' in other else kind(other)) == own_kind
-            and (other['identity'] if 'identity' in other else identity(other)) != own_identity]
+        shown = ', '.join(f'{name}={getattr(self, name)!r}' for name in _SHOWN)
+        return f'{type(self).__name__}({shown})'

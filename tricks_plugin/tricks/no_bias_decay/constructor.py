@@ -6,16 +6,16 @@ import logging
 from typing import Any
 
 from mmengine.logging import print_log
-from mmengine.optim import DefaultOptimWrapperConstructor
 from mmengine.registry import OPTIM_WRAPPER_CONSTRUCTORS
 
+from ...mm.optim_constructor import GroupRulesConstructor
 from .functional import no_decay_parameters
 
 __all__ = ['NoBiasDecayOptimWrapperConstructor']
 
 
 @OPTIM_WRAPPER_CONSTRUCTORS.register_module()
-class NoBiasDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
+class NoBiasDecayOptimWrapperConstructor(GroupRulesConstructor):
     """mmengine's constructor, with no weight decay on biases, norms and scales, ever.
 
     In mmengine a parameter that matches an entry of ``custom_keys`` takes its multipliers from
@@ -33,18 +33,12 @@ class NoBiasDecayOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     def __init__(
         self, optim_wrapper_cfg: dict[str, Any], paramwise_cfg: dict[str, Any] | None = None,
     ) -> None:
-        # Never empty: mmengine builds a single group of all parameters without calling add_params.
         paramwise_cfg = {**(paramwise_cfg or {}), 'norm_decay_mult': 0.0, 'bias_decay_mult': 0.0}
         super().__init__(optim_wrapper_cfg, paramwise_cfg)
 
-    def add_params(
-        self, params: list[dict[str, Any]], module: Any, prefix: str = '',
-        is_dcn_module: int | float | None = None,
-    ) -> None:
-        """Adds the groups of a module and its children, which mmengine visits by recursion."""
-        super().add_params(params, module, prefix=prefix, is_dcn_module=is_dcn_module)
-        if prefix:
-            return
+    def settle(self, params: list[dict[str, Any]], module: Any) -> None:
+        """Takes the decay off; see `GroupRulesConstructor.settle`."""
+        super().settle(params, module)
         parameters = dict(module.named_parameters())
         exempt = {id(parameters[name]) for name in no_decay_parameters(module)}
         groups = [group for group in params

@@ -21,12 +21,16 @@ __all__ = ['Edit']
 
 _CONSTRUCTOR = 'tricks_plugin.NoBiasDecayOptimWrapperConstructor'
 _STOCK = 'DefaultOptimWrapperConstructor'
+_OURS = 'GroupRulesConstructor'  # mmengine's rules hold in it, and this room's derives from it
 _LAYER_DECAY = 'LearningRateDecayOptimizerConstructor'
+_BY_DEPTH = 'LearningRateDecayOptimWrapperConstructor'
 _TORCH_NORM = re.compile(r'^(Sync)?(BN|IN|GN|LN|BatchNorm|InstanceNorm|GroupNorm|LayerNorm)'
                          r'(\d[dD])?$')
 # Parts whose biases or norms mmengine's own rules do not reach; see the constructor.
 _UNREACHED = re.compile(r'Attention|(?<!Swin)Transformer|DETR|DINO|DII|Deform|DCN|DDOD|SSDVGG|GLIP'
-                        r'|Bert|CLIP|ConvNeXt|BEiT|CaiT|DeiT3|EVA02|PoolFormer|VAN', re.IGNORECASE)
+                        r'|Bert|CLIP|ConvNeXt|BEiT|CaiT|DeiT3|EVA02|(Pool|RI|Efficient|Con)Former|VAN'
+                        r'|ViT|ViG|XCiT|Mixer|^TNT$|PCPVT|^SVT$|EdgeNeXt|HorNet|MLPNet'
+                        r'|HuggingFace|Timm', re.IGNORECASE)
 _OPTIONS = {re.compile(r'dcn|deform', re.IGNORECASE): 'the deformable convolution',
             re.compile(r'layer_?scale', re.IGNORECASE): 'LayerScale'}
 
@@ -49,7 +53,10 @@ class Edit(ConfigEdit):
         if paramwise is not None and not isinstance(paramwise, dict):
             return Verdict.not_applicable('optim_wrapper.paramwise_cfg is not a dict')
         scope = default_scope(cfg)
-        verdict = _by_constructor(wrapper.get('constructor'), scope)
+        constructor: Any = wrapper.get('constructor')
+        if isinstance(constructor, dict):
+            constructor = constructor.get('type')
+        verdict = _by_constructor(constructor, scope)
         if verdict is not None:
             return verdict
         decay = _weight_decay(wrapper['optimizer'], scope)
@@ -59,16 +66,43 @@ class Edit(ConfigEdit):
                 + not_seen(wrapper['optimizer'], scope))
         if decay == 0:
             return Verdict.not_applicable('there is no weight decay to exempt from')
+        if type_name(constructor or _STOCK) == _BY_DEPTH:
+            return _by_depth(wrapper, paramwise or {}, decay)
         return _edit(cfg, wrapper, paramwise or {}, decay)
+
+
+def _by_depth(wrapper: dict[str, Any], paramwise: dict[str, Any], decay: float) -> Verdict:
+    """The constructor of mmpretrain for layer-wise rates, which knows mmengine's multipliers."""
+    custom = _cancelling_keys(paramwise.get('custom_keys'))
+    if custom:
+        return Verdict.not_applicable(
+            f'custom_keys {", ".join(map(repr, custom))} leave a decay on what they match, and the '
+            f'optimizer is built by {_BY_DEPTH}')
+    if _settled(paramwise) and paramwise.get('flat_decay_mult') == 0:
+        return Verdict.present(f'paramwise_cfg of {_BY_DEPTH} takes the decay off biases and norms '
+                               'already', {})
+    wrapper['paramwise_cfg'] = {**paramwise, 'norm_decay_mult': 0.0, 'bias_decay_mult': 0.0,
+                                'flat_decay_mult': 0.0}
+    return Verdict.applied(f'weight decay {decay:g} stays on the other parameters only; by the '
+                           f'multipliers of {_BY_DEPTH}')
+
+
+def _settled(paramwise: dict[str, Any]) -> bool:
+    """Whether mmengine's multipliers take the decay off biases and norms that they reach."""
+    flat = paramwise.get('flat_decay_mult')
+    return all(flat == 0 if (own := paramwise.get(key)) is None else own == 0
+               for key in ('bias_decay_mult', 'norm_decay_mult'))
 
 
 def _by_constructor(constructor: Any, scope: str) -> Verdict | None:
     """The verdict where the config names a constructor that settles it."""
     name = type_name(constructor or _STOCK)
-    if name == _STOCK:
+    if name in (_STOCK, _BY_DEPTH):
         return None
     if is_a(constructor, _CONSTRUCTOR.rsplit('.', 1)[-1], scope=scope):
         return Verdict.present(f'{name} takes the decay off biases and norms already', {})
+    if is_a(constructor, _OURS, scope=scope):
+        return None
     if name == _LAYER_DECAY:
         return Verdict.present(f'{name} takes the decay off all biases and vectors already', {})
     return Verdict.not_applicable(
@@ -92,11 +126,9 @@ def _edit(
     cfg: dict[str, Any], wrapper: dict[str, Any], paramwise: dict[str, Any], decay: float,
 ) -> Verdict:
     custom = _cancelling_keys(paramwise.get('custom_keys'))
-    unreached = _unreached(cfg.get('model'))
-    settled = paramwise.get('bias_decay_mult') == 0 and paramwise.get('norm_decay_mult') == 0 \
-        or paramwise.get('flat_decay_mult') == 0 and not {'bias_decay_mult', 'norm_decay_mult'} \
-        & set(paramwise)
-    if settled and not custom and not unreached:
+    # A flat_decay_mult of 0 reaches every vector, whatever its name.
+    unreached = '' if paramwise.get('flat_decay_mult') == 0 else _unreached(cfg.get('model'))
+    if _settled(paramwise) and not custom and not unreached:
         return Verdict.present('paramwise_cfg takes the decay off biases and norms already', {})
     reason = f'weight decay {decay:g} stays on the other parameters only'
     if wrapper['optimizer'].get('weight_decay') is None:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import dataclasses
 import math
 
-from ...plan import TRICKS, Params, Trick, bounded
+from ...plan import TRICKS, Params, RunFacts, Trick, bounded
 from ...plan.errors import TrickError
 
 __all__ = ['MIN_SIZE', 'RandomShapes', 'RandomShapesParams', 'check_sizes']
 
-COMPONENTS = {'BatchRandomShapes': 'batch_augment', 'BatchRandomShapesHook': 'hook'}
+COMPONENTS = {'BatchRandomShapes': 'batch_augment', 'BatchRandomShapesHook': 'hook',
+              'ClassifierShapesHook': 'class_hook'}
 MIN_SIZE = 64  # px; two cells of a stride-32 feature map
+# For detectors, see When it pays in the README.
+MIN_UPDATES = 2000  # 1120 lose (measured here), 50,000 gain (published); in between not measured
+MIN_SCALE = 320  # px, the paper's smallest; runs at 128 and 192 px lose (measured here)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,3 +93,16 @@ class RandomShapes(Trick):
     evidence = 'tricks_plugin.tricks.random_shapes.evidence:RandomShapesEvidence'
     distributed = 'every rank draws the same size from seed and iteration'
     functions = ('training_sizes', 'draw_size', 'target_shape', 'resize_images', 'rescale_boxes')
+
+    def pays(self, facts: RunFacts) -> str | None:
+        """Not in a detector's run that is short, or whose scale is small."""
+        if facts.task != 'detection':
+            return None
+        small = []
+        if facts.scale is not None and facts.scale < MIN_SCALE:
+            small.append(f'a test scale of {facts.scale} px (of {MIN_SCALE})')
+        if facts.updates is not None and facts.updates < MIN_UPDATES:
+            small.append(f'{facts.updates} updates (of {MIN_UPDATES})')
+        return (f'{" and ".join(small)} {"are" if len(small) > 1 else "is"} too small a run for '
+                'random shapes: at 128 and 192 px and 520 to 1120 updates they cost 8 to 40 '
+                'points of mAP') if small else None

@@ -60,18 +60,20 @@ class RandomShapesEvidence(Evidence):
         side: Which side sizes are.
         off_fraction: Last part of the training at the test scale, as planned.
         off_epochs: The same in epochs, or None.
+        inside: Whether square batches get their size within the model, before its backbone.
     """
 
     def __init__(self, sizes: list[int], divisor: int = 1, interval: int = 1,
                  base: int | None = None, square: bool = False,
                  likeliest: float | None = None, home: int | None = None, share: float = 0.5,
                  side: str = 'short', off_fraction: float = 0.0,
-                 off_epochs: int | None = None) -> None:
+                 off_epochs: int | None = None, inside: bool = False) -> None:
         self.sizes = sizes
         self.divisor = divisor
         self.interval = interval
         self.base = base
         self.square = square
+        self.inside = inside
         self.home = home
         self.share = share if home in sizes and len(set(sizes)) > 1 else 0.0
         self.side = side
@@ -102,6 +104,9 @@ class RandomShapesEvidence(Evidence):
             by_epoch, training.max_epochs if by_epoch else training.max_iterations,
             self.off_fraction, self.off_epochs, epoch_length=training.epoch_length)
         if self.square:
+            if self.inside:
+                part = getattr(training.model, 'backbone', getattr(training.model, 'model', None))
+                self._handles += [part.register_forward_pre_hook(self._arrive)] if part else []
             return
         from .batch_augment import BatchRandomShapes
         modules = list(training.model.named_modules())
@@ -130,7 +135,7 @@ class RandomShapesEvidence(Evidence):
         self._open, self._entered, self._now = True, None, None
         if self.square:
             self._entered = (0, 0)
-            self._now = _shape((training.images,))
+            self._now = None if self.inside else _shape((training.images,))
 
     def after_iteration(self, training: Training) -> None:
         """Notes what arrived; validation, which may follow, is not listened to."""

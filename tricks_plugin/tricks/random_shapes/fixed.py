@@ -10,12 +10,12 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.overrides import TorchFunctionMode
 
 from ...mm.config_edit import lookup_class, type_name, walk
+from ...mm.meta import built_on_meta
 from ...plan.errors import TrickError
 
-__all__ = ['fixed_backbone', 'try_shapes']
+__all__ = ['fixed_backbone', 'runs', 'try_shapes']
 
 # Parameters that may tie a backbone to a size. Whether they do is tried, not guessed.
 _SUSPECT = re.compile(r'(img|image|input)_(size|shape|resolution|scale)|abs_pos|pos_emb|'
@@ -60,42 +60,20 @@ def _suspects(node: dict[str, Any], scope: str) -> list[str]:
     return [f'{name}={node[name]!r}' if name in node else name for name in found]
 
 
-class _NoMemory(TorchFunctionMode):
-    """Makes what parameters are filled from on the meta device; numbers to read stay real.
-
-    Under ``torch.device('meta')`` a constructor could not read its drop path rates.
-    """
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = dict(kwargs or {})
-        if func in (torch.empty, torch.zeros, torch.ones, torch.rand, torch.randn):
-            kwargs.setdefault('device', 'meta')
-        return func(*args, **kwargs)
-
-
 def _takes(node: dict[str, Any], scope: str, *sizes: int) -> list[bool]:
     """Whether a backbone, built on the meta device, takes square images of each size."""
-    from mmengine.config import ConfigDict
-    from mmengine.registry import MODELS, DefaultScope
-    plain = {key: False if key == 'pretrained' else value for key, value in node.items()
-             if key != 'init_cfg'}
-    if type_name(node) != 'TIMMBackbone' and not plain.get('pretrained', True):
-        del plain['pretrained']
-    try:
-        with _NoMemory(), DefaultScope.overwrite_default_scope(scope):
-            backbone = MODELS.build(ConfigDict(plain)).to('meta')
-        backbone.eval()  # some of mmdet's return nothing
-    except Exception:  # a user's class may need what a plan cannot give it
+    backbone = built_on_meta(node, scope)
+    if backbone is None:
         return []
     channels = int(node.get('in_channels') or node.get('in_chans') or 3)
     found = []
     for size in sizes:
         with torch.device('meta'), torch.no_grad():
-            found.append(_runs(backbone, torch.zeros(1, channels, size, size)) == '')
+            found.append(runs(backbone, torch.zeros(1, channels, size, size)) == '')
     return found
 
 
-def _runs(module: Callable[[Any], Any], images: torch.Tensor) -> str:
+def runs(module: Callable[[Any], Any], images: torch.Tensor) -> str:
     """What a module says of images in one line; empty if it takes them."""
     try:
         module(images)
@@ -132,10 +110,10 @@ def try_shapes(model: nn.Module, augment: Any, inputs: Any) -> None:
     dtype = sample.dtype if sample.is_floating_point() else torch.float32
     shapes = [augment.shape_of(whole, size) for size in (augment.sizes[-1], augment.sizes[0])]
     head = getattr(model, 'bbox_head', None)
-    runs = [extract] if head is None else [extract, lambda shown: head(extract(shown))]
+    steps = [extract] if head is None else [extract, lambda shown: head(extract(shown))]
     with _undisturbed(model, sample.device):
-        for run in runs:
-            said = [_runs(run, torch.zeros(1, images[0].shape[-3], *shape, device=sample.device,
+        for run in steps:
+            said = [runs(run, torch.zeros(1, images[0].shape[-3], *shape, device=sample.device,
                                            dtype=dtype)) for shape in shapes]
             if not said[0] and said[1]:
                 backbone = type(getattr(model, 'backbone', model)).__name__

@@ -13,9 +13,9 @@ from ...mm.phases import run_phases
 from .batch_augment import BatchRandomShapes
 from .fixed import try_shapes
 
-__all__ = ['BatchRandomShapesHook', 'shapes_seed']
+__all__ = ['SEED_KEY', 'BatchRandomShapesHook', 'shapes_seed']
 
-_KEY = 'random_shapes_seed'
+SEED_KEY = 'random_shapes_seed'
 
 
 def shapes_seed(runner: Any) -> int:
@@ -25,7 +25,7 @@ def shapes_seed(runner: Any) -> int:
     ``randomness.diff_rank_seed`` mmengine has added the rank, which is taken off. It travels in the
     checkpoint's message hub, as the FlexibleRunner does not restore a seed that was drawn.
     """
-    saved = runner.message_hub.get_info(_KEY) if runner.iter > 0 else None
+    saved = runner.message_hub.get_info(SEED_KEY) if runner.iter > 0 else None
     if saved is not None:
         return int(saved)
     seed = int(runner.seed)
@@ -75,7 +75,7 @@ class BatchRandomShapesHook(Hook):
                           if isinstance(module, BatchRandomShapes)]
         self.phases = run_phases(runner, self.off_fraction, self.off_epochs)
         self.seed = shapes_seed(runner)
-        runner.message_hub.update_info(_KEY, self.seed)
+        runner.message_hub.update_info(SEED_KEY, self.seed)
         if not self._augments:
             runner.logger.warning('BatchRandomShapesHook found no BatchRandomShapes in the model '
                                   f'({type(runner.model).__name__}): no shape is drawn')

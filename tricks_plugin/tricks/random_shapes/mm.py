@@ -7,10 +7,11 @@ from typing import Any
 
 from ...common.phases import phases
 from ...mm import config_edit
-from ...mm.config_edit import append_hook, find, is_a, type_name
+from ...mm.classification import classifier, preprocessor
+from ...mm.config_edit import append_hook, find, is_a, not_seen, type_name
 from ...plan import ConfigEdit, Verdict
 from ...plan.errors import TrickError
-from . import MIN_SIZE, check_sizes
+from . import MIN_SIZE, check_sizes, mmpretrain
 from .fixed import fixed_backbone
 from .functional import training_sizes
 from .scales import (
@@ -41,14 +42,18 @@ class Edit(ConfigEdit):
         scope = config_edit.default_scope(cfg)
         if not isinstance(model, dict):
             return Verdict.not_applicable('the config has no model')
-        for path, node in find(model, 'BatchRandomShapes', path='model', scope=scope):
+        if classifier(cfg) is not None:
+            return mmpretrain.edit(cfg, self.params)
+        found = preprocessor(cfg)
+        section, start = (found.node, found.path) if found else (model, 'model')
+        for path, node in find(section, 'BatchRandomShapes', path=start, scope=scope):
             return Verdict.present(f'{path} is BatchRandomShapes', _promise_of(cfg, node, scope))
-        old = next(find(model, _OLD, path='model', scope=scope), None)
+        old = next(find(section, _OLD, path=start, scope=scope), None)
         if old and not self.params.replace:
             return Verdict.present(
                 f'{old[0]} is {_OLD}, which rounds the aspect down and stops all ranks at each '
                 'draw; random_shapes.replace=True would put this trick in its place')
-        reason = self._obstacle(model, scope)
+        reason = self._obstacle(cfg, scope)
         if reason:
             return Verdict.not_applicable(reason)
         pipelines = config_edit.train_pipelines(cfg)
@@ -67,23 +72,27 @@ class Edit(ConfigEdit):
                 f'{", ".join(map(str, sides))} px)')
         return self._edit(cfg, known, old[1] if old else None, scope)
 
-    def _obstacle(self, model: dict[str, Any], scope: str) -> str:
+    def _obstacle(self, cfg: dict[str, Any], scope: str) -> str:
         """Why the batches of this model cannot have random shapes, or an empty string."""
-        preprocessor = model.get('data_preprocessor')
-        if not isinstance(preprocessor, dict):
-            return 'the model has no data_preprocessor, which would resize its batches'
-        if not is_a(preprocessor, 'DetDataPreprocessor', scope=scope):
-            return (f'model.data_preprocessor is {type_name(preprocessor) or "of no type"}, which '
-                    'is no DetDataPreprocessor with batch augments')
-        if is_a(preprocessor, 'TrackDataPreprocessor', scope=scope):
-            return (f'model.data_preprocessor is {type_name(preprocessor)}, whose batches are '
-                    'clips of videos')
-        augments = preprocessor.get('batch_augments')
+        model, found = cfg['model'], preprocessor(cfg)
+        if found is None:
+            return 'the model has no data_preprocessor, which would resize its batches' \
+                f'{not_seen(model, scope)}'
+        path, node = found.path, found.node
+        if not is_a(node, 'DetDataPreprocessor', scope=scope):
+            name, unseen = type_name(node), not_seen(node, scope)
+            if not name:
+                return f'{path} names no type, and {type_name(model)} is no detector of mmdet'
+            return f'{path} is {name}; whether it has batch augments is not known{unseen}' \
+                if unseen else \
+                f'{path} is {name}, which is no DetDataPreprocessor with batch augments'
+        if is_a(node, 'TrackDataPreprocessor', scope=scope):
+            return f'{path} is {type_name(node)}, whose batches are clips of videos'
+        augments = node.get('batch_augments')
         if augments is not None and not isinstance(augments, (list, tuple)):
-            return 'model.data_preprocessor.batch_augments is no list'
-        for path, _ in find(preprocessor, 'BatchResize', path='model.data_preprocessor',
-                            scope=scope):
-            return f'{path} is BatchResize, which brings every batch to one size'
+            return f'{path}.batch_augments is no list'
+        for where, _ in find(node, 'BatchResize', path=path, scope=scope):
+            return f'{where} is BatchResize, which brings every batch to one size'
         if not self.params.two_stage:
             advice = 'random_shapes.two_stage=True would apply it'
             if 'roi_head' in model or is_a(model, 'TwoStageDetector', scope=scope):
@@ -95,7 +104,8 @@ class Edit(ConfigEdit):
 
     def _edit(self, cfg: dict[str, Any], canvases: list[Canvas], old: dict[str, Any] | None,
               scope: str) -> Verdict:
-        pad = cfg['model']['data_preprocessor'].get('pad_size_divisor')
+        found = preprocessor(cfg)
+        pad = found.node.get('pad_size_divisor') if found else None
         divisor = math.lcm(self.params.divisor, pad if isinstance(pad, int) and pad > 0 else 1)
         side = 'long' if all(canvas.fits for canvas in canvases) else 'short'
         own = canvases[0].along(side)
@@ -193,10 +203,11 @@ class Edit(ConfigEdit):
 
     def _install(self, cfg: dict[str, Any], rule: dict[str, Any], scope: str) -> list[str]:
         """Adds the batch augment and its hook; returns what else was changed."""
-        preprocessor = cfg['model']['data_preprocessor']
-        kept = [item for item in preprocessor.get('batch_augments') or []
+        found = preprocessor(cfg)
+        node = found.node if found else cfg['model']['data_preprocessor']
+        kept = [item for item in node.get('batch_augments') or []
                 if not is_a(item, _OLD, scope=scope)]
-        preprocessor['batch_augments'] = [*kept, dict(
+        node['batch_augments'] = [*kept, dict(
             type='tricks_plugin.BatchRandomShapes', **rule, **{
                 name: list(getattr(self.params, name)) for name in ('points', 'lengths', 'ignore')
                 if getattr(self.params, name)})]

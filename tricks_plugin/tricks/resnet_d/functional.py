@@ -24,7 +24,8 @@ def match_resnet_keys(
     mmdet's deep stem is one flat sequence (``stem.0`` convolution, ``stem.1`` norm, ``stem.3``
     convolution, ...), mmpretrain's a sequence of three modules (``stem.0.conv``, ``stem.0.bn``,
     ``stem.1.conv``, ...). In the shortcut of a block mmdet's ResNet-D has its pool in every
-    stage, mmpretrain's only where the stride is 2, so that the first stage counts differently.
+    stage, mmpretrain's only where the stride is 2, so that the first stage counts differently. A
+    model with mmpretrain's own names keeps those of its stem.
 
     Args:
         state: A backbone's weights by name, without prefix.
@@ -40,10 +41,11 @@ def match_resnet_keys(
     Source: mmdet/models/backbones/resnet.py and mmdet/models/layers/res_layer.py beside
     mmpretrain/models/backbones/resnet.py.
     """
-    flat = {}
+    flat, wanted = {}, list(wanted)
+    nested = any(_STEM.fullmatch(name) for name in wanted)
     for name, value in state.items():
         stem = _STEM.fullmatch(name)
-        if stem:
+        if stem and not nested:
             index = 3 * int(stem[1]) + (stem[2] == 'bn')
             name = f'stem.{index}.{stem[3]}'
         flat[name] = value

@@ -28,6 +28,9 @@ _WEIGHTS = {'b': 'torchvision://resnet{}', 'c': 'open-mmlab://resnet{}_v1c',
 # All three were trained on RGB images normalised so.
 _NORMALISATION: dict[str, Any] = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375],
                       bgr_to_rgb=True)
+# Their (deep_stem, avg_down); None where settings decide. mmdet has no ResNetV1c.
+_NETWORKS: dict[str, tuple[bool, bool] | None] = {
+    'ResNet': None, 'ResNetV1c': (True, False), 'ResNetV1d': (True, True)}
 _SHAPE = dict(in_channels=3, stem_channels=64, base_channels=64, conv_cfg=None)
 
 
@@ -41,9 +44,9 @@ class Edit(ConfigEdit):
             return Verdict.not_applicable('the config has no model.backbone')
         if not optim_wrappers(cfg):
             return Verdict.not_applicable('the config does not train')
-        if not _is_plain_resnet(str(backbone['type']), scope):
-            return Verdict.not_applicable(f"{backbone['type']} is not a plain ResNet of mmdet"
-                                          + not_seen(backbone, scope))
+        if not (library := _library(str(backbone['type']), scope)):
+            return Verdict.not_applicable(f"{backbone['type']} is not a plain ResNet of mmdet or "
+                                          f'mmpretrain{not_seen(backbone, scope)}')
         depth = backbone.get('depth')
         if depth not in DEPTHS:
             return Verdict.not_applicable(f'a ResNet of depth {depth!r} is not known')
@@ -61,12 +64,12 @@ class Edit(ConfigEdit):
                 dict(variant=wanted, pretrained=mine))
         if reason:
             return Verdict.not_applicable(reason)
-        _rebuild(backbone, wanted)
+        _rebuild(backbone, wanted, library)
         if new:
             backbone.pop('pretrained', None)
             backbone['init_cfg'] = dict(type=_INITIALIZER, checkpoint=new)
             if not self.params.checkpoint:
-                _normalise(cfg)
+                _normalise(cfg, library)
         return Verdict.applied(self._reason(depth, before, old, new), variant=wanted,
                                pretrained=bool(new))
 
@@ -117,29 +120,39 @@ class Edit(ConfigEdit):
         return reason
 
 
-def _is_plain_resnet(kind: str, scope: str) -> bool:
-    home = getattr(lookup_class(kind, scope), '__module__', kind if '.' in kind else 'mmdet.')
-    return type_name(kind) in ('ResNet', 'ResNetV1d') and home.startswith('mmdet.')
+def _library(kind: str, scope: str) -> str:
+    """The library whose plain ResNet a type is, by its scope where it cannot be found; or empty."""
+    found = lookup_class(kind, scope)
+    home = found.__module__ if found is not None else kind if '.' in kind else f'{scope}.'
+    library = home.partition('.')[0]
+    return library if type_name(kind) in _NETWORKS and library in ('mmdet', 'mmpretrain') else ''
 
 
 def _variant(backbone: dict[str, Any]) -> str:
     """The paper's letter of a ResNet's config ('a' is the original); empty for mixtures."""
-    deep, pooled = (type_name(backbone) == 'ResNetV1d' or bool(backbone.get(key))
-                    for key in ('deep_stem', 'avg_down'))
+    own = _NETWORKS[type_name(backbone)]
+    deep, pooled = own or (bool(backbone.get(key)) for key in ('deep_stem', 'avg_down'))
     # In blocks of two 3x3 convolutions the style has no effect.
     skips = backbone.get('style', 'pytorch') != 'pytorch' and backbone['depth'] >= 50
     return {(True, False, False): 'a', (False, False, False): 'b', (False, True, False): 'c',
             (False, True, True): 'd'}.get((skips, deep, pooled), '')
 
 
-def _rebuild(backbone: dict[str, Any], variant: str) -> None:
-    """Sets the architecture."""
-    kind = backbone['type']
-    if type_name(kind) == 'ResNetV1d':
-        if variant == 'd':
-            return
-        backbone['type'] = kind[:-len('V1d')]
-    settings = dict(style='pytorch', deep_stem=variant in 'cd', avg_down=variant == 'd')
+def _rebuild(backbone: dict[str, Any], variant: str, library: str) -> None:
+    """Sets the architecture: by mmpretrain's classes there, by settings in mmdet."""
+    kind = str(backbone['type'])
+    settings: dict[str, Any] = dict(style='pytorch')
+    if _NETWORKS[type_name(kind)] or library == 'mmpretrain':
+        name = type_name(kind)
+        wanted = {'b': 'ResNet', 'c': 'ResNetV1c', 'd': 'ResNetV1d'}[variant]
+        if library == 'mmdet' and wanted == 'ResNetV1c':
+            wanted = 'ResNet'
+        backbone['type'] = kind[:len(kind) - len(name)] + wanted
+    if not _NETWORKS[type_name(backbone)]:
+        settings.update(deep_stem=variant in 'cd', avg_down=variant == 'd')
+    else:
+        for key in ('deep_stem', 'avg_down'):
+            backbone.pop(key, None)
     for key, value in settings.items():
         if backbone.get(key, 'pytorch' if key == 'style' else False) != value:
             backbone[key] = value
@@ -179,14 +192,16 @@ def _preprocessors(cfg: dict[str, Any]) -> list[dict[str, Any]]:
             if all(isinstance(node.get(key), (list, tuple)) for key in ('mean', 'std'))]
 
 
-def _normalise(cfg: dict[str, Any]) -> None:
+def _normalise(cfg: dict[str, Any], library: str) -> None:
     """Lets the normalisation follow the weights, also where a transform fills with the mean."""
     old = [list(node['mean']) for node in _preprocessors(cfg)]
+    wanted = {'to_rgb' if library == 'mmpretrain' and key == 'bgr_to_rgb' else key: value
+              for key, value in _NORMALISATION.items()}
     for node in _preprocessors(cfg):
-        if any(node.get(key) != value for key, value in _NORMALISATION.items()):
+        if any(node.get(key) != value for key, value in wanted.items()):
             node.pop('rgb_to_bgr', None)
             node.update({key: list(value) if isinstance(value, list) else value
-                         for key, value in _NORMALISATION.items()})
+                         for key, value in wanted.items()})
     for _, node in walk(cfg):
         if isinstance(node.get('mean'), (list, tuple)) and 'to_rgb' in node \
                 and list(node['mean']) in old:

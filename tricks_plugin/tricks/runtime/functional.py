@@ -24,7 +24,12 @@ _KEEPING = {
     'CutOut', 'RandomErasing', 'ColorTransform', 'Normalize', 'Brightness', 'Contrast', 'Sharpness',
     'AutoContrast', 'Equalize', 'Color', 'Invert', 'Posterize', 'Solarize', 'SolarizeAdd',
     'LoadImageFromNDArray', 'ImageToTensor', 'LoadEmptyAnnotations',
+    'PackInputs', 'RandAugment', 'ColorJitter', 'Lighting', 'RandomGrayscale', 'GaussianBlur',
+    'Shear', 'Translate', 'Rotate', 'Cutout', 'NumpyToPIL', 'PILToNumpy',
 }
+# Of classifiers: the setting that names the size which every image has afterwards.
+_TO_A_SIZE = {'RandomResizedCrop': 'scale', 'EfficientNetRandomCrop': 'scale',
+              'EfficientNetCenterCrop': 'crop_size'}
 
 
 def fixed_pipeline_size(
@@ -52,7 +57,10 @@ def fixed_pipeline_size(
         if name in _KEEPING:
             continue
         scale = _pair(step.get('scale'))
-        if name == 'Resize' and scale:
+        if name in _TO_A_SIZE:
+            size = _pair(step.get(_TO_A_SIZE[name]))
+            limit = max(size) if size else None
+        elif name == 'Resize' and scale:
             size, limit = (None if step.get('keep_ratio', False) else scale), max(scale)
         elif name == 'RandomCrop':  # smaller images stay as they are
             crop = _pair(step.get('crop_size'))

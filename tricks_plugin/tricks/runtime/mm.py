@@ -168,6 +168,8 @@ def _plain_only(model: Any, scope: str) -> str:
 
 def _batch_size(cfg: dict[str, Any]) -> tuple[int, int] | None:
     """The one size (width, height) of every training batch, or None."""
+    if next(find(cfg.get('custom_hooks'), 'ClassifierShapesHook', scope=default_scope(cfg)), None):
+        return None
     pads = []
     for path, node in walk(get(cfg, 'model.data_preprocessor')):
         if 'batch_augments' in path and node.get('type'):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import inspect
 from collections.abc import Iterator
 from typing import Any
 
+from torch import nn
+
+from ...mm.classes import argument_default
 from ...mm.config_edit import (
     append_hook,
     default_scope,
@@ -18,6 +20,7 @@ from ...mm.config_edit import (
     type_name,
     walk,
 )
+from ...mm.meta import built_on_meta
 from ...plan import ConfigEdit, Verdict
 
 __all__ = ['Edit']
@@ -71,6 +74,10 @@ class Edit(ConfigEdit):
             return Verdict.applied(_applied_reason(plain, norms))
         if training:
             return Verdict.present(f'{training[0].path} is a synchronized BN already', {})
+        built = _built_with_norms(model, scope)
+        if built:
+            append_hook(cfg, dict(type=f'tricks_plugin.{_HOOK}'))
+            return Verdict.applied(f'BN trains in {", ".join(built)}')
         return Verdict.not_applicable(_absent_reason(model, scope))
 
 
@@ -126,29 +133,7 @@ def _freezers(
 
 def _setting(node: dict[str, Any], name: str, scope: str) -> Any:
     """A part's setting, by its class's default where the config has none; None if unknown."""
-    if name in node:
-        return node[name]
-    kind = node.get('type')
-    found = lookup_class(kind, scope) if isinstance(kind, str) else None
-    return None if found is None else _default(found, name)
-
-
-@functools.lru_cache(maxsize=4096)
-def _default(cls: Any, name: str) -> Any:
-    """The default of a class's argument, through base classes where it takes ``**kwargs``."""
-    for base in inspect.getmro(cls) if inspect.isclass(cls) else ():
-        if '__init__' not in vars(base):
-            continue
-        try:
-            parameters = inspect.signature(vars(base)['__init__']).parameters
-        except (TypeError, ValueError):
-            return None
-        if name in parameters:
-            default = parameters[name].default
-            return None if default is inspect.Parameter.empty else default
-        if all(item.kind is not item.VAR_KEYWORD for item in parameters.values()):
-            return None
-    return None
+    return node[name] if name in node else argument_default(node, name, scope)
 
 
 def _accepts(node: dict[str, Any], name: str, scope: str) -> bool:
@@ -192,6 +177,26 @@ def _absent_reason(model: dict[str, Any], scope: str) -> str:
                                 if _is_part(path, node))), '')
     return f'no BN layer is found in the model{unseen}' if unseen else \
         'the model has no BN layer'
+
+
+def _built_with_norms(model: dict[str, Any], scope: str) -> list[str]:
+    """The parts of mmpretrain's models with BN layers that no setting tells of.
+
+    They are built without memory and asked; the parts of detectors are known by their settings.
+    """
+    found = []
+    for name in ('backbone', 'neck', 'head'):
+        node = model.get(name)
+        kinds = [lookup_class(str(one.get('type')), scope) for one in (
+            node if isinstance(node, list) else [node]) if isinstance(one, dict)]
+        if not any(kind is not None and kind.__module__.startswith('mmpretrain.')
+                   for kind in kinds):
+            continue
+        built = built_on_meta(node, scope)
+        if built is not None and any(isinstance(part, nn.modules.batchnorm._BatchNorm)
+                                     for part in built.modules()):
+            found.append(f'model.{name}')
+    return found
 
 
 def _is_part(path: str, node: dict[str, Any]) -> bool:

@@ -16,6 +16,7 @@ from ...mm.config_edit import (
     optim_wrappers,
     type_name,
 )
+from ...mm.meta import built_on_meta
 from ...plan import ConfigEdit, Verdict
 
 __all__ = ['Edit']
@@ -45,8 +46,8 @@ class Edit(ConfigEdit):
         for path, node in find(cfg.get('custom_hooks'), 'ZeroGammaHook', path='custom_hooks',
                                scope=scope):
             return Verdict.present(f'{path} is {type_name(node)}', {})
-        if not is_a(backbone, *_BY_HOOK, scope=scope):
-            unseen = not_seen(backbone, scope)
+        unseen = not_seen(backbone, scope)
+        if not is_a(backbone, *_BY_HOOK, scope=scope) and not _branches(backbone, scope):
             return Verdict.not_applicable(
                 f'{name} is no backbone whose residual branches are known to this trick{unseen}')
         if is_a(backbone, *_BY_OPTION, scope=scope) and not backbone.get('init_cfg') \
@@ -54,7 +55,24 @@ class Edit(ConfigEdit):
             return Verdict.present(f'{name} starts its residual branches at zero '
                                    f'({_OPTION}=True)', {})
         append_hook(cfg, dict(type='tricks_plugin.ZeroGammaHook'))
-        return Verdict.applied(f'{name} trains from scratch')
+        return Verdict.applied(f'{name} trains from scratch{unseen}')
+
+
+def _branches(backbone: dict[str, Any], scope: str) -> int:
+    """The residual branches that end in a scale which is known to this trick.
+
+    Asked of the backbone itself, built without memory, where it is mmpretrain's: that has some
+    seventy. Those of detectors are listed.
+    """
+    found = lookup_class(str(backbone['type']), scope)
+    if found is None or not found.__module__.startswith('mmpretrain.'):
+        return 0
+    built = built_on_meta(backbone, scope)
+    if built is None:
+        return 0
+    from .functional import last_norm
+    norms = {id(norm): norm for part in built.modules() if (norm := last_norm(part)) is not None}
+    return sum(getattr(norm, 'weight', None) is not None for norm in norms.values())
 
 
 def _default(backbone: dict[str, Any], scope: str) -> bool:

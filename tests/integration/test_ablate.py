@@ -1,0 +1,81 @@
+"""An ablation from the command line to its report, with each trainer."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from support.timm_train import TINY, write_images
+
+ROOT = Path(__file__).resolve().parents[2]
+CONFIG = f'''
+_base_ = '{ROOT}/configs/demo/yolov3_digits.py'
+train_dataloader = dict(batch_size=4, num_workers=1,
+                        sampler=dict(_delete_=True, type='InfiniteSampler', shuffle=True))
+val_dataloader = dict(batch_size=2, num_workers=0, persistent_workers=False)
+train_cfg = dict(_delete_=True, type='IterBasedTrainLoop', max_iters=3, val_interval=2)
+param_scheduler = []
+log_processor = dict(by_epoch=False)
+'''
+
+
+def ablate(env: dict[str, str], *words: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, '-m', 'tricks_plugin', 'ablate', *words], capture_output=True, text=True,
+        env={**env, 'CUDA_VISIBLE_DEVICES': ''}, timeout=600)
+
+
+def runs(out: Path) -> dict[str, dict]:
+    return {path.parent.parent.name: json.loads(path.read_text())
+            for path in out.glob('runs/*/*/seed0/result.json')}
+
+
+@pytest.mark.slow
+def test_a_config_with_and_without_mixup(tmp_path, python_env):
+    pytest.importorskip('mmdet')
+    digits = tmp_path / 'digits'
+    subprocess.run([sys.executable, ROOT / 'examples' / 'make_digits.py', '--out', digits,
+                    '--train', '8', '--val', '2'], check=True, capture_output=True)
+    config, out = tmp_path / 'x.py', tmp_path / 'out'
+    config.write_text(CONFIG)
+    done = ablate({**python_env, 'DIGITS_ROOT': f'{digits}/'}, str(config), '--tricks', 'mixup',
+                  '--seeds', '1', '--out', str(out))
+    assert done.returncode == 0, done.stderr + done.stdout
+    found = runs(out)
+    assert set(found) == {'plain', 'mixup'}
+    plain, mixup = found['plain'], found['mixup']
+    assert plain['weights'] == mixup['weights'] and plain['order'] == mixup['order'] != ''
+    assert plain['metric'] == 'coco/bbox_mAP' and 0 <= plain['value'] <= 1
+    # Every second iteration, and at the end.
+    assert [point['iteration'] for point in plain['curve']] == [2, 3]
+    assert all(point['epoch'] is None for point in plain['curve'])
+    assert {check['trick']: check['live'] for check in mixup['checks']}['mixup'] is not False
+    assert (out / 'runs' / 'x' / 'plain' / 'seed0' / 'work' / 'iter_3.pth').is_file()
+    study = json.loads((out / 'study.json').read_text())
+    assert study['subjects'][0]['images_per_s'] > 0 and study['subjects'][0]['parameters'] > 1e5
+    assert not any('begins' in note for note in study['notes'])
+    assert '<html' in (out / 'report.html').read_text()
+
+
+@pytest.mark.slow
+def test_a_timm_model_with_and_without_mixup(tmp_path, python_env):
+    images, out = tmp_path / 'images', tmp_path / 'out'
+    write_images(images / 'train', 4)
+    write_images(images / 'val', 2)
+    done = ablate(python_env, 'timm', '--tricks', 'mixup', '--trick-options', 'mixup.alpha=1.0',
+                  '--seeds', '1', '--out', str(out), '--', str(images), *TINY, '--workers', '1',
+                  '--epochs', '2', '--lr', '0.05', '--val-interval', '5')
+    assert done.returncode == 0, done.stderr + done.stdout
+    found = runs(out)
+    plain, mixup = found['plain'], found['mixup']
+    assert plain['weights'] == mixup['weights'] and plain['order'] == mixup['order'] != ''
+    assert [point['epoch'] for point in plain['curve']] == [2] and plain['metric'] == 'top1'
+    assert {check['trick']: check['live'] for check in mixup['checks']}['mixup'] is True
+    work = out / 'runs' / 'resnet18' / 'plain' / 'seed0' / 'work'
+    assert [path.name for path in work.glob('*.pth.tar')] == ['last.pth.tar']
+    study = json.loads((out / 'study.json').read_text())
+    assert study['subjects'][0]['images_per_s'] > 0
+    assert any('Inference throughput' in note for note in study['notes'])

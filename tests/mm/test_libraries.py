@@ -1,0 +1,118 @@
+"""Configs of other OpenMMLab libraries get true verdicts, looked into or not."""
+
+from __future__ import annotations
+
+import pytest
+from support.libraries import LIBRARIES, classifier, contrastive, segmentor, video, yolo
+
+from tricks_plugin import apply_tricks
+from tricks_plugin.mm.config_edit import plain
+from tricks_plugin.mm.libraries import installed
+from tricks_plugin.plan import same
+from tricks_plugin.tricks import TRICKS
+
+TOGETHER = [trick.name for trick in TRICKS.in_order() if trick.name != 'step_decay']
+SEGMENTATION = 'of the tricks the cosine schedule helps (arXiv 1812.01187 section 6.2)'
+
+
+def rows(cfg, tricks):
+    _, plan = apply_tricks(cfg, tricks)
+    return {row.name: row for row in plan.tricks}
+
+
+@pytest.mark.parametrize('library', LIBRARIES)
+def test_every_trick_ends_in_a_verdict_and_a_second_application_changes_nothing(library):
+    effective, plan = apply_tricks(LIBRARIES[library](), TOGETHER)
+    assert [row.name for row in plan.tricks] == TOGETHER
+    for row in plan.tricks:
+        assert row.changes if row.status == 'applied' else row.reason
+    again, second = apply_tricks(effective, TOGETHER)
+    assert [row.name for row in second.tricks if row.status == 'applied'] == []
+    assert same(plain(again), plain(effective))
+
+
+def test_segmentation_is_told_what_the_paper_found():
+    found = rows(segmentor(), ['label_smoothing', 'mixup', 'cosine_warmup', 'sync_bn'])
+    assert found['label_smoothing'].status == found['mixup'].status == 'not_applicable'
+    assert found['label_smoothing'].reason.startswith('EncoderDecoder labels pixels: ')
+    assert found['label_smoothing'].reason.endswith(SEGMENTATION)
+    assert found['mixup'].reason.endswith(SEGMENTATION)
+    assert found['cosine_warmup'].status == 'applied'
+    assert found['sync_bn'].status == 'present'
+
+
+@pytest.mark.parametrize(('library', 'trick', 'reason'), [
+    ('mmpose', 'label_smoothing', 'no loss over class labels that this trick knows is found '
+     '(model.head.loss is KeypointMSELoss); TopdownPoseEstimator, ResNet, HeatmapHead could not '
+     'be looked into here (library mmpose)'),
+    ('mmpose', 'mixup', 'train_dataloader.dataset.pipeline ends in PackPoseInputs, which packs '
+     'keypoints (mmpose), which this trick has no form for'),
+    ('mmpose', 'resnet_d', 'ResNet is not a plain ResNet of mmdet or mmpretrain (ResNet is not '
+     'registered or importable here, and was not looked into)'),
+    ('mmaction', 'label_smoothing', 'the config names no loss; Recognizer2D, ResNet, TSNHead could '
+     'not be looked into here (library mmaction)'),
+    ('mmaction', 'mixup', 'train_dataloader.dataset.pipeline ends in PackActionInputs, which packs '
+     'clips of videos (mmaction), which this trick has no form for'),
+    ('mmyolo', 'label_smoothing', 'bbox_head: not smoothed, whether its targets are classes is not '
+     'known (YOLOv5Head is not registered or importable here, and was not looked into)'),
+    ('mmyolo', 'random_shapes', 'model.data_preprocessor is YOLOv5DetDataPreprocessor; whether it '
+     'has batch augments is not known (YOLOv5DetDataPreprocessor is not registered or importable '
+     'here, and was not looked into)'),
+    ('mmyolo', 'cosine_warmup', 'default_hooks.param_scheduler is YOLOv5ParamSchedulerHook, a '
+     'class that could not be looked into, in the place of ParamSchedulerHook, and has the '
+     'learning rate in its hands'),
+    ('mmyolo', 'step_decay', 'default_hooks.param_scheduler is YOLOv5ParamSchedulerHook, a '
+     'class that could not be looked into, in the place of ParamSchedulerHook, and has the '
+     'learning rate in its hands'),
+    ('mmrotate', 'label_smoothing', 'bbox_head: not smoothed, whether its targets are classes is '
+     'not known (RotatedRetinaHead is not registered or importable here, and was not looked '
+     'into)'),
+])
+def test_what_cannot_be_looked_into_is_said_so(library, trick, reason):
+    if installed(library):
+        pytest.skip(f'{library} is installed, and is looked into')
+    row = rows(LIBRARIES[library](), trick)[trick]
+    assert (row.status, row.reason) == ('not_applicable', reason)
+
+
+def test_mixup_of_a_head_that_was_not_seen_says_what_is_not_known():
+    if installed('mmyolo'):
+        pytest.skip('mmyolo is installed, and is looked into')
+    row = rows(yolo(), 'mixup')['mixup']
+    assert row.status == 'applied'
+    assert row.reason == ('whether losses of YOLOv5Head are weighted per box is not known before '
+                          'the run, as it could not be looked into here')
+
+
+def test_a_collate_function_that_would_lose_the_weights_is_named():
+    row = rows(yolo(collate_fn=dict(type='yolov5_collate')), 'mixup')['mixup']
+    assert row.status == 'not_applicable'
+    assert row.reason == ('train_dataloader.collate_fn is yolov5_collate, which joins boxes and '
+                          "labels alone and would lose the boxes' weights")
+
+
+def test_mmactions_own_smoothing_and_blending_are_found():
+    found = rows(video(dict(label_smooth_eps=0.1), dict(blending=dict(
+        type='RandomBatchAugment', augments=[dict(type='MixupBlending', alpha=0.8),
+                                             dict(type='CutmixBlending', alpha=1)]))),
+        ['label_smoothing', 'mixup'])
+    assert found['label_smoothing'].status == found['mixup'].status == 'present'
+    assert found['label_smoothing'].reason == 'model.cls_head.label_smooth_eps is 0.1'
+    assert found['mixup'].reason == \
+        'model.data_preprocessor.blending is MixupBlending or CutmixBlending'
+
+
+def test_a_model_of_mmpretrain_that_knows_no_classes():
+    found = rows(contrastive(), ['label_smoothing', 'mixup', 'random_shapes', 'sync_bn'])
+    assert found['label_smoothing'].reason.startswith(
+        'MoCo is no classifier of mmpretrain: model.head.loss is CrossEntropyLoss, over no class')
+    assert found['mixup'].reason.startswith(
+        'train_dataloader.dataset.pipeline ends in PackInputs, and MoCo is no classifier')
+    assert found['random_shapes'].reason.startswith(
+        'data_preprocessor is SelfSupDataPreprocessor')
+    assert found['sync_bn'].status == 'applied'
+
+
+def test_the_preprocessor_at_the_top_of_a_config_is_found():
+    found = rows(classifier(), ['label_smoothing', 'mixup', 'random_shapes', 'resnet_d'])
+    assert {row.status for row in found.values()} == {'applied'}

@@ -1,0 +1,81 @@
+"""What the recipes `finetune` and `modern` do to a detector, and `finetune` to timm's settings."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from mmengine.config import Config
+
+import tricks_plugin
+from tricks_plugin.plan.recipes import recipe
+
+
+def child(tmp_path, zoo, name, images=2000, base='retinanet/retinanet_r50_fpn_1x_coco.py',
+          text=''):
+    """A stock config with a recipe beside it and a data set of so many images."""
+    (tmp_path / 'train.json').write_text(json.dumps({'images': [0] * images}))
+    file = tmp_path / 'child.py'
+    file.write_text(
+        f'_base_ = [{str(zoo / base)!r}, {recipe(name)!r}]\n'
+        f'train_dataloader = dict(batch_size=8, dataset=dict(data_root={str(tmp_path)!r}, '
+        f"ann_file='train.json'))\n{text}")
+    return tricks_plugin.apply_tricks(Config.fromfile(file))
+
+
+def test_finetune_on_a_pretrained_detector(tmp_path, zoo):
+    effective, plan = child(tmp_path, zoo, 'finetune', text="load_from = 'detector.pth'\n")
+    # 250 iterations an epoch, 12 times: enough for the shapes, at 800 px
+    assert (plan.run.images, plan.run.updates, plan.run.pretrained, plan.run.scale) == (
+        2000, 3000, 'detector', 800)
+    status = {row.name: row.status for row in plan.tricks}
+    assert set(status.values()) == {'applied'} and 'mixup' not in status
+    schedule, = effective.param_scheduler
+    assert schedule.warmup_epochs == 1 and 'flat_fraction' not in schedule
+    wrapper = effective.optim_wrapper
+    assert wrapper.paramwise_cfg == dict(backbone_lr_mult=0.1, norm_decay_mult=0.0,
+                                         bias_decay_mult=0.0)
+    average = next(hook for hook in effective.custom_hooks
+                   if hook['type'] == 'tricks_plugin.RunLengthEMAHook')
+    assert average['ema_type'] == 'MomentumAnnealingEMA' and average['horizon'] == 0.02
+    # what is frozen stays so
+    backbone = effective.model.backbone
+    assert backbone.norm_eval and backbone.frozen_stages == 1 and effective.get('sync_bn') is None
+
+
+def test_finetune_from_nothing_and_on_few_images_holds_back(tmp_path, zoo):
+    _, plan = child(tmp_path, zoo, 'finetune', images=205,
+                    text='model = dict(backbone=dict(init_cfg=None))\n')
+    held = {row.name: row.reason for row in plan.tricks if row.status == 'held_back'}
+    assert set(held) == {'backbone_lr', 'random_shapes'}
+    assert held['backbone_lr'].startswith('the run begins with random weights')
+    assert held['random_shapes'].startswith('312 updates (of 2000) is too small a run')
+    _, plan = child(tmp_path, zoo, 'finetune', images=205,
+                    text='tricks = dict(random_shapes=True)\n')
+    assert plan['random_shapes'].status == plan['backbone_lr'].status == 'applied'
+
+
+def test_modern_is_the_bag_with_an_average_and_a_flat_part(tmp_path, zoo):
+    effective, plan = child(tmp_path, zoo, 'modern', images=5000,
+                            base='yolo/yolov3_d53_8xb8-ms-608-273e_coco.py')
+    status = {row.name: row.status for row in plan.tricks}
+    assert status['ema'] == status['random_shapes'] == status['mixup'] == 'applied'
+    schedule, = effective.param_scheduler
+    assert schedule.flat_fraction == 0.5 and schedule.eta_min == 0
+
+
+def test_finetune_in_timm_needs_pretrained_weights_for_its_two_rates():
+    pytest.importorskip('timm')
+    from support.timm_train import settings_of
+
+    from tricks_plugin.timm.plan import plan_tricks
+    args, plan, _ = plan_tricks(settings_of(pretrained=True), {'pretrained'}, 'finetune')
+    assert (args.layer_decay, args.layer_decay_min_scale, args.warmup_epochs) == (0.1, 0.1, 1)
+    assert args.model_ema is True and args.model_ema_warmup is True
+    assert plan['backbone_lr'].status == 'applied'
+    args, plan, _ = plan_tricks(settings_of(), frozenset(), 'finetune')
+    assert plan['backbone_lr'].status == 'held_back' and args.layer_decay is None
+    assert plan['backbone_lr'].reason.endswith(
+        '; --tricks ...,backbone_lr applies it all the same')
+    with pytest.raises(tricks_plugin.TrickError, match='flat_fraction must be 0 under timm'):
+        plan_tricks(settings_of(), frozenset(), 'modern')

@@ -1,0 +1,198 @@
+"""What a config tells of its run, and what a recipe holds back by it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from mmengine.config import Config
+
+import tricks_plugin
+from tricks_plugin.common.processes import planned_for
+from tricks_plugin.mm.image_count import count_images, epoch_iterations
+from tricks_plugin.mm.run_facts import run_facts
+from tricks_plugin.plan import RunFacts
+from tricks_plugin.tricks import TRICKS
+
+CROP = dict(type='MinIoURandomCrop')
+
+
+def coco(root, count, name='train.json', **more):
+    (root / name).write_text(json.dumps({'images': [{'id': n} for n in range(count)],
+                                         'annotations': []}))
+    return dict(type='CocoDataset', data_root=str(root), ann_file=name, **more)
+
+
+def config(dataset, epochs=40, scale=(192, 160), steps=(CROP,), **more):
+    """YOLOv3 on a data set, 16 images an update."""
+    resize = dict(type='Resize', scale=scale, keep_ratio=True)
+    pipeline = [dict(type='LoadImageFromFile'), dict(type='LoadAnnotations', with_bbox=True),
+                *steps, resize, dict(type='PackDetInputs')]
+    inner = dataset
+    while 'dataset' in inner:
+        inner = inner['dataset']
+    inner['pipeline'] = pipeline
+    return dict(
+        model=dict(type='YOLOV3', data_preprocessor=dict(type='DetDataPreprocessor'),
+                   backbone=dict(type='MobileNetV2', init_cfg=dict(
+                       type='Pretrained', checkpoint='open-mmlab://mmdet/mobilenet_v2')),
+                   bbox_head=dict(type='YOLOV3Head', num_classes=3)),
+        train_dataloader=dict(batch_size=16, dataset=dataset),
+        val_dataloader=dict(dataset=dict(pipeline=[dict(type='Resize', scale=scale)])),
+        optim_wrapper=dict(optimizer=dict(type='AdamW', lr=0.002, weight_decay=0.05)),
+        param_scheduler=[dict(type='MultiStepLR', milestones=[28, 36])],
+        train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=epochs), default_scope='mmdet',
+        **more)
+
+
+def test_blood_cells_in_numbers(tmp_path):
+    cfg = config(dict(type='RepeatDataset', times=1, dataset=coco(
+        tmp_path, 205, metainfo=dict(classes=('RBC', 'WBC', 'Platelets')))))
+    found = run_facts(cfg)
+    # 205 / 16 = 12.8: 13 iterations, 40 times
+    assert found == RunFacts(
+        batch_size=16, accumulation=1, epochs=40, images=205, samples=205, updates=520, scale=160,
+        train_scale=160, classes=3, pretrained='backbone', augmentation=('MinIoURandomCrop',),
+        task='detection')
+    assert found.words() == (
+        '205 images, 40 epochs, 520 updates, 16 images per update, tested at 160 px, 3 classes, '
+        'pretrained backbone, augmented by MinIoURandomCrop')
+    with planned_for(3):
+        # 205 / 3 = 69 images each, 5 batches of 16, or 4 whole ones
+        assert run_facts(cfg).updates == 200
+        assert run_facts(dict(cfg, train_dataloader=dict(
+            cfg['train_dataloader'], drop_last=True))).updates == 160
+    printed = json.loads(json.dumps(found.to_dict()))
+    assert printed['images'] == 205 and printed['effective_batch'] == 16
+    assert printed['augmentation'] == ['MinIoURandomCrop'] and printed['unknown'] == []
+
+
+def test_the_length_counts_accumulation_and_limits(tmp_path):
+    cfg = config(coco(tmp_path, 100), epochs=3)
+    cfg['optim_wrapper']['accumulative_counts'] = 4
+    assert run_facts(cfg).updates == 6  # 7 x 3 = 21 iterations, of 4, rounded up
+    cfg['train_dataloader']['num_batch_per_epoch'] = 2
+    assert run_facts(cfg).updates == 2
+    cfg['train_cfg'] = dict(type='IterBasedTrainLoop', max_iters=90)
+    found = run_facts(cfg)
+    assert (found.updates, found.iterations, found.epochs) == (23, 90, None)
+
+
+@pytest.mark.parametrize('samples, batch, processes, dropped, each', [
+    (205, 16, 1, False, 13), (205, 16, 1, True, 12), (205, 16, 2, False, 7), (205, 16, 2, True, 6),
+    (8, 16, 1, True, 0)])
+def test_iterations_of_an_epoch(samples, batch, processes, dropped, each):
+    assert epoch_iterations(samples, batch, processes, dropped) == each
+
+
+def counted(node):
+    found = count_images(node, 'train', 'mmdet')
+    return found.images, found.samples, found.why
+
+
+def test_images_are_counted_through_wrappers(tmp_path):
+    one, two = coco(tmp_path, 30), coco(tmp_path, 12, 'b.json')
+    assert counted(dict(type='RepeatDataset', times=3, dataset=one)) == (30, 90, '')
+    both = dict(type='ConcatDataset', datasets=[dict(
+        type='RepeatDataset', times=2, dataset=one), two])
+    assert counted(dict(type='MultiImageMixDataset', dataset=both)) == (42, 72, '')
+    images, samples, why = counted(dict(type='ClassBalancedDataset', dataset=one))
+    assert (images, samples) == (30, None) and 'how rare their classes are' in why
+    images, samples, why = counted(dict(type='MyWrapper', dataset=one))
+    assert (images, samples) == (30, None) and why == (
+        'train is MyWrapper, which may repeat images or leave some out')
+    assert counted(dict(one, indices=7))[:2] == (7, 7)
+    assert counted(dict(one, indices=[1, 2, 3]))[:2] == (3, 3)
+
+
+def test_lists_of_names_are_counted_by_their_lines(tmp_path):
+    (tmp_path / 'trainval.txt').write_text('000005\n000007\n\n000009')
+    voc = dict(type='VOCDataset', data_root=str(tmp_path), ann_file='trainval.txt')
+    assert counted(voc) == (3, 3, '')
+    assert counted(dict(voc, type='MyDataset'))[2] == (
+        f'{tmp_path}/trainval.txt was not counted: the format of MyDataset is not known here')
+
+
+@pytest.mark.parametrize('node, words', [
+    (dict(type='CocoDataset', ann_file='none.json', data_root='/nowhere'),
+     '/nowhere/none.json is not here'),
+    (dict(type='CocoDataset', ann_file='s3://x/train.json'), 'train.ann_file is no local file'),
+    (dict(type='CocoDataset', ann_file='a.json', backend_args=dict(backend='petrel')),
+     'train.ann_file is no local file'),
+    (dict(type='CustomImages', data_root='data'), 'train names no annotation file'),
+    (dict(type='MOTChallengeDataset', ann_file='a.json'), 'clips of videos'),
+    (3, 'train is no data set with a type')])
+def test_what_cannot_be_counted_is_said(node, words):
+    images, samples, why = counted(node)
+    assert (images, samples) == (None, None) and words in why
+
+
+def test_damaged_and_foreign_files_are_unknown_and_hold_nothing_back(tmp_path):
+    dataset = coco(tmp_path, 205)
+    (tmp_path / 'train.json').write_text('{"images": [{]}')
+    _, plan = tricks_plugin.apply_tricks(Config(config(dataset, scale=(416, 416))),
+                                         'bag_of_freebies')
+    assert plan.run.images is None and plan.run.updates is None
+    assert plan.run.unknown[0].startswith('the number of images is not known: ')
+    assert 'the number of images is not known' in plan.table()
+    assert 'held_back' not in {row.status for row in plan.tricks}
+
+
+def test_what_is_loaded_tells_what_is_pretrained(tmp_path):
+    cfg = config(coco(tmp_path, 1))
+    assert run_facts(dict(cfg, load_from='a.pth')).pretrained == 'detector'
+    backbone = cfg['model']['backbone']
+    backbone['init_cfg'] = None
+    assert run_facts(cfg).pretrained is None and run_facts(cfg).frozen_stages is None
+    backbone.update(pretrained=True, frozen_stages=2)
+    assert run_facts(cfg).pretrained == 'backbone' and run_facts(cfg).frozen_stages == 2
+    backbone['frozen_stages'] = -1
+    assert run_facts(cfg).frozen_stages is None
+
+
+def rows(cfg, tricks='bag_of_freebies'):
+    _, plan = tricks_plugin.apply_tricks(Config(cfg), tricks)
+    return {row.name: row for row in plan.tricks}
+
+
+def test_a_small_run_holds_mixup_and_shapes_back_and_an_order_applies_them(tmp_path):
+    cfg = config(coco(tmp_path, 205))
+    found = rows(cfg)
+    assert {name for name, row in found.items() if row.status == 'held_back'} == {
+        'mixup', 'random_shapes'}
+    assert found['mixup'].reason == (
+        '520 updates (of 2000) and 205 images (of 1000) are too few for mixup beside '
+        'MinIoURandomCrop: on 205 images and 520 updates it cost 4 points of mAP; '
+        'tricks.mixup=True (or --tricks ...,mixup) applies it all the same')
+    assert found['random_shapes'].reason.startswith(
+        'a test scale of 160 px (of 320) and 520 updates (of 2000) are too small a run')
+    assert all(row.changes == () for row in found.values() if row.status == 'held_back')
+    for order in (['bag_of_freebies', 'mixup', 'random_shapes'],
+                  {'recipe': 'bag_of_freebies', 'mixup': True, 'random_shapes': {}}):
+        found = rows(cfg, order)
+        assert found['mixup'].status == found['random_shapes'].status == 'applied'
+
+
+def test_what_is_there_already_is_present_and_not_held_back(tmp_path):
+    cfg = config(coco(tmp_path, 205))
+    effective, _ = tricks_plugin.apply_tricks(Config(cfg), ['bag_of_freebies', 'mixup'])
+    _, plan = tricks_plugin.apply_tricks(effective, 'bag_of_freebies')
+    assert plan['mixup'].status == 'present' and plan['random_shapes'].status == 'held_back'
+
+
+@pytest.mark.parametrize('name, facts, against', [
+    ('mixup', dict(updates=1999, images=5000, augmentation=('RandomCrop',)), '1999 updates'),
+    ('mixup', dict(updates=2000, images=1000, augmentation=('RandomCrop',)), ''),
+    ('mixup', dict(updates=9999, images=999, augmentation=('RandomCrop',)), '999 images'),
+    ('mixup', dict(updates=520, images=205), ''),  # it gains where nothing else augments
+    ('mixup', dict(augmentation=('RandomCrop',)), ''),  # nothing on guesses
+    ('mixup', dict(updates=10, augmentation=('scale',), task='classification'), ''),
+    ('random_shapes', dict(scale=319, updates=9999), 'a test scale of 319 px'),
+    ('random_shapes', dict(scale=320, updates=2000), ''),
+    ('random_shapes', dict(scale=608, updates=1999), '1999 updates (of 2000) is too small a run'),
+    ('random_shapes', dict(), ''),
+    ('random_shapes', dict(scale=224, task='classification'), ''),
+    ('cosine_warmup', dict(updates=10, images=1, scale=32), '')])
+def test_the_thresholds(name, facts, against):
+    reason = TRICKS.get(name).from_dict({}).pays(RunFacts(**{'task': 'detection', **facts}))
+    assert (reason is None) if not against else against in reason

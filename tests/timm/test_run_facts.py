@@ -1,0 +1,74 @@
+"""What timm's settings tell of the run."""
+
+from __future__ import annotations
+
+import dataclasses
+import tarfile
+
+import pytest
+
+pytest.importorskip('timm')
+
+from support.timm_train import settings_of, write_images  # noqa: E402
+
+from tricks_plugin.common.processes import planned_for  # noqa: E402
+from tricks_plugin.plan import TRICKS  # noqa: E402
+from tricks_plugin.timm import run_facts as module  # noqa: E402
+from tricks_plugin.timm.plan import plan_tricks  # noqa: E402
+from tricks_plugin.timm.run_facts import run_facts  # noqa: E402
+
+
+def of(data, **own):
+    return run_facts(vars(settings_of(data_dir=str(data), **own)))
+
+
+def test_images_updates_and_what_augments(tmp_path):
+    write_images(tmp_path / 'train', 11)
+    write_images(tmp_path / 'validation', 2)
+    images = sum(1 for _ in (tmp_path / 'train').rglob('*.*'))
+    found = of(tmp_path, batch_size=4, grad_accum_steps=2, epochs=3, sched='none',
+               pretrained=True, num_classes=2, no_aug=False)
+    # timm drops the unfull batch; each epoch ends with an update
+    assert found.images == images and found.updates == -(-(images // 4) // 2) * 3
+    assert (found.epochs, found.classes, found.scale, found.pretrained) == (3, 2, 32, 'backbone')
+    assert found.task == 'classification' and found.augmentation == ('scale',)
+    with planned_for(2):
+        each = -(-images // 2) // 4
+        assert of(tmp_path, batch_size=4, epochs=3, sched='none').updates == each * 3
+    assert of(tmp_path, mixup=0.2).augmentation == ()  # --no-aug
+    assert of(tmp_path, no_aug=False, scale=[1.0, 1.0], mixup=0.2).augmentation == ('mixup',)
+
+
+def test_tars_are_counted_and_what_cannot_be_is_said(tmp_path, monkeypatch):
+    write_images(tmp_path / 'made', 3)
+    images = sum(1 for _ in (tmp_path / 'made').rglob('*.*'))
+    (tmp_path / 'data').mkdir()
+    for split in ('train', 'validation'):
+        with tarfile.open(tmp_path / 'data' / f'{split}.tar', 'w') as tar:
+            tar.add(tmp_path / 'made', '.')
+    assert of(tmp_path / 'data').images == images
+    monkeypatch.setattr(module, '_LARGEST_TAR', 10)
+    assert 'is too large for a plan' in of(tmp_path / 'data').unknown[0]
+    assert 'is not there' in of(tmp_path / 'none').unknown[0]
+    found = of(tmp_path, dataset='tfds/x')
+    assert found.images is None and found.updates is None and found.unknown == (
+        'the number of images is not known: --dataset tfds/x is read by its own library',)
+    monkeypatch.setattr(module, '_MOST_FILES', 2)
+    (tmp_path / 'made').rename(tmp_path / 'train')
+    (tmp_path / 'validation').mkdir()
+    assert 'more than the 2 files' in of(tmp_path).unknown[0]
+
+
+def test_a_recipe_holds_back_and_a_name_applies(monkeypatch):
+    kind = TRICKS.get('label_smoothing')
+    monkeypatch.setattr(kind, 'pays', lambda self, facts: f'{facts.batch_size} images are few')
+    args = settings_of(batch_size=8, num_classes=10, smoothing=0.0)
+    after, plan, _ = plan_tricks(args, frozenset(), 'bag_of_tricks')
+    row = plan['label_smoothing']
+    assert row.status == 'held_back' and row.changes == () and row.evidence is None
+    assert row.reason == ('8 images are few; --tricks ...,label_smoothing applies it all the same')
+    assert after.smoothing == 0.0 and plan.run.batch_size == 8
+    assert plan.to_dict()['run'] == plan.run.to_dict()
+    after, plan, _ = plan_tricks(args, frozenset(), 'bag_of_tricks,label_smoothing')
+    assert plan['label_smoothing'].status == 'applied' and after.smoothing > 0
+    assert dataclasses.replace(plan.run, batch_size=8) == plan.run

@@ -1,0 +1,133 @@
+"""Square sizes for the batches of mmpretrain's classifiers, without mmpretrain."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from support.libraries import classifier
+from torch import nn
+
+from tricks_plugin.mm import config_edit
+from tricks_plugin.plan.errors import TrickError
+from tricks_plugin.tricks.random_shapes import RandomShapes
+from tricks_plugin.tricks.random_shapes.class_hook import ClassifierShapesHook
+from tricks_plugin.tricks.random_shapes.evidence import RandomShapesEvidence
+
+
+def edit(cfg, **params):
+    cfg = config_edit.plain(cfg)
+    return cfg, RandomShapes.from_dict(params).apply(cfg)
+
+
+def test_the_sizes_are_those_of_the_timm_side():
+    cfg, verdict = edit(classifier(env_cfg=dict(cudnn_benchmark=True)))
+    assert cfg['custom_hooks'] == [dict(type='tricks_plugin.ClassifierShapesHook', base=224,
+                                        sizes=[160, 192, 224], divisor=32, interval=10)]
+    assert cfg['env_cfg']['cudnn_benchmark'] is False
+    assert verdict.status == 'applied'
+    assert verdict.reason.startswith('3 sizes of 160 to 224 px (squares), the largest first; '
+                                     'cudnn_benchmark is off')
+    assert verdict.evidence == dict(sizes=[160, 192, 224], divisor=32, interval=10, square=True,
+                                    inside=True)
+    again, second = edit(cfg)
+    assert second.status == 'present' and second.evidence == verdict.evidence
+    assert again == cfg
+
+
+def test_sizes_and_ranges_of_the_users_own():
+    cfg, verdict = edit(classifier(), sizes=(192, 256), interval=1)
+    assert cfg['custom_hooks'][0]['sizes'] == [192, 256] and cfg['custom_hooks'][0]['interval'] == 1
+    assert "enlarged by interpolation from the config's own 224 px" in verdict.reason
+    with pytest.raises(TrickError, match='must span two multiples of 32'):
+        edit(classifier(), ratio_range=(0.98, 1.0))
+
+
+@pytest.mark.parametrize(('cfg', 'reason'), [
+    (lambda: classifier(size=32), 'trains at 32 px, which leaves fewer than two sizes of 64 px'),
+    (lambda: classifier(size=(224, 160)), '224 x 160 px, and the sizes drawn are squares'),
+    (lambda: classifier(preprocessor=dict(type='SelfSupDataPreprocessor')),
+     'is SelfSupDataPreprocessor, which is no ClsDataPreprocessor'),
+    (lambda: classifier(custom_hooks=[dict(type='SwitchRecipeHook', schedule=[
+        dict(action_epoch=9, train_pipeline=[])])]), 'puts pipelines of its own in'),
+])
+def test_what_has_no_square_sizes_is_named(cfg, reason):
+    _, verdict = edit(cfg())
+    assert verdict.status == 'not_applicable' and reason in verdict.reason
+
+
+class Preprocessor(nn.Module):
+    """Hands over images as mmpretrain's does."""
+
+    def forward(self, data, training=False):
+        return {'inputs': data.float(), 'data_samples': None}
+
+
+class Classifier(nn.Module):
+    """A model of mmpretrain's form."""
+
+    def __init__(self):
+        super().__init__()
+        self.data_preprocessor, self.backbone = Preprocessor(), nn.Conv2d(3, 2, 3)
+
+    def extract_feat(self, images):
+        return self.backbone(images)
+
+    def step(self, images, training=True):
+        shown = self.data_preprocessor(images, training)['inputs']
+        self.backbone(shown)
+        return shown.shape[-1]
+
+
+def trained(iterations=40, spoil=lambda iteration, hook: None):
+    """The sizes that arrive in a training, one more of validation, and the finding."""
+    model, images = Classifier(), torch.zeros(2, 3, 96, 96, dtype=torch.uint8)
+    hook = ClassifierShapesHook(96, [64, 96], interval=2)
+    evidence = RandomShapesEvidence([64, 96], 32, 2, square=True, inside=True)
+    log = SimpleNamespace(info=lambda text: None, warning=lambda text: None)
+    hub = SimpleNamespace(get_info=lambda key: None, update_info=lambda key, value: None)
+    runner = SimpleNamespace(model=model, iter=0, seed=5, cfg={}, logger=log, message_hub=hub)
+    training = SimpleNamespace(model=model, by_epoch=False, max_iterations=iterations,
+                               epoch_length=1)
+    hook.before_train(runner)
+    evidence.start(training)
+    sizes = []
+    for runner.iter in range(iterations):
+        training.iteration = runner.iter
+        spoil(runner.iter, hook)
+        hook.before_train_iter(runner, runner.iter, {'inputs': images})
+        evidence.before_iteration(training)
+        sizes.append(model.step(images))
+        evidence.after_iteration(training)
+    tested = model.step(images, training=False)
+    hook.after_train(runner)
+    assert model.step(images) == 96
+    evidence.close()
+    return sizes, tested, evidence.finding(training)
+
+
+def test_batches_arrive_in_sizes_of_an_interval_the_largest_first_and_validation_is_left_alone():
+    sizes, tested, finding = trained()
+    assert sizes[:2] == [96, 96] and set(sizes) == {64, 96} and tested == 96
+    assert sizes[::2] == sizes[1::2]
+    assert finding.live is True
+    assert sizes == trained()[0]
+
+
+def test_sizes_that_are_drawn_no_more_are_dead():
+    def stop(iteration, hook):
+        if iteration == 20:
+            hook.set = hook.augment.set_iteration
+            hook.augment.set_iteration = lambda iteration, seed: None
+
+    assert trained(120, stop)[2].live is False
+
+
+def test_a_size_that_was_not_planned_is_dead():
+    def grow(iteration, hook):
+        if iteration == 10:
+            hook.augment.sizes = [128]
+
+    finding = trained(40, grow)[2]
+    assert finding.live is False and 'have no planned size' in finding.measured

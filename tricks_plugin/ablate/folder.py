@@ -1,0 +1,277 @@
+"""The folder of an ablation: what it holds, who may write there, and what came of its runs."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import itertools
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ..common.file_lock import is_locked, locked
+from ..common.files import write_json
+from ..plan.errors import TrickError
+from .metrics import greater_is_better, unit_of
+from .study import Point, Run, Study, TrickCheck
+
+__all__ = ['Folder', 'last_telling_line']
+
+
+class Folder:
+    """An ablation's folder.
+
+    It holds ``ablation.json`` (what is planned), ``runs/SUBJECT/RUNG/seedN`` (a run's log, work
+    dir and, written last, its ``result.json``), and ``study.json``, which can be made anew from
+    these at any time.
+
+    Args:
+        path: Where it lies.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.plan_file = path / 'ablation.json'
+
+    def run_folder(self, subject: str, rung: str, seed: int) -> Path:
+        """Where a run lies."""
+        return self.path / 'runs' / subject / rung / f'seed{seed}'
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[int]:
+        """Keeps a second ablation out, also while runs outlive a killed one.
+
+        Raises:
+            TrickError: If the folder is in use.
+        """
+        with locked(self.path / '.lock', tries=3) as file:  # a look is short
+            if file is None:
+                raise TrickError(f'--out {self.path} is in use by an ablation, or by runs that '
+                                 'outlived one; wait for them or end them')
+            yield file.fileno()
+
+    def in_use(self) -> bool:
+        """Whether an ablation is at work here."""
+        return is_locked(self.path / '.lock')
+
+    def move_aside(self, place: Path) -> None:
+        """Renames a run's folder that holds a result, so that a new run does not replace it.
+
+        Args:
+            place: The folder; its new name has the digest of the code that ran there.
+        """
+        try:
+            code = str(json.loads((place / 'result.json').read_text())['code'])
+        except (OSError, ValueError, KeyError):
+            return
+        for number in itertools.count():
+            aside = place.with_name(f'{place.name}.old-{code}{f"-{number}" if number else ""}')
+            if not aside.exists():
+                place.rename(aside)
+                return
+
+    def speed(self, subject: str) -> dict[str, Any] | None:
+        """What is known of a subject's throughput; None for nothing."""
+        try:
+            return dict(json.loads((self.path / 'speed' / subject / 'speed.json').read_text()))
+        except (OSError, ValueError):
+            return None
+
+    def read_plan(self) -> dict[str, Any] | None:
+        """What is planned; None for a folder that holds no ablation.
+
+        Raises:
+            TrickError: If the file cannot be read.
+        """
+        if not self.plan_file.is_file():
+            return None
+        try:
+            return dict(json.loads(self.plan_file.read_text()))
+        except (OSError, ValueError) as error:
+            raise TrickError(f'{self.plan_file} cannot be read: {error}') from error
+
+    def keep_plan(self, plan: dict[str, Any]) -> None:
+        """Writes what is planned.
+
+        Args:
+            plan: ``study`` (a Study's dict without runs), ``identity`` (subject to rung to the
+                digest of its settings) and ``code``.
+
+        Raises:
+            TrickError: If the folder holds results of another ablation; names what differs.
+        """
+        known = self.read_plan()
+        if known is not None and any(self.path.glob('runs/*/*/seed*/result.json')):
+            if odd := _differences(known, plan):
+                raise TrickError(f'--out {self.path} holds another ablation ({"; ".join(odd)}): '
+                                 'give another folder')
+            seeds = [seed for seed in known['study']['seeds'] if self.has_results(seed)]
+            plan['study']['seeds'] = sorted({*seeds, *plan['study']['seeds']})
+        write_json(self.plan_file, plan)
+
+    def has_results(self, seed: int) -> bool:
+        """Whether any run of a seed is finished."""
+        return any(self.path.glob(f'runs/*/*/seed{seed}/result.json'))
+
+    def result(self, subject: str, rung: str, seed: int) -> dict[str, Any] | None:
+        """What a finished run has left; None for one that is not finished."""
+        try:
+            return dict(json.loads(
+                (self.run_folder(subject, rung, seed) / 'result.json').read_text()))
+        except (OSError, ValueError):
+            return None
+
+    def study(self, extra_notes: tuple[str, ...] = ()) -> Study:
+        """The ablation as it stands.
+
+        Args:
+            extra_notes: Sentences beside those that follow from the runs.
+
+        Raises:
+            TrickError: If the folder holds no ablation.
+        """
+        plan = self.read_plan()
+        if plan is None:
+            raise TrickError(f'--out {self.path} holds no ablation')
+        study = Study.from_dict(plan['study'])
+        results: dict[tuple[str, str, int], dict[str, Any]] = {}
+        runs = []
+        busy = self.in_use()
+        for subject in study.subjects:
+            for rung in subject.rungs:
+                for seed in study.seeds:
+                    run, result = self._run(plan, subject.name, rung.name, rung.same_as, seed, busy)
+                    runs.append(run)
+                    if result is not None:
+                        results[subject.name, rung.name, seed] = result
+        study = _with_metric(dataclasses.replace(study, runs=tuple(runs)), results)
+        study, speeds = self._with_speed(study, plan)
+        return dataclasses.replace(study, notes=(
+            *study.notes, *extra_notes, *speeds, *_notes(study, results)))
+
+    def _with_speed(self, study: Study, plan: dict[str, Any]) -> tuple[Study, list[str]]:
+        """The study with the throughputs that were measured, and how they were."""
+        subjects, words = [], {}
+        for one in study.subjects:
+            found = self.speed(one.name)
+            if found and found['settings'] == plan['identity'][one.name][one.rungs[0].name]:
+                one = dataclasses.replace(
+                    one, images_per_s=found['images_per_s'],
+                    parameters=one.parameters or found['parameters'])
+                words[f'of {found["batch"]} images {found["words"]}, on {found["machine"]}'] = 0
+            subjects.append(one)
+        notes = [f'Inference throughput: median of passes {text}; data loading is left out.'
+                 for text in words]
+        return dataclasses.replace(study, subjects=tuple(subjects)), notes
+
+    def _run(self, plan: dict[str, Any], subject: str, rung: str, same_as: str | None,
+             seed: int, busy: bool) -> tuple[Run, dict[str, Any] | None]:
+        """A run as it stands, by the folder of the rung that stands for it."""
+        place = same_as or rung
+        folder = self.run_folder(subject, place, seed)
+        common: dict[str, Any] = {
+            'subject': subject, 'rung': rung, 'seed': seed,
+            'folder': folder.relative_to(self.path).as_posix()}
+        result = self.result(subject, place, seed)
+        if result is not None and result['settings'] == plan['identity'][subject][rung]:
+            return Run(**common, status='finished', value=result['value'],
+                       curve=tuple(Point(one['epoch'], one['iteration'], one['seconds'],
+                                         one['value'])
+                                   for one in result['curve'] if one['value'] is not None),
+                       seconds=result['seconds'], memory_mb=result['memory_mb'],
+                       checks=tuple(TrickCheck(**one) for one in result['checks']),
+                       error='' if result['value'] is not None else 'the metric is not a number',
+                       code=result['code'], machine=result['machine'],
+                       versions=result['versions']), result
+        failure = folder / 'failure.json'
+        if failure.is_file():
+            return Run(**common, status='failed',
+                       error=json.loads(failure.read_text())['error']), None
+        began = (folder / 'spec.json').is_file() and result is None and busy
+        return Run(**common, status='running' if began else 'waiting'), None
+
+
+def _differences(known: dict[str, Any], plan: dict[str, Any]) -> list[str]:
+    """What differs between two plans, by name; seeds and the command may, and arms be added."""
+    odd = []
+    grows = known['study']['mode'] == plan['study']['mode'] == 'arms'
+    for key, flag in (('mode', '--mode'), ('metric', '--metric')):
+        if known['study'][key] != plan['study'][key]:
+            odd.append(f'{flag} {known["study"][key] or "the default"!s}, here '
+                       f'{plan["study"][key] or "the default"!s}')
+    for name in {**known['identity'], **plan['identity']}:
+        before, after = (one['identity'].get(name) for one in (known, plan))
+        if before is None or after is None:
+            odd.append(f'{name} is {"new" if before is None else "not asked for"} here')
+            continue
+        for rung in {**before, **after}:
+            if before.get(rung) != after.get(rung) and not (grows and rung not in before):
+                what = ('new here' if rung not in before else 'not asked for here'
+                        if rung not in after else 'of other settings here')
+                odd.append(f'rung {rung} of {name} is {what}')
+    return odd
+
+
+def _with_metric(study: Study, results: dict[Any, dict[str, Any]]) -> Study:
+    """The study with its metric's name, which the first validation may have decided."""
+    metric = study.metric or next((one['metric'] for one in results.values()), '')
+    unit, factor = unit_of(metric) if metric else ('', 1.0)
+    parameters = {key[0]: one.get('parameters') for key, one in reversed(list(results.items()))}
+    subjects = tuple(dataclasses.replace(one, parameters=one.parameters or parameters.get(one.name))
+                     for one in study.subjects)
+    return dataclasses.replace(study, metric=metric, unit=unit, factor=factor, subjects=subjects,
+                               greater=greater_is_better(metric))
+
+
+def _notes(study: Study, results: dict[tuple[str, str, int], dict[str, Any]]) -> list[str]:
+    """What the table's reader must know of the runs."""
+    notes = []
+    for subject in study.subjects:
+        for rung in subject.rungs:
+            where = rung.name if len(study.subjects) == 1 else f'{rung.name} of {subject.name}'
+            if rung.same_as is not None:
+                rows = [row for row in rung.plan
+                        if row['name'] == rung.name and row['status'] != 'applied']
+                reason = f': {rows[0]["reason"]}' if rows and rows[0]['reason'] else ''
+                notes.append(f'{where} changes nothing here, so the runs of {rung.same_as} stand '
+                             f'for it{reason}.')
+                continue
+            notes += _pairing(where, [
+                (seed, results[subject.name, rung.name, seed],
+                 results[subject.name, subject.rungs[0].name, seed]) for seed in study.seeds
+                if (subject.name, rung.name, seed) in results
+                and (subject.name, subject.rungs[0].name, seed) in results])
+    for what, words in (('code', "versions of this package's code"), ('machine', 'machines')):
+        found = sorted({str(one[what]) for one in results.values()})
+        if len(found) > 1:
+            notes.append(f'The runs are of different {words}: {"; ".join(found)}.')
+    found = sorted({json.dumps(one['versions'], sort_keys=True) for one in results.values()})
+    if len(found) > 1:
+        notes.append(f'The runs are of different library versions: {"; ".join(found)}.')
+    if len(study.seeds) < 2:
+        notes.append('One seed gives no interval: nothing here tells a gain from chance.')
+    return notes
+
+
+def _pairing(where: str, pairs: list[tuple[int, dict[str, Any], dict[str, Any]]]) -> list[str]:
+    """Whether the runs of a rung began as those of the first."""
+    notes = []
+    for key, words in (('weights', 'from other weights than'),
+                       ('order', 'with other images, or another order of them, than')):
+        odd = [str(seed) for seed, one, first in pairs if one[key] != first[key]]
+        if odd:
+            notes.append(f'{where} begins {words} the first rung (seed {", ".join(odd)}): its '
+                         'differences are not paired in that respect.')
+    return notes
+
+
+def last_telling_line(log: Path) -> str:
+    """The line of a log that tells best why the program has failed: the last one with words."""
+    if not log.is_file():
+        return 'it left no log'
+    lines = [line.strip() for line in log.read_text(errors='replace').splitlines()[-60:]]
+    lines = [line for line in lines if any(letter.isalpha() for letter in line)]
+    errors = [line for line in lines if 'Error' in line.split(' ')[0] or
+              line.startswith('error:')]
+    return (errors or lines or ['it printed nothing'])[-1][:400]

@@ -1,0 +1,134 @@
+"""How many images a config's training set holds, from its annotation files."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from typing import Any
+
+from .config_edit import is_a, type_name
+from .json_lists import list_length
+
+__all__ = ['ImageCount', 'count_images', 'epoch_iterations']
+
+_LOCAL = ('local', 'cached')  # backends whose paths are files here
+# Of COCO's form and of mmengine's own.
+_LISTS = ('images', 'data_list')
+# Data sets whose annotation file has an image in each line.
+_LINES = ('XMLDataset', 'CustomDataset', 'ImageNet')
+
+
+@dataclasses.dataclass(frozen=True)
+class ImageCount:
+    """What a data set holds.
+
+    Attributes:
+        images: Images; None if they could not be counted.
+        samples: Samples of an epoch; None if not known.
+        why: Why one of the two is not known.
+    """
+
+    images: int | None = None
+    samples: int | None = None
+    why: str = ''
+
+
+def count_images(node: Any, path: str, scope: str) -> ImageCount:
+    """Counts the images of a data set through its wrappers, without building it.
+
+    Args:
+        node: The data set in a plain config.
+        path: Where it stands.
+        scope: The registry scope of unscoped names.
+    """
+    if not isinstance(node, dict) or 'type' not in node:
+        return ImageCount(why=f'{path} is no data set with a type')
+    if isinstance(node.get('dataset'), dict):
+        return _wrapped(node, count_images(node['dataset'], f'{path}.dataset', scope), path, scope)
+    parts = node.get('datasets')
+    if isinstance(parts, (list, tuple)) and parts:
+        counts = [count_images(part, f'{path}.datasets[{index}]', scope)
+                  for index, part in enumerate(parts)]
+        why = next((one.why for one in counts if one.why), '')
+        if not is_a(node, 'ConcatDataset', scope=scope):
+            counts = [dataclasses.replace(one, samples=None) for one in counts]
+            why = why or _other_wrapper(node, path)
+        return ImageCount(_sum(one.images for one in counts), _sum(one.samples for one in counts),
+                          why)
+    return _leaf(node, path, scope)
+
+
+def _wrapped(node: dict[str, Any], inner: ImageCount, path: str, scope: str) -> ImageCount:
+    """What a wrapper of one data set makes of it."""
+    if is_a(node, 'RepeatDataset', scope=scope):
+        times, samples = node.get('times'), inner.samples
+        return dataclasses.replace(inner, samples=None if samples is None or not isinstance(
+            times, int) else samples * times)
+    if is_a(node, 'MultiImageMixDataset', scope=scope) or inner.why:
+        return inner
+    if is_a(node, 'ClassBalancedDataset', scope=scope):
+        return ImageCount(inner.images, None, f'{path} is {type_name(node)}, which repeats images '
+                          'by how rare their classes are')
+    return ImageCount(inner.images, None, _other_wrapper(node, path))
+
+
+def _other_wrapper(node: dict[str, Any], path: str) -> str:
+    return f'{path} is {type_name(node)}, which may repeat images or leave some out'
+
+
+def _sum(values: Any) -> int | None:
+    values = list(values)
+    return None if None in values else sum(values)
+
+
+def _leaf(node: dict[str, Any], path: str, scope: str) -> ImageCount:
+    """The images of a data set that has annotations of its own."""
+    name, root = node.get('ann_file'), node.get('data_root')
+    backend = next((own.get('backend', 'local') for own in (
+        node.get('backend_args'), node.get('file_client_args')) if isinstance(own, dict)), 'local')
+    if not isinstance(name, str) or not name:
+        return ImageCount(why=f'{path} names no annotation file')
+    if '://' in name or (isinstance(root, str) and '://' in root) or backend not in _LOCAL:
+        return ImageCount(why=f'{path}.ann_file is no local file')
+    file = os.path.join(root, name) if isinstance(root, str) and not os.path.isabs(name) else name
+    if is_a(node, 'BaseVideoDataset', scope=scope):
+        return ImageCount(why=f'{path} is {type_name(node)}, whose samples are clips of videos')
+    try:
+        count = _entries(node, file, scope)
+    except FileNotFoundError:
+        return ImageCount(why=f'{file} is not here')
+    except (OSError, ValueError, RecursionError) as error:
+        return ImageCount(why=f'{file} was not counted: {" ".join(str(error).split())}')
+    count = _picked(count, node.get('indices'))
+    return ImageCount(count, count)
+
+
+def _entries(node: dict[str, Any], file: str, scope: str) -> int:
+    """The images that an annotation file lists.
+
+    Raises:
+        OSError: If it cannot be read.
+        ValueError: If its format is not known.
+    """
+    kind = os.path.splitext(file)[1].lower()
+    if kind == '.json':
+        return list_length(file, _LISTS)
+    if kind == '.odgt' or (kind == '.txt' and is_a(node, *_LINES, scope=scope)):
+        with open(file, 'rb') as lines:
+            return sum(1 for line in lines if line.strip())
+    os.stat(file)
+    raise ValueError(f'the format of {type_name(node)} is not known here')
+
+
+def _picked(count: int, indices: Any) -> int:
+    """How many of them mmengine's ``indices`` leaves."""
+    if isinstance(indices, int) and not isinstance(indices, bool):
+        return min(abs(indices), count)
+    return len(indices) if isinstance(indices, (list, tuple)) else count
+
+
+def epoch_iterations(samples: int, batch_size: int, processes: int, drop_last: bool) -> int:
+    """Iterations of an epoch whose samples are spread evenly over the processes, rounded up."""
+    each = math.ceil(samples / processes)
+    return each // batch_size if drop_last else math.ceil(each / batch_size)

@@ -1,0 +1,1 @@
+"""Pictures of what trains: schedules as curves, samples as sheets; knows no trainer."""
