@@ -49,11 +49,16 @@ PARTS = ('pipelines', 'dataloader', 'samples', 'preprocessor', 'loop', 'optim_wr
 
 
 class StandIn(nn.Module):
-    """A model of a few layers: convolutions with biases, norms, a bare parameter, an embedding."""
+    """A model of a few layers: convolutions with biases, norms, a bare parameter, an embedding.
 
-    def __init__(self) -> None:
+    Args:
+        backbone: The class that the backbone is named after, as some constructors look at it.
+    """
+
+    def __init__(self, backbone: str = '') -> None:
         super().__init__()
-        self.backbone = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4))
+        kind = type(backbone or 'Backbone', (nn.Sequential,), {})
+        self.backbone = kind(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4))
         self.neck = nn.Sequential(nn.Conv2d(4, 4, 1), nn.GroupNorm(2, 4))
         self.bbox_head = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 2))
         self.query_embed = nn.Embedding(2, 4)
@@ -69,7 +74,7 @@ class Parts(Runner):
 
     def __init__(self, cfg: Config) -> None:
         self.cfg = cfg
-        self.model = StandIn()
+        self.model = StandIn(type_name(get(plain(cfg), 'model.backbone')))
         self.logger = logging.getLogger('zoo')
         self.visualizer = types.SimpleNamespace(dataset_meta=None)
         self.auto_scale_lr = cfg.get('auto_scale_lr')
@@ -94,6 +99,8 @@ class Parts(Runner):
 
     def samples(self) -> None:
         """Two samples: a transform that mixes has a partner for the second."""
+        if self.cfg.get('zoo_frames'):  # transforms of sequences have none in the stub
+            return
         dataset = self._train_dataloader.dataset
         for index in (0, 1):
             dataset[index]
@@ -132,6 +139,8 @@ def stubbed(cfg: Config, data: zoo_data.Folder) -> Config:
     for _, node in walk(tree.get('train_dataloader'), 'train_dataloader'):
         if 'type' in node and 'ann_file' in node and (
                 not is_a(node, *SERVED, scope=scope) or is_a(node, *UNSERVED, scope=scope)):
+            if is_a(node, 'BaseVideoDataset', scope=scope):
+                tree['zoo_frames'] = True
             classes = zoo_data.classes_of(node)
             pipeline = node.get('pipeline', [])
             node.clear()

@@ -75,6 +75,28 @@ def test_a_teacher_is_read_and_its_weights_are_not(zoo, data):
     assert cfg.model.teacher_config.model.backbone.init_cfg is None
 
 
+@pytest.mark.parametrize(('name', 'instances'), [
+    ('crowddet/crowddet-rcnn_r50_fpn_8xb2-30e_crowdhuman.py', 5), ('panoptic_fpn/panoptic-fpn_r50_'
+                                                                   'fpn_1x_coco.py', 5)])
+def test_each_form_of_annotations_is_read(zoo, data, name, instances):
+    import zoo_stage
+    from mmdet.registry import DATASETS
+    dataset = zoo_stage.stage(Config.fromfile(zoo / name), zoo, data).train_dataloader.dataset
+    dataset.pipeline = []
+    built = DATASETS.build(dataset)
+    info = built.get_data_info(3)
+    assert len(built) == 8 and len(info['instances']) == instances
+    assert info['instances'][1]['bbox'] == [60, 50, 200, 200]  # x, y + 140, 150
+    assert Path(info['img_path']).is_file()
+    if info.get('seg_map_path'):
+        import cv2
+        numbers = cv2.imread(info['seg_map_path'])[..., 2]
+        # The second box lies over the first, and below the third.
+        assert [numbers[y, x] for y, x in ((35, 25), (100, 70), (100, 190), (239, 319))] == [
+            1, 2, 3, 6]
+        assert [one['is_thing'] for one in info['segments_info']] == [1, 1, 1, 1, 1, 0]
+
+
 def test_the_smallest_config_of_a_kind(zoo):
     import zoo_kit
     names = ['retinanet/retinanet_r50_fpn_1x_coco.py', RETINANET,
@@ -166,12 +188,12 @@ def test_a_process_that_dies_does_not_end_the_rest(tmp_path, train_kit, monkeypa
         file.write_text(json.dumps({**row, 'stage': stage} if stage else {
             **row, 'status': 'trained', 'reason': ''}))
         if stage:
-            os.kill(os.getpid(), signal.SIGSEGV)
+            os.kill(os.getpid(), signal.SIGKILL)
     monkeypatch.setattr(train_kit, 'attempt', attempt)
     rows = {row['kind']: row for row in train_kit.train(tmp_path, 'mixup', memory=64)}
     assert {kind: row['status'] for kind, row in rows.items()} == dict(
         ATSS='skipped', FCOS='failed', RTMDet='trained', QDTrack='skipped')
-    assert rows['FCOS']['reason'] == 'the process ended with status -11'
+    assert rows['FCOS']['reason'] == 'the process ended with status -9'
     train_kit.train(tmp_path, 'mixup', only='^(ATSS|RTMDet)$', memory=64)
     assert tried.read_text().split() == ['ATSS', 'FCOS', 'RTMDet']  # none a second time
     train_kit.train(tmp_path, 'mixup', only='RTMDet', memory=64, again=True)
