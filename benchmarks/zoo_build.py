@@ -43,7 +43,8 @@ from tricks_plugin.mm.config_edit import (
 # Whose annotation files `zoo_data` writes; LVIS's needs a package of its own.
 SERVED = ('CocoDataset', 'CrowdHumanDataset')
 UNSERVED = ('LVISV05Dataset', 'LVISV1Dataset', 'MOTChallengeDataset', 'CocoPanopticDataset',
-            'BaseVideoDataset')
+            'BaseVideoDataset', 'V3DetDataset')
+EPOCH = 1000  # iterations: the stub's own few would leave no room for a warm-up
 PARTS = ('pipelines', 'dataloader', 'samples', 'preprocessor', 'loop', 'optim_wrapper',
          'schedulers', 'hooks')
 
@@ -63,6 +64,19 @@ class StandIn(nn.Module):
         self.bbox_head = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 2))
         self.query_embed = nn.Embedding(2, 4)
         self.level_embed = nn.Parameter(nn.init.zeros_(nn.Embedding(2, 4).weight.data.clone()))
+
+
+class LongLoader:
+    """A loader that says that it has an epoch of the usual length."""
+
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def __len__(self) -> int:
+        return EPOCH
 
 
 class Parts(Runner):
@@ -94,12 +108,12 @@ class Parts(Runner):
 
     def dataloader(self) -> None:
         """The data set through all its wrappers, with samplers and collate."""
-        self._train_dataloader = DataLoader(list(range(16)))  # for the schedules, if this fails
+        self._train_dataloader = DataLoader([0])  # for the loop and the schedules, if this fails
         self._train_dataloader = self.build_dataloader(self.cfg.train_dataloader, seed=0)
 
     def samples(self) -> None:
         """Two samples: a transform that mixes has a partner for the second."""
-        if self.cfg.get('zoo_frames'):  # transforms of sequences have none in the stub
+        if self.cfg.get('zoo_frames'):  # the stub has no sequences for its transforms
             return
         dataset = self._train_dataloader.dataset
         for index in (0, 1):
@@ -112,7 +126,9 @@ class Parts(Runner):
 
     def loop(self) -> None:
         """The loop that trains."""
+        own, self._train_dataloader = self._train_dataloader, LongLoader(self._train_dataloader)
         self._train_loop = self.build_train_loop(self._train_loop)
+        self._train_dataloader = own
 
     def wrapper(self) -> None:
         """The optimizer wrapper by its constructor, and mmengine's own scaling of the rate."""
@@ -139,7 +155,7 @@ def stubbed(cfg: Config, data: zoo_data.Folder) -> Config:
     for _, node in walk(tree.get('train_dataloader'), 'train_dataloader'):
         if 'type' in node and 'ann_file' in node and (
                 not is_a(node, *SERVED, scope=scope) or is_a(node, *UNSERVED, scope=scope)):
-            if is_a(node, 'BaseVideoDataset', scope=scope):
+            if is_a(node, 'BaseVideoDataset', 'ReIDDataset', scope=scope):
                 tree['zoo_frames'] = True
             classes = zoo_data.classes_of(node)
             pipeline = node.get('pipeline', [])
