@@ -26,6 +26,7 @@ from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 from torch import nn
 from torch.utils.data import DataLoader
+from zoo_stage import without_amp
 from zoo_train import one_line
 
 from tricks_plugin import apply_tricks
@@ -33,7 +34,6 @@ from tricks_plugin.mm.config_edit import (
     default_scope,
     get,
     is_a,
-    optim_wrappers,
     plain,
     train_pipelines,
     type_name,
@@ -168,11 +168,7 @@ def stubbed(cfg: Config, data: zoo_data.Folder) -> Config:
         loader['sampler'] = dict(type='DefaultSampler')
     loader.update(num_workers=0, persistent_workers=False)
     loader.pop('prefetch_factor', None)
-    for _, wrapper in optim_wrappers(tree):
-        if type_name(wrapper) == 'AmpOptimWrapper':
-            wrapper['type'] = 'OptimWrapper'
-            for key in ('loss_scale', 'dtype', 'use_fsdp'):
-                wrapper.pop(key, None)
+    without_amp(tree)
     return Config(tree, format_python_code=False)
 
 

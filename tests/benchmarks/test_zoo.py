@@ -104,6 +104,8 @@ def test_the_smallest_config_of_a_kind(zoo):
              'retinanet/retinanet_r18_fpn_1xb8-1x_coco.py', 'pvt/retinanet_pvt-t_fpn_1x_coco.py']
     cfgs = {name: zoo_kit.load(zoo / name) for name in names}
     assert min(names, key=lambda name: zoo_kit.effort(name, cfgs[name])) == RETINANET
+    broken = Config({**cfgs[RETINANET].to_dict(), 'train_cfg': dict(type='X', by_epoch=True)})
+    assert zoo_kit.effort('a.py', broken) > max(map(zoo_kit.effort, names, cfgs.values()))
     assert zoo_kit.kind_of(cfgs[RETINANET]) == 'RetinaNet'
     assert zoo_kit.kind_of(Config(dict(optim_wrapper=dict()))) == ''
 
@@ -141,16 +143,25 @@ def test_upstreams_error_is_its_own(zoo, tmp_path, train_kit):
     assert row['status'] == 'skipped' and 'NoSuchNeck' in row['reason'] and 'bag' not in row
 
 
-def test_an_error_with_the_bag_alone_is_a_failure(zoo, tmp_path, train_kit, monkeypatch):
+@pytest.mark.parametrize(('least', 'status', 'reason'), [
+    (960, 'trained', 'on images of 640 px: RuntimeError: the bag broke it'),
+    (9999, 'failed', 'on images of 640 px: RuntimeError: the bag broke it; on images of 960 px: '
+                     'RuntimeError: the bag broke it')])
+def test_an_error_with_the_bag_alone_is_a_failure(
+        zoo, tmp_path, train_kit, monkeypatch, least, status, reason):
+    """Plain it trains from 640 px on, with the bag from `least` on."""
     def step(cfg, work_dir):
-        if 'tricks_applied' in cfg:
+        width = cfg.train_dataloader.dataset.pipeline[2].scale[0]
+        if width < 640:
+            raise ValueError('upstream: too small')
+        if 'tricks_applied' in cfg and width < least:
             raise RuntimeError('the bag\nbroke it')
         return dict(losses=[1.0, 1.0])
     monkeypatch.setattr(train_kit, 'step', step)
     file = tmp_path / 'kind.json'
     train_kit.attempt('kind', RETINANET, zoo / RETINANET, 'bag_of_freebies', file)
     row = json.loads(file.read_text())
-    assert (row['status'], row['reason']) == ('failed', 'RuntimeError: the bag broke it')
+    assert (row['status'], row['reason']) == (status, reason)
 
 
 def test_a_step_must_move_the_model(zoo, tmp_path, data, train_kit):
@@ -170,9 +181,9 @@ def test_after_a_loss_that_is_no_number_the_backbone_moves(zoo, tmp_path, train_
         hook.after_train_iter(None, 0, outputs=dict(loss=float('nan') if len(seen) == 1 else 1.0))
         return dict(losses=hook.losses)
     monkeypatch.setattr(train_kit, 'step', step)
-    _, found = train_kit.try_plain(zoo / RETINANET, tmp_path)
+    _, found = train_kit.try_plain(zoo / RETINANET, tmp_path, 320)
     assert seen == [(True, 1), (False, -1)]
-    assert found == dict(plain=dict(losses=[1.0]), form=dict(thaw=True))
+    assert found == dict(plain=dict(losses=[1.0]), form=dict(longest=320, thaw=True))
 
 
 def test_a_process_that_dies_does_not_end_the_rest(tmp_path, train_kit, monkeypatch):
