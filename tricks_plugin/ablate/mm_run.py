@@ -71,7 +71,7 @@ def train(spec: dict[str, Any]) -> dict[str, Any]:
         raise FailedRunError(f'the last validation gave no {record.metric or "metric"}')
     return {
         'metric': record.metric, 'value': record.value, 'curve': record.curve,
-        'seconds': record.clock.seconds, 'memory_mb': memory_mb(),
+        'seconds': record.curve[-1]['seconds'], 'memory_mb': memory_mb(),
         'parameters': record.parameters, 'weights': record.weights, 'order': record.order}
 
 
