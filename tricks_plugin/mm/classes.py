@@ -88,7 +88,7 @@ def argument_default(node: dict[str, Any], name: str, scope: str = 'mmdet') -> A
         very object of the class: copy what is to be changed.
     """
     kind = node.get('type')
-    found = lookup_class(kind, scope) if isinstance(kind, str) else kind
+    found: Any = lookup_class(kind, scope) if isinstance(kind, str) else kind
     return _default(found, name) if inspect.isclass(found) else None
 
 
