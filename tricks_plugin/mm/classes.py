@@ -88,8 +88,11 @@ def argument_default(node: dict[str, Any], name: str, scope: str = 'mmdet') -> A
         very object of the class: copy what is to be changed.
     """
     kind = node.get('type')
-    found: Any = lookup_class(kind, scope) if isinstance(kind, str) else kind
-    return _default(found, name) if inspect.isclass(found) else None
+    found = lookup_class(kind, scope) if isinstance(kind, str) else kind
+    if not inspect.isclass(found):
+        return None
+    cls: Any = found
+    return _default(cls, name)
 
 
 @functools.lru_cache(maxsize=4096)
