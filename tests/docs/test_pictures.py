@@ -13,7 +13,7 @@ from tricks_plugin.cli.common import split_flags
 
 DOCS = Path(__file__).resolve().parents[2] / 'docs'
 PAGE = (DOCS / 'pictures.md').read_text()
-COMMANDS = re.findall(r'^    tricks ((?:browse|schedule) .*(?:\\\n.*)*)', PAGE, re.M)
+COMMANDS = re.findall(r'^    tricks ((?:browse|schedule) (?:.*\\\n)*.*)', PAGE, re.M)
 
 
 @pytest.mark.parametrize('command', COMMANDS)

@@ -175,7 +175,8 @@ def _draw_rates(axes: Any, found: Sequence[Rates], end: int, named: bool, log: b
         axes.plot(steps, lr[:, 0], color=color, linewidth=_width(number),
                   drawstyle='steps-post' if named else 'default', label=label if named else None)
         marks = [mark for mark in (*one.joints, *(one.marks[name] for name in one.marks
-                                                  if name != 'middle')) if mark < len(steps)]
+                                                  if name != 'middle'))
+                 if mark < len(steps) and not (log and lr[mark, 0] <= 0)]  # 0 has no logarithm
         axes.plot(marks, lr[marks, 0], 'o', color=color, markersize=4.5, clip_on=False)
     axes.set_xlim(0, end - 1 if end > 1 else 1)
     axes.xaxis.set_major_formatter('{x:,.0f}')

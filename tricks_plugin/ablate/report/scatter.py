@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 from collections.abc import Callable, Sequence
 from typing import Literal
@@ -49,7 +50,7 @@ def cost(analysis: Analysis, section: Section, name: str) -> Plot | None:
         name, f'Training time against the difference in {analysis.study.metric}',
         'Each rung against the first, which is the cross; upright lines are 95 % t intervals of '
         f'the paired difference, cut off at the edge; {better} and further left is better.',
-        *(_first(lambda layout, wide=wide: _cost(analysis, rungs, wide, layout))
+        *(_first(functools.partial(_cost, analysis, rungs, wide))
           for wide in (True, False)))
 
 
@@ -147,7 +148,7 @@ def models(analysis: Analysis, name: str) -> Plot | None:
         'An arrow leads from the model without the bag (hollow) to the one with it (full); bars '
         'are 95 % t intervals of the mean over seeds, not paired.'
         f'{said}',
-        *(_first(lambda layout, wide=wide: _models(analysis, found, wide, layout))
+        *(_first(functools.partial(_models, analysis, found, wide))
           for wide in (True, False)))
 
 
@@ -211,8 +212,8 @@ def _arrows(canvas: Canvas, ax: Axes, part: Sequence[tuple[_Model, float, float]
         lines += [((start, one.before.mean or 0.0), (end, one.after.mean or 0.0))] * 2
         ax.annotate('', (end, one.after.mean or 0.0), (start, one.before.mean or 0.0),
                     arrowprops=dict(arrowstyle='-|>', color=colour, lw=1.8, shrinkA=4, shrinkB=4))
-        ax.plot([start], [one.before.mean], 'o', ms=7, mew=1.6, mec=colour, mfc='none')
-        ax.plot([end], [one.after.mean], 'o', ms=7, mew=1.6, mec=colour, mfc=colour)
+        ax.plot([start], [one.before.mean or 0.0], 'o', ms=7, mew=1.6, mec=colour, mfc='none')
+        ax.plot([end], [one.after.mean or 0.0], 'o', ms=7, mew=1.6, mec=colour, mfc=colour)
     return lines
 
 

@@ -197,8 +197,8 @@ def _connect(ax: Axes, lines: Sequence[_Line], middle: float, stack: bool) -> No
     """Thin lines from a bar's end down to where the next begins."""
     if not stack:
         return
-    drawn = [(index, line) for index, line in enumerate(lines) if line.end is not None]
-    for (above, first), (below, second) in zip(drawn, drawn[1:], strict=False):
-        if not second.total:
-            ax.plot([first.end, second.start], [above + middle, below + middle],
-                    color=COLOURS['base'], lw=0.8, ls=(0, (3, 2)), zorder=1)
+    drawn = [(index, line.start, line.end) for index, line in enumerate(lines)
+             if line.start is not None and line.end is not None and not line.total]
+    for (above, _, end), (below, start, _) in zip(drawn, drawn[1:], strict=False):
+        ax.plot([end, start], [above + middle, below + middle],
+                color=COLOURS['base'], lw=0.8, ls=(0, (3, 2)), zorder=1)

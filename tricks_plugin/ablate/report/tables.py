@@ -214,7 +214,8 @@ def csv_text(analysis: Analysis) -> str:
             'time_ratio': rung.time.ratio, 'memory_median_mb': rung.memory.median,
             'memory_ratio': rung.memory.ratio, 'reach_fraction': rung.reach.fraction,
             'reached_seeds': rung.reach.reached}
-        for found in rung.comparisons or [None]:
+        comparisons: list[Comparison | None] = [*rung.comparisons]
+        for found in comparisons or [None]:
             low, high = (found and found.t_interval) or (None, None)
             boot_low, boot_high = (found and found.bootstrap_interval) or (None, None)
             rows.append({**start, **({} if found is None else {
