@@ -32,6 +32,7 @@ from mmengine.runner import Runner
 
 from tricks_plugin import apply_tricks
 from tricks_plugin.common.files import write_json
+from tricks_plugin.plan.recipes import load_recipe, recipe_names
 
 LONGEST = (320, 640, 960)  # px
 UPDATES = 2  # the first update of a warm-up from 0 has a rate of 0
@@ -108,6 +109,8 @@ def step(cfg: Config, work_dir: Path) -> dict[str, Any]:
         ValueError: If a loss is no number, or no parameter has moved.
     """
     cfg.work_dir = str(work_dir)
+    # Two within a second would have one name, and the first one's visualizer.
+    cfg.experiment_name = str(work_dir).replace('/', '-')
     runner = Runner.from_cfg(cfg)
     stop = _Stop(UPDATES * cfg.optim_wrapper.get('accumulative_counts', 1))
     for hook in runner.hooks:
@@ -165,10 +168,14 @@ def try_plain(path: Path, work_dir: Path, longest: int) -> tuple[Config | None, 
 
 
 def try_bag(cfg: Config, tricks: str, work_dir: Path) -> dict[str, Any]:
-    """The same config with tricks: its verdicts, and its losses or the error as ``reason``."""
+    """The same config with tricks: its verdicts, and its losses or the error as ``reason``.
+
+    A recipe's tricks are named one by one: it would hold back what does not pay in two updates.
+    """
     found: dict[str, Any] = {}
+    orders = load_recipe(tricks) if tricks in recipe_names() else tricks
     try:
-        effective, plan = apply_tricks(cfg, tricks)
+        effective, plan = apply_tricks(cfg, orders)
         found['tricks'] = {one.name: one.status for one in plan.tricks}
         return dict(found, bag=step(effective, work_dir), status='trained', reason='')
     except Exception as error:  # reported per kind

@@ -169,7 +169,9 @@ def start(toy, wish_file, wish: dict) -> tuple[subprocess.Popen, list[int]]:
     process = subprocess.Popen(
         [sys.executable, '-m', 'support.fake_ablation', str(file), 'x.py', '--jobs', '2',
          '--seeds', '1', '--out', str(toy.out)],
-        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        # A shell's background job ignores SIGINT, and what it starts does.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
     end = time.monotonic() + 60
     lines: list[str] = []
     while len(lines) < 2 and time.monotonic() < end:

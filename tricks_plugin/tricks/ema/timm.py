@@ -31,9 +31,10 @@ class Flags(TimmFlags):
     def note(self, before: dict[str, Any], after: dict[str, Any]) -> str:
         """Says how far the average reaches back, which in timm is no share of the run."""
         rest = 1 - after['model_ema_decay']
+        ramp = "; its ramp is timm's own warm-up of the decay" if self.params.ramp else ''
         return '' if rest <= 0 else (
             f'memory of up to {1 / rest:.4g} updates, in runs of any length: timm has no flag for '
-            'a share of the run')
+            f'a share of the run{ramp}')
 
     @classmethod
     def promise(cls, args: dict[str, Any]) -> dict[str, Any] | None:
