@@ -1,0 +1,50 @@
+"""Teachers in files, and a batch of images for detectors."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+
+@pytest.fixture()
+def teacher(tmp_path, yolov3):
+    """Makes a YOLOv3 of these neck widths: its config's path and its checkpoint's."""
+    torch = pytest.importorskip('torch')
+    pytest.importorskip('mmdet')
+    from mmdet.registry import MODELS
+    from mmengine.config import Config, ConfigDict
+    from mmengine.registry import init_default_scope
+
+    def make(widths=(32, 32, 32), seed=1, name='teacher', **changes):
+        init_default_scope('mmdet')
+        model = wider(yolov3, widths)
+        for path, value in changes.items():
+            model[path].update(value)
+        config, checkpoint = tmp_path / f'{name}.py', tmp_path / f'{name}.pth'
+        Config(dict(model=model, default_scope='mmdet')).dump(config)
+        torch.manual_seed(seed)
+        torch.save({'state_dict': MODELS.build(ConfigDict(model)).state_dict()}, checkpoint)
+        return str(config), str(checkpoint)
+    return make
+
+
+def wider(model, widths):
+    """A YOLOv3 section with other widths of the neck."""
+    model = copy.deepcopy(model)
+    model['neck']['out_channels'] = list(widths)
+    model['bbox_head']['in_channels'] = list(widths)
+    return model
+
+
+@pytest.fixture()
+def config(yolov3):
+    """Makes a Config of the student that trains for ten epochs."""
+    from mmengine.config import Config
+
+    def make(**more):
+        return Config(copy.deepcopy(dict(
+            default_scope='mmdet', model=yolov3, train_cfg=dict(by_epoch=True, max_epochs=10),
+            optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.01)),
+            train_dataloader=dict(batch_size=2, dataset=dict(type='CocoDataset')), **more)))
+    return make
