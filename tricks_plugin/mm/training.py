@@ -149,8 +149,8 @@ class RunnerTraining(Training):
     @property
     @override
     def distillation(self) -> Distillation | None:
-        held = (getattr(hook, 'distillation', None) for hook in self.runner.hooks)
-        return next((one for one in held if isinstance(one, Distillation)), None)
+        return next((one for hook in self.runner.hooks if isinstance(
+            one := getattr(hook, 'distillation', None), Distillation)), None)
 
     @property
     @override

@@ -60,7 +60,7 @@ def _teacher(args: argparse.Namespace, data_config: Mapping[str, Any], device: t
         with naming(f'--kd-checkpoint {args.kd_checkpoint} with {flag}'):
             load_checkpoint(model, args.kd_checkpoint, strict=True, weights_only=SAFE)
     model.to(device=device, dtype=dtype).requires_grad_(False)
-    return DistillationTeacher(model, device=device, dtype=dtype)
+    return DistillationTeacher(model, device=device, dtype=dtype).eval()
 
 
 def _loss(args: argparse.Namespace, mixed: bool) -> dict[str, Any]:

@@ -24,9 +24,20 @@ def teacher(tmp_path, yolov3):
         config, checkpoint = tmp_path / f'{name}.py', tmp_path / f'{name}.pth'
         Config(dict(model=model, default_scope='mmdet')).dump(config)
         torch.manual_seed(seed)
-        torch.save({'state_dict': MODELS.build(ConfigDict(model)).state_dict()}, checkpoint)
+        torch.save({'state_dict': settled(MODELS.build(ConfigDict(model))).state_dict()}, checkpoint)
         return str(config), str(checkpoint)
     return make
+
+
+def settled(model):
+    """A detector whose norms have the statistics of some images, so that features do not fade."""
+    import torch
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():
+        model.train().extract_feat(torch.randn(4, 3, 64, 64))
+    return model
 
 
 def wider(model, widths):

@@ -26,6 +26,7 @@ from torch.utils.data import DataLoader, Dataset  # noqa: E402
 
 from tricks_plugin.mm.evidence_hook import TrickEvidenceHook  # noqa: E402
 from tricks_plugin.plan import TrickError  # noqa: E402
+from tricks_plugin.tricks.distill.adapters import _adapter  # noqa: E402
 from tricks_plugin.tricks.distill.hook import DistillationHook  # noqa: E402
 from tricks_plugin.tricks.distill.inputs import TeacherInputs  # noqa: E402
 
@@ -70,7 +71,7 @@ def train(folder, yolov3, hooks, epochs=2, resume=False, accumulate=1, stop=None
         optim_wrapper=dict(type='OptimWrapper', accumulative_counts=accumulate, optimizer=dict(
             type='SGD', lr=0.01, momentum=0.9)), randomness=dict(seed=0),
         default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1)),
-        custom_hooks=hooks, log_level='ERROR', experiment_name=f'{folder.name}{stop}{resume}')
+        custom_hooks=hooks, log_level='ERROR', experiment_name=f'{folder.parent.name}{folder.name}{stop}{resume}')
     if stop is not None:
         runner.register_hook(Stop(stop), priority='LOWEST')
     with contextlib.suppress(KeyboardInterrupt):
@@ -92,7 +93,13 @@ class Stop(Hook):
 def student_of(yolov3):
     init_default_scope('mmdet')
     torch.manual_seed(0)
-    return MODELS.build(ConfigDict(copy.deepcopy(yolov3)))
+    model = MODELS.build(ConfigDict(copy.deepcopy(yolov3)))
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.no_grad():  # else the features of an untrained model fade in evaluation mode
+        model.train().extract_feat(torch.randn(4, 3, 64, 64))
+    return model
 
 
 def attached(model, hook):
@@ -114,13 +121,13 @@ def test_each_level_adds_its_weighted_loss_and_nothing_else_changes(yolov3, teac
     path, weights = teacher()
     model = student_of(yolov3).eval()  # fixed statistics: both forward passes give the same
     keys, data = list(model.state_dict()), batch(model)
-    plain = model.loss(**data)
+    plain = model(**data, mode='loss')
     levels = [one.detach().numpy() for one in model.neck(model.backbone(data['inputs']))]
     hook = DistillationHook(path, weights, weight=5.0)
     attached(model, hook)
     held = hook.distillation.teacher
     theirs = held.neck(held.backbone(data['inputs']))
-    losses = model.loss(**data)
+    losses = model(**data, mode='loss')
     for index, (mine, other) in enumerate(zip(levels, theirs, strict=True)):
         other = other.numpy()
         rows = [1 - np.corrcoef(mine[:, c].ravel(), other[:, c].ravel())[0, 1]
@@ -133,25 +140,26 @@ def test_each_level_adds_its_weighted_loss_and_nothing_else_changes(yolov3, teac
     assert list(model.state_dict()) == keys and not held.training
     assert not any(one.requires_grad for one in held.parameters())
     hook.after_train(None)
-    assert 'loss' not in vars(model) and model.loss(**data).keys() == plain.keys()
+    assert 'loss' not in vars(model) and model(**data, mode='loss').keys() == plain.keys()
 
 
 def test_the_gradient_goes_into_the_student_and_its_adapters_alone(yolov3, teacher):
     path, weights = teacher((48, 32, 16))
     model = student_of(yolov3)
     hook = DistillationHook(path, weights)
-    runner = attached(model, hook)
-    losses = model.loss(**batch(model))
-    total = sum(value for name, value in losses.items() if 'distill' in name)
-    runner.optim_wrapper.update_params(total)
-    assert hook._adapters.count == 2
+    attached(model, hook)
+    losses = model(**batch(model), mode='loss')
+    sum(value for name, value in losses.items() if 'distill' in name).backward()
+    adapters = [one for one in hook._adapters._modules.values() if one is not None]
+    assert hook._adapters.count == len(adapters) == 2
+    assert all(float(one.weight.grad.abs().max()) > 0 for one in adapters)
+    assert float(model.backbone.conv1.conv.weight.grad.abs().max()) > 0
     assert set(hook.distillation.gradients) == {f'loss_distill_{index}' for index in range(3)}
     assert all(float(one) > 0 for one in hook.distillation.gradients.values())
     assert all(one.grad is None for one in hook.distillation.teacher.parameters())
     assert model.bbox_head.convs_pred[0].weight.grad is None  # it is no part of the features
     assert not {id(one) for one in model.parameters()} & {
-        id(one) for module in hook._adapters._modules.values() if module is not None
-        for one in module.parameters()}
+        id(one) for module in adapters for one in module.parameters()}
 
 
 @pytest.mark.parametrize('accumulate', [1, 2])
@@ -174,6 +182,9 @@ def test_a_run_is_live_resumes_exactly_and_ends_without_the_teacher(
     saved = torch.load(tmp_path / 'whole' / 'epoch_2.pth', weights_only=False)
     assert list(saved['state_dict']) == list(student_of(yolov3).state_dict())
     assert sorted(saved['distillation']['adapters']) == [0, 2]
+    # The adapters have learned: two epochs of one or two updates.
+    assert not torch.equal(saved['distillation']['adapters'][0]['weight'],
+                           _adapter(0, 32, 48).weight)
     average = made[3].ema_model.module
     assert list(average.state_dict()) == list(saved['state_dict']) and 'loss' not in vars(average)
     if accumulate > 1:
@@ -194,10 +205,10 @@ def test_other_shapes_are_refused_in_the_run(yolov3, teacher):
     neck = hook.distillation.teacher.neck
     neck.register_forward_hook(lambda module, args, output: output[:2])
     with pytest.raises(TrickError, match='must have the 3 levels of the student, got 2'):
-        model.loss(**batch(model))
+        model(**batch(model), mode='loss')
     neck.register_forward_hook(lambda module, args, output: [*output, output[0]])
     with pytest.raises(TrickError, match=r'the strides of the student, got a map of .* in level 2'):
-        model.loss(**batch(model))
+        model(**batch(model), mode='loss')
 
 
 def test_a_teacher_of_another_normalisation_gets_its_own_pixels():
