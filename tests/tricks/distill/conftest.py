@@ -24,7 +24,8 @@ def teacher(tmp_path, yolov3):
         config, checkpoint = tmp_path / f'{name}.py', tmp_path / f'{name}.pth'
         Config(dict(model=model, default_scope='mmdet')).dump(config)
         torch.manual_seed(seed)
-        torch.save({'state_dict': settled(MODELS.build(ConfigDict(model))).state_dict()}, checkpoint)
+        built = settled(MODELS.build(ConfigDict(model)))
+        torch.save({'state_dict': built.state_dict()}, checkpoint)
         return str(config), str(checkpoint)
     return make
 

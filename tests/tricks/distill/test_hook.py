@@ -71,7 +71,8 @@ def train(folder, yolov3, hooks, epochs=2, resume=False, accumulate=1, stop=None
         optim_wrapper=dict(type='OptimWrapper', accumulative_counts=accumulate, optimizer=dict(
             type='SGD', lr=0.01, momentum=0.9)), randomness=dict(seed=0),
         default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1)),
-        custom_hooks=hooks, log_level='ERROR', experiment_name=f'{folder.parent.name}{folder.name}{stop}{resume}')
+        custom_hooks=hooks, log_level='ERROR',
+        experiment_name=f'{folder.parent.name}{folder.name}{stop}{resume}')
     if stop is not None:
         runner.register_hook(Stop(stop), priority='LOWEST')
     with contextlib.suppress(KeyboardInterrupt):
