@@ -18,7 +18,9 @@ from mmdet.structures import DetDataSample  # noqa: E402
 from mmengine.config import ConfigDict  # noqa: E402
 from mmengine.dataset import pseudo_collate  # noqa: E402
 from mmengine.hooks import EMAHook, Hook  # noqa: E402
+from mmengine.model import BaseModel, BaseModule  # noqa: E402
 from mmengine.optim import OptimWrapper  # noqa: E402
+from mmengine.registry import MODELS as MMENGINE_MODELS  # noqa: E402
 from mmengine.registry import init_default_scope  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
 from mmengine.structures import InstanceData  # noqa: E402
@@ -26,7 +28,7 @@ from torch.utils.data import DataLoader, Dataset  # noqa: E402
 
 from tricks_plugin.mm.evidence_hook import TrickEvidenceHook  # noqa: E402
 from tricks_plugin.plan import TrickError  # noqa: E402
-from tricks_plugin.tricks.distill.adapters import _adapter  # noqa: E402
+from tricks_plugin.tricks.distill.adapters import Adapters, _adapter  # noqa: E402
 from tricks_plugin.tricks.distill.hook import DistillationHook  # noqa: E402
 from tricks_plugin.tricks.distill.inputs import TeacherInputs  # noqa: E402
 
@@ -230,3 +232,76 @@ def test_a_teacher_of_another_normalisation_gets_its_own_pixels():
     torch.testing.assert_close(turn(data['inputs'], data['data_samples']), wanted['inputs'],
                                rtol=1e-5, atol=1e-4)
     assert TeacherInputs(mine, mine)(data['inputs'], None) is data['inputs']
+
+
+class ScoreHead(BaseModule):
+    """A head of mmpretrain's form: its scores are its own call, its loss uses them."""
+
+    def __init__(self, width):
+        super().__init__()
+        self.fc = torch.nn.Linear(width, 3)
+
+    def forward(self, features):
+        return self.fc(features)
+
+    def loss(self, features, samples):
+        return dict(loss=torch.nn.functional.cross_entropy(self(features), samples))
+
+
+@MMENGINE_MODELS.register_module()
+class ScorerOfTests(BaseModel):
+    """A classifier of mmpretrain's form."""
+
+    def __init__(self, width=4):
+        super().__init__()
+        self.backbone = torch.nn.Linear(3, width)
+        self.head = ScoreHead(width)
+
+    def loss(self, inputs, samples):
+        return self.head.loss(self.backbone(inputs), samples)
+
+    def forward(self, inputs, data_samples=None, mode='tensor'):
+        if mode == 'loss':
+            return self.loss(inputs, data_samples)
+        return self.head(self.backbone(inputs))
+
+
+def test_a_classifier_learns_from_the_teachers_class_scores(tmp_path):
+    config, weights = tmp_path / 'scorer.py', tmp_path / 'scorer.pth'
+    config.write_text("default_scope = 'mmengine'\nmodel = dict(type='ScorerOfTests', width=8)\n")
+    torch.manual_seed(0)
+    teacher, model = ScorerOfTests(8), ScorerOfTests()
+    torch.save(teacher.state_dict(), weights)
+    hook = DistillationHook(str(config), str(weights), scores=True, weight=0.5, temperature=2.0)
+    attached(model, hook)
+    images, labels = torch.randn(5, 3), torch.tensor([0, 1, 2, 1, 0])
+    losses = model(images, labels, mode='loss')
+    # Of KL at T = 2, times T^2 and the weight: the sum of p (ln p - ln q) by hand.
+    p, q = (torch.softmax(one(images) / 2, 1) for one in (teacher, model))
+    expected = 0.5 * 4 * (p * (p.log() - q.log())).sum() / 5
+    torch.testing.assert_close(losses['loss_distill'], expected)
+    losses['loss_distill'].backward()
+    assert float(model.backbone.weight.grad.abs().max()) > 0
+    config.write_text("default_scope = 'mmengine'\nmodel = dict(type='ScorerOfTests')\n")
+    with pytest.raises(TrickError, match=r'shapes: backbone.weight is \(8, 3\) and not \(4, 3\)'):
+        attached(model, DistillationHook(str(config), str(weights), scores=True))
+
+
+def test_adapters_follow_the_students_rate_and_those_of_another_run_are_refused():
+    student = torch.nn.Linear(2, 2)
+    wrapper = OptimWrapper(torch.optim.SGD([
+        dict(params=[student.weight], lr=0.5), dict(params=[student.bias], lr=0.125)], lr=1.0))
+    adapters = Adapters(wrapper)
+    feature = torch.ones(1, 2, 1, 1)
+    assert adapters(0, feature, 2) is feature
+    out = adapters(1, feature, 3)
+    adapters.begin()
+    before = adapters._modules[1].bias.detach().clone()
+    wrapper.update_params(out.sum() + student(torch.ones(2)).sum())
+    # The gradient of each bias is 1: one step of the largest LR.
+    torch.testing.assert_close(adapters._modules[1].bias.detach(), before - 0.5)
+    adapters.remove()
+    assert 'backward' not in vars(wrapper)
+    other = Adapters(wrapper, dict(adapters={}, optimizer={}))
+    with pytest.raises(TrickError, match="^resume: the checkpoint's adapters of distillation"):
+        other(0, feature, 3)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -47,9 +49,16 @@ class Adapters:
         """
         if level not in self._modules:
             self._modules[level] = None if feature.shape[1] == width else \
-                _adapter(level, feature.shape[1], width).to(feature.device)
+                self._made(level, feature.shape[1], width).to(feature.device)
         module = self._modules[level]
         return feature if module is None else module(feature)
+
+    def _made(self, level: int, width: int, wanted: int) -> nn.Module:
+        module = _adapter(level, width, wanted)
+        if self._former is not None:
+            with _resuming():
+                module.load_state_dict(self._former['adapters'][level])
+        return module
 
     @property
     def count(self) -> int:
@@ -57,14 +66,15 @@ class Adapters:
         return sum(module is not None for module in self._modules.values())
 
     def begin(self) -> None:
-        """Called once all levels have been asked for: makes the optimizer, and resumes."""
+        """Called once all levels have been asked for: makes their optimizer, or resumes it."""
         parameters = [one for module in self._modules.values() if module is not None
                       for one in module.parameters()]
         if self._optimizer is not None or not parameters:
             return
         self._optimizer = _like(self._wrapper.optimizer, parameters)
         if self._former is not None:
-            self._resume(self._former)
+            with _resuming():
+                self._optimizer.load_state_dict(self._former['optimizer'])
             self._former = None
 
         def around(call: Any, *args: Any, **kwargs: Any) -> None:
@@ -101,24 +111,22 @@ class Adapters:
                              if module is not None},
                 'optimizer': self._optimizer.state_dict()}
 
-    def _resume(self, state: dict[str, Any]) -> None:
-        try:
-            for level, module in self._modules.items():
-                if module is not None:
-                    module.load_state_dict(state['adapters'][level])
-            assert self._optimizer is not None
-            self._optimizer.load_state_dict(state['optimizer'])
-        except (KeyError, RuntimeError, ValueError) as error:
-            raise TrickError(
-                "resume: the checkpoint's adapters of distillation do not fit this teacher and "
-                f'student ({" ".join(str(error).split())}); train from its weights with load_from'
-            ) from error
-
     def remove(self) -> None:
         """Gives the student's optimizer its method back."""
         if self._backward is not None:
             self._backward.remove()
             self._backward = None
+
+
+@contextlib.contextmanager
+def _resuming() -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, RuntimeError, ValueError) as error:
+        raise TrickError(
+            "resume: the checkpoint's adapters of distillation do not fit this teacher and "
+            f'student ({" ".join(str(error).split())}); train from its weights with load_from'
+        ) from error
 
 
 def _adapter(level: int, width: int, wanted: int) -> nn.Module:
