@@ -135,7 +135,7 @@ def test_each_level_adds_its_weighted_loss_and_nothing_else_changes(yolov3, teac
         other = other.numpy()
         rows = [1 - np.corrcoef(mine[:, c].ravel(), other[:, c].ravel())[0, 1]
                 for c in range(mine.shape[1])]
-        assert float(losses.pop(f'loss_distill_{index}')) == pytest.approx(
+        assert losses.pop(f'loss_distill_{index}').item() == pytest.approx(
             5 * np.mean(rows), abs=1e-3)
     assert losses.keys() == plain.keys()
     for name, values in plain.items():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import torch
 
 pytest.importorskip('mmdet')
 
@@ -48,7 +49,7 @@ def test_multiply_adds_are_those_counted_by_hand():
     assert (found.widths, found.strides) == ((16,), (4,))
 
 
-def test_a_wrong_teacher_is_an_error_that_names_what_is_wrong(config, teacher, tmp_path, yolov3):
+def test_a_wrong_teacher_is_an_error_that_names_what_is_wrong(config, teacher, tmp_path):
     path, weights = teacher()
     for params, message in (
         (dict(teacher=path), r"^tricks\.distill\.checkpoint must name the teacher's weights"),
@@ -66,9 +67,12 @@ def test_a_wrong_teacher_is_an_error_that_names_what_is_wrong(config, teacher, t
     wide, _ = teacher((48, 32, 16), name='wide')
     with pytest.raises(TrickError, match=r'must fit tricks\.distill\.teacher, got .*shapes: neck'):
         row(config(), teacher=wide, checkpoint=weights)
-    deep, _ = teacher(name='deep', backbone=dict(type='ResNet', depth=18))
-    with pytest.raises(TrickError, match=r'cannot|can be built here|missing: backbone'):
-        row(config(), teacher=deep, checkpoint=weights)
+    held = torch.load(weights)['state_dict']
+    held['extra.weight'] = held.pop('backbone.conv1.conv.weight')
+    torch.save(held, broken)
+    with pytest.raises(TrickError, match=r'missing: backbone\.conv1\.conv\.weight; '
+                                         r'left over: extra\.weight$'):
+        row(config(), teacher=path, checkpoint=str(broken))
 
 
 def test_another_library_other_levels_and_a_class_that_is_not_there(config, teacher, tmp_path):
@@ -118,3 +122,16 @@ def test_the_parameters_have_bounds(config):
         row(config(), off_fraction=1.0)
     with pytest.raises(TrickError, match="teachr: unknown parameter; did you mean 'teacher'"):
         row(config(), teachr='x')
+
+
+def test_the_demos_teacher_fits_its_student(root, tmp_path):
+    from mmdet.registry import MODELS
+    from mmengine.config import Config
+    demo = root / 'configs' / 'demo'
+    path, weights = demo / 'yolov3_digits_teacher.py', tmp_path / 'teacher.pth'
+    torch.save(MODELS.build(Config.fromfile(path).model).state_dict(), weights)
+    found = row(Config.fromfile(demo / 'yolov3_digits.py'), teacher=str(path),
+                checkpoint=str(weights))
+    assert found.status == 'applied'
+    assert ('2 levels of strides 16, 8, with adapters from 96 to 192, 64 to 128 channels; the '
+            'teacher adds ') in found.reason
