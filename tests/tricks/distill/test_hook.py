@@ -70,8 +70,10 @@ def train(folder, yolov3, hooks, epochs=2, resume=False, accumulate=1, stop=None
         model=copy.deepcopy(yolov3), work_dir=str(folder), resume=resume, default_scope='mmdet',
         train_dataloader=DataLoader(Images(), batch_size=2, collate_fn=pseudo_collate),
         train_cfg=dict(by_epoch=True, max_epochs=epochs),
-        optim_wrapper=dict(type='OptimWrapper', accumulative_counts=accumulate, optimizer=dict(
-            type='SGD', lr=0.01, momentum=0.9)), randomness=dict(seed=0),
+        optim_wrapper=dict(
+            type='tricks_plugin.BFloat16OptimWrapper' if accumulate > 1 else 'OptimWrapper',
+            accumulative_counts=accumulate,
+            optimizer=dict(type='SGD', lr=0.01, momentum=0.9)), randomness=dict(seed=0),
         default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1)),
         custom_hooks=hooks, log_level='ERROR',
         experiment_name=f'{folder.parent.name}{folder.name}{stop}{resume}')
@@ -287,9 +289,28 @@ def test_a_classifier_learns_from_the_teachers_class_scores(tmp_path):
         attached(model, DistillationHook(str(config), str(weights), scores=True))
 
 
-def test_adapters_follow_the_students_rate_and_those_of_another_run_are_refused():
+class Scaled(OptimWrapper):
+    """Scales losses as mmengine's AmpOptimWrapper does, which refuses the CPU."""
+
+    def __init__(self, optimizer):
+        super().__init__(optimizer)
+        self.loss_scaler = torch.amp.GradScaler('cpu', init_scale=8.0)
+
+    def backward(self, loss):
+        self.loss_scaler.scale(loss).backward()
+        self._inner_count += 1
+
+    def step(self):
+        self.loss_scaler.step(self.optimizer)
+        self.loss_scaler.update()
+
+
+@pytest.mark.parametrize('kind', [OptimWrapper, Scaled])
+def test_adapters_follow_the_students_rate_and_those_of_another_run_are_refused(kind):
+    if kind is Scaled and not hasattr(torch.amp, 'GradScaler'):
+        pytest.skip('this torch scales losses on GPUs only')
     student = torch.nn.Linear(2, 2)
-    wrapper = OptimWrapper(torch.optim.SGD([
+    wrapper = kind(torch.optim.SGD([
         dict(params=[student.weight], lr=0.5), dict(params=[student.bias], lr=0.125)], lr=1.0))
     adapters = Adapters(wrapper)
     feature = torch.ones(1, 2, 1, 1)
