@@ -26,6 +26,7 @@ from mmengine.runner import Runner
 from mmengine.visualization import Visualizer
 from torch import nn
 from torch.utils.data import DataLoader
+from zoo_stage import without_amp
 from zoo_train import one_line
 
 from tricks_plugin import apply_tricks
@@ -33,7 +34,6 @@ from tricks_plugin.mm.config_edit import (
     default_scope,
     get,
     is_a,
-    optim_wrappers,
     plain,
     train_pipelines,
     type_name,
@@ -43,21 +43,40 @@ from tricks_plugin.mm.config_edit import (
 # Whose annotation files `zoo_data` writes; LVIS's needs a package of its own.
 SERVED = ('CocoDataset', 'CrowdHumanDataset')
 UNSERVED = ('LVISV05Dataset', 'LVISV1Dataset', 'MOTChallengeDataset', 'CocoPanopticDataset',
-            'BaseVideoDataset')
+            'BaseVideoDataset', 'V3DetDataset')
+EPOCH = 1000  # iterations: the stub's own few would leave no room for a warm-up
 PARTS = ('pipelines', 'dataloader', 'samples', 'preprocessor', 'loop', 'optim_wrapper',
          'schedulers', 'hooks')
 
 
 class StandIn(nn.Module):
-    """A model of a few layers: convolutions with biases, norms, a bare parameter, an embedding."""
+    """A model of a few layers: convolutions with biases, norms, a bare parameter, an embedding.
 
-    def __init__(self) -> None:
+    Args:
+        backbone: The class that the backbone is named after, as some constructors look at it.
+    """
+
+    def __init__(self, backbone: str = '') -> None:
         super().__init__()
-        self.backbone = nn.Sequential(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4))
+        kind = type(backbone or 'Backbone', (nn.Sequential,), {})
+        self.backbone = kind(nn.Conv2d(3, 4, 3, bias=False), nn.BatchNorm2d(4))
         self.neck = nn.Sequential(nn.Conv2d(4, 4, 1), nn.GroupNorm(2, 4))
         self.bbox_head = nn.Sequential(nn.Linear(4, 4), nn.LayerNorm(4), nn.Linear(4, 2))
         self.query_embed = nn.Embedding(2, 4)
         self.level_embed = nn.Parameter(nn.init.zeros_(nn.Embedding(2, 4).weight.data.clone()))
+
+
+class LongLoader:
+    """A loader that says that it has an epoch of the usual length."""
+
+    def __init__(self, loader: Any) -> None:
+        self._loader = loader
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def __len__(self) -> int:
+        return EPOCH
 
 
 class Parts(Runner):
@@ -69,7 +88,7 @@ class Parts(Runner):
 
     def __init__(self, cfg: Config) -> None:
         self.cfg = cfg
-        self.model = StandIn()
+        self.model = StandIn(type_name(get(plain(cfg), 'model.backbone')))
         self.logger = logging.getLogger('zoo')
         self.visualizer = types.SimpleNamespace(dataset_meta=None)
         self.auto_scale_lr = cfg.get('auto_scale_lr')
@@ -89,11 +108,13 @@ class Parts(Runner):
 
     def dataloader(self) -> None:
         """The data set through all its wrappers, with samplers and collate."""
-        self._train_dataloader = DataLoader(list(range(16)))  # for the schedules, if this fails
+        self._train_dataloader = DataLoader([0])  # for the loop and the schedules, if this fails
         self._train_dataloader = self.build_dataloader(self.cfg.train_dataloader, seed=0)
 
     def samples(self) -> None:
         """Two samples: a transform that mixes has a partner for the second."""
+        if self.cfg.get('zoo_frames'):  # the stub has no sequences for its transforms
+            return
         dataset = self._train_dataloader.dataset
         for index in (0, 1):
             dataset[index]
@@ -105,7 +126,9 @@ class Parts(Runner):
 
     def loop(self) -> None:
         """The loop that trains."""
+        own, self._train_dataloader = self._train_dataloader, LongLoader(self._train_dataloader)
         self._train_loop = self.build_train_loop(self._train_loop)
+        self._train_dataloader = own
 
     def wrapper(self) -> None:
         """The optimizer wrapper by its constructor, and mmengine's own scaling of the rate."""
@@ -132,6 +155,8 @@ def stubbed(cfg: Config, data: zoo_data.Folder) -> Config:
     for _, node in walk(tree.get('train_dataloader'), 'train_dataloader'):
         if 'type' in node and 'ann_file' in node and (
                 not is_a(node, *SERVED, scope=scope) or is_a(node, *UNSERVED, scope=scope)):
+            if is_a(node, 'BaseVideoDataset', 'ReIDDataset', scope=scope):
+                tree['zoo_frames'] = True
             classes = zoo_data.classes_of(node)
             pipeline = node.get('pipeline', [])
             node.clear()
@@ -143,11 +168,7 @@ def stubbed(cfg: Config, data: zoo_data.Folder) -> Config:
         loader['sampler'] = dict(type='DefaultSampler')
     loader.update(num_workers=0, persistent_workers=False)
     loader.pop('prefetch_factor', None)
-    for _, wrapper in optim_wrappers(tree):
-        if type_name(wrapper) == 'AmpOptimWrapper':
-            wrapper['type'] = 'OptimWrapper'
-            for key in ('loss_scale', 'dtype', 'use_fsdp'):
-                wrapper.pop(key, None)
+    without_amp(tree)
     return Config(tree, format_python_code=False)
 
 

@@ -56,6 +56,39 @@ def crowdhuman(images: int = IMAGES) -> str:
     return '\n'.join(json.dumps(dict(ID=str(image), gtboxes=boxes)) for image in range(images))
 
 
+def panoptic(classes: list[str], things: list[str]) -> dict[str, Any]:
+    """An annotation file of COCO's panoptic form: BOXES are things, and the rest is stuff.
+
+    Args:
+        classes: All of them.
+        things: Those that can be counted.
+    """
+    found = coco(things)
+    number = {name: index + 1 for index, name in enumerate(classes)}
+    stuff = next((name for name in classes if name not in things), classes[-1])
+    annotations = []
+    for image in range(IMAGES):
+        segments = [
+            dict(id=index + 1, category_id=number[things[(image + index) % len(things)]],
+                 bbox=list(box), area=box[2] * box[3], iscrowd=0)
+            for index, box in enumerate(BOXES)]
+        segments.append(dict(id=len(BOXES) + 1, category_id=number[stuff], iscrowd=0,
+                             bbox=[0, 0, SIZE[1], SIZE[0]], area=SIZE[0] * SIZE[1]))
+        annotations.append(dict(image_id=image, file_name=f'{image}.png', segments_info=segments))
+    categories = [dict(id=index, name=name, isthing=int(name in things))
+                  for name, index in number.items()]
+    return dict(images=found['images'], annotations=annotations, categories=categories)
+
+
+def segments() -> np.ndarray:
+    """The map of `panoptic`'s segments, (h, w, 3) uint8 in BGR: the number stands in the red."""
+    image = np.zeros((*SIZE, 3), dtype=np.uint8)
+    image[..., 2] = len(BOXES) + 1
+    for index, (x, y, w, h) in enumerate(BOXES):
+        image[y:y + h, x:x + w, 2] = index + 1
+    return image
+
+
 class Folder:
     """A data set on disk, made once, that many configs are pointed at.
 
@@ -67,8 +100,9 @@ class Folder:
         self.root = root
         self.images = root / 'images'
         self.seg = root / 'seg'
+        self.panoptic = root / 'panoptic'
         self._written: set[str] = set()
-        for folder in (self.images, self.seg):
+        for folder in (self.images, self.seg, self.panoptic):
             folder.mkdir(parents=True, exist_ok=True)
         rng = np.random.default_rng(0)
         for index in range(IMAGES):
@@ -77,6 +111,7 @@ class Folder:
             labels = rng.integers(0, 20, (SIZE[0] // 40, SIZE[1] // 40), dtype=np.uint8)
             cv2.imwrite(str(self.seg / f'{index}.png'),
                         cv2.resize(labels, SIZE[::-1], interpolation=cv2.INTER_NEAREST))
+            cv2.imwrite(str(self.panoptic / f'{index}.png'), segments())
 
     def serve(self, cfg: dict[str, Any]) -> None:
         """Points every dataset of a plain config's training at this data, in place."""
@@ -85,11 +120,17 @@ class Folder:
                 self._point(dataset, path)
 
     def _point(self, dataset: dict[str, Any], path: str) -> None:
-        kind = type_name(dataset)
+        kind, seg = type_name(dataset), 'seg'
         if kind == 'CrowdHumanDataset':
             name, content = 'train.odgt', crowdhuman()
             self._write('id_hw_train.json', json.dumps(
                 {str(image): SIZE for image in range(IMAGES)}))
+        elif kind == 'CocoPanopticDataset':
+            classes = classes_of(dataset)
+            name = f'panoptic{len(classes)}.json'
+            things = DATASETS.get(dataset['type']).METAINFO['thing_classes']
+            content = json.dumps(panoptic(classes, [one for one in classes if one in things]))
+            seg = 'panoptic'
         else:
             classes = classes_of(dataset)
             name = f'{kind}{len(classes)}.json'
@@ -98,7 +139,7 @@ class Folder:
         prefix = dataset.get('data_prefix') or {'img': ''}
         dataset.update(
             data_root=str(self.root), ann_file=name,
-            data_prefix={key: 'seg' if key == 'seg' else 'images' for key in prefix})
+            data_prefix={key: seg if key == 'seg' else 'images' for key in prefix})
         if dataset.get('proposal_file'):
             dataset['proposal_file'] = self._proposals()
 
@@ -111,7 +152,7 @@ class Folder:
         """Region proposals as mmdet's DumpProposals writes them."""
         from mmengine.structures import InstanceData
         boxes = np.array([[x, y, x + w, y + h] for x, y, w, h in BOXES], dtype=np.float32)
-        moved = np.concatenate([boxes, boxes + 4, boxes[:, [0, 1, 2, 3]] * 0.9])
+        moved = np.concatenate([boxes, boxes + 4, boxes * 0.9])
         found = {f'images/{image}.jpg': InstanceData(
             bboxes=moved, scores=np.linspace(1, 0.1, len(moved), dtype=np.float32))
             for image in range(IMAGES)}

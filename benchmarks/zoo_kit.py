@@ -87,9 +87,10 @@ def no_detector(kind: str) -> str:
 def effort(name: str, cfg: Config) -> tuple[Any, ...]:
     """What orders the configs of one kind: the first is the smallest.
 
-    In fp32 and on COCO's boxes first, as others need a GPU or other packages; then by the layers
-    of all backbones (a teacher's too) times their width; then those in the folder of that name, and
-    by the length of the name, which grows with what is unusual.
+    In fp32 and on COCO's boxes first, as others need a GPU or other packages, and those last whose
+    loop mmengine refuses, as it has both ``type`` and ``by_epoch``; then by the layers of all
+    backbones (a teacher's too) times their width; then those in the folder of that name, and by the
+    length of the name, which grows with what is unusual.
     """
     tree = plain(cfg)
     layers = 0.0
@@ -101,6 +102,8 @@ def effort(name: str, cfg: Config) -> tuple[Any, ...]:
             layers += depth * scale
     datasets = [type_name(node) for _, node in walk(get(tree, 'train_dataloader.dataset'))]
     home = name.split('/')[0].replace('_', '')
-    return ('Amp' in type_name(get(tree, 'optim_wrapper', {})), bool(tree.get('custom_imports')),
+    refused = {'type', 'by_epoch'} <= set(tree.get('train_cfg') or {})
+    amp = 'Amp' in type_name(get(tree, 'optim_wrapper', {}))
+    return (refused, amp, bool(tree.get('custom_imports')),
             not datasets, 'CocoDataset' not in datasets, len(get(tree, 'model.language_model', ())),
             round(layers, 2), len(datasets), home != kind_of(cfg).lower(), len(name), name)

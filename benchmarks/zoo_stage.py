@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config
 from zoo_data import Folder
 
-from tricks_plugin.mm.config_edit import get, plain, type_name, walk
+from tricks_plugin.mm.config_edit import get, optim_wrappers, plain, type_name, walk
 
 LONGEST = 320  # px, of an image at the model's input; a quarter more stays as it is
 SIZES = ('scale', 'scales', 'img_scale', 'crop_size', 'size', 'resize_scale', 'random_size_range',
@@ -21,7 +21,8 @@ def stage(cfg: Config, root: Path, data: Folder, longest: int = LONGEST,
           thaw: bool = False) -> Config:
     """A config that trains at once: no downloads, no workers, small batches, no validation.
 
-    The architecture, the optimizer, its schedule, the transforms and the hooks stay as they are.
+    The architecture, the optimizer, its schedule, the transforms and the hooks stay as they are; 16
+    bits become 32.
 
     Args:
         cfg: A config of the zoo. It is not changed.
@@ -32,6 +33,7 @@ def stage(cfg: Config, root: Path, data: Folder, longest: int = LONGEST,
     """
     tree = plain(cfg)
     _no_downloads(tree, root)
+    without_amp(tree)
     data.serve(tree)
     if thaw:
         _thaw(tree)
@@ -51,6 +53,15 @@ def stage(cfg: Config, root: Path, data: Folder, longest: int = LONGEST,
     tree.update(resume=False, launcher='none', randomness=dict(seed=0), log_level='WARNING',
                 visualizer=None)
     return Config(tree, format_python_code=False)
+
+
+def without_amp(tree: dict[str, Any]) -> None:
+    """Puts mmengine's plain wrapper in the place of AmpOptimWrapper, which refuses CPUs."""
+    for _, wrapper in optim_wrappers(tree):
+        if type_name(wrapper) == 'AmpOptimWrapper':
+            wrapper['type'] = 'OptimWrapper'
+            for key in ('loss_scale', 'dtype', 'use_fsdp'):
+                wrapper.pop(key, None)
 
 
 def _no_downloads(tree: dict[str, Any], root: Path) -> None:

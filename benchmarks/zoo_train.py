@@ -33,6 +33,7 @@ from mmengine.runner import Runner
 from tricks_plugin import apply_tricks
 from tricks_plugin.common.files import write_json
 
+LONGEST = (320, 640, 960)  # px
 UPDATES = 2  # the first update of a warm-up from 0 has a rate of 0
 _LIVE = {True: 'live', False: 'dead', None: 'too early'}
 
@@ -134,30 +135,45 @@ def one_line(error: BaseException) -> str:
     return f'{type(error).__name__}: {text[:197] + "..." if len(text) > 200 else text}'
 
 
-def try_plain(path: Path, work_dir: Path) -> tuple[Config | None, dict[str, Any]]:
+def try_plain(path: Path, work_dir: Path, longest: int) -> tuple[Config | None, dict[str, Any]]:
     """Finds a form of a config in which it trains without tricks.
 
-    Small images first. A loss that is no number comes from the pretrained weights that are missing,
-    since norms that stand still do not scale what random weights make: then they may move. After
-    any other error the images are twice as large: some queries and strides need more of them.
+    A loss that is no number comes from the pretrained weights that are missing, since norms that
+    stand still do not scale what random weights make: then they may move.
+
+    Args:
+        path: The config.
+        work_dir: For the data and the run's files.
+        longest: Px of an image's longest side.
 
     Returns:
         The config that trains, or None; and its losses, or upstream's error as ``reason``.
     """
-    found: dict[str, Any] = {}
     data = zoo_data.Folder(work_dir / 'data')
-    options: dict[str, Any] = {}
-    for number in range(2):
+    for thaw in (False, True):
         try:
-            staged = zoo_stage.stage(Config.fromfile(path), zoo_kit.zoo(), data, **options)
-            return staged, dict(plain=step(staged, work_dir / f'plain{number}'), form=options)
+            staged = zoo_stage.stage(Config.fromfile(path), zoo_kit.zoo(), data, longest, thaw)
+            return staged, dict(plain=step(staged, work_dir / f'plain{longest}{thaw}'),
+                                form=dict(longest=longest, thaw=thaw))
         except Exception as error:  # whatever upstream raises is the finding
             traceback.print_exc()
             found = dict(status='skipped', reason=one_line(error))
-            options = dict(thaw=True) if isinstance(error, _NoNumberError) else \
-                dict(longest=2 * zoo_stage.LONGEST)
+            if not isinstance(error, _NoNumberError):
+                break
         gc.collect()
     return None, found
+
+
+def try_bag(cfg: Config, tricks: str, work_dir: Path) -> dict[str, Any]:
+    """The same config with tricks: its verdicts, and its losses or the error as ``reason``."""
+    found: dict[str, Any] = {}
+    try:
+        effective, plan = apply_tricks(cfg, tricks)
+        found['tricks'] = {one.name: one.status for one in plan.tricks}
+        return dict(found, bag=step(effective, work_dir), status='trained', reason='')
+    except Exception as error:  # reported per kind
+        traceback.print_exc()
+        return dict(found, status='failed', reason=one_line(error))
 
 
 def _allow(seconds: int) -> None:
@@ -170,6 +186,9 @@ def _allow(seconds: int) -> None:
 def attempt(kind: str, name: str, path: Path, tricks: str, file: Path, seconds: int = 0) -> None:
     """Tries one kind and writes what came of it, also on the way, in case the process dies.
 
+    What fails on small images, plain or with tricks, is tried on larger ones, since strides,
+    kernels and numbers of queries ask for some; a failure with tricks is told all the same.
+
     Args:
         kind: The class of the model.
         name: The config.
@@ -178,29 +197,29 @@ def attempt(kind: str, name: str, path: Path, tricks: str, file: Path, seconds: 
         file: For the result.
         seconds: Limit of the processor's time, plain and with tricks each; 0 for none.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        row: dict[str, Any] = dict(kind=kind, config=name, stage='plain')
-        write_json(file, row)
-        _allow(seconds)
-        begin = time.process_time()
-        cfg, found = try_plain(path, Path(folder))
-        row.update(found, plain_seconds=round(time.process_time() - begin, 1))
-        if cfg is not None:
-            gc.collect()
-            write_json(file, {**row, 'stage': 'bag'})
+    row: dict[str, Any] = {}
+    failures: list[str] = []
+    for longest in LONGEST:
+        with tempfile.TemporaryDirectory() as folder:
+            row = dict(kind=kind, config=name)
+            write_json(file, {**row, 'stage': 'plain'})
             _allow(seconds)
             begin = time.process_time()
-            try:
-                effective, plan = apply_tricks(cfg, tricks)
-                row['tricks'] = {one.name: one.status for one in plan.tricks}
-                row['bag'] = step(effective, Path(folder) / 'bag')
-                row.update(status='trained', reason='')
-            except Exception as error:  # reported per kind
-                traceback.print_exc()
-                row.update(status='failed', reason=one_line(error))
-            row['seconds'] = round(time.process_time() - begin, 1)
-        row.pop('stage')
-        write_json(file, row)
+            cfg, found = try_plain(path, Path(folder), longest)
+            row.update(found, plain_seconds=round(time.process_time() - begin, 1))
+            if cfg is not None:
+                gc.collect()
+                write_json(file, {**row, 'stage': 'bag'})
+                _allow(seconds)
+                begin = time.process_time()
+                row.update(try_bag(cfg, tricks, Path(folder) / 'bag'))
+                row['seconds'] = round(time.process_time() - begin, 1)
+        if row['status'] == 'trained':
+            break
+        if row['status'] == 'failed':
+            failures.append(f"on images of {longest} px: {row['reason']}")
+    row['reason'] = '; '.join(failures) or row['reason']
+    write_json(file, row)
 
 
 def _child(args: tuple[Any, ...], log: Path, memory: int) -> None:

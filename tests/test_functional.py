@@ -17,8 +17,8 @@ import tricks_plugin.functional as T
 
 NAMES = [
     'CrossRankBatchNorm', 'MIN_TRAINING_SIZE', 'SMOOTHING_VARIANTS', 'SmoothingVariant',
-    'WeightAverage', 'bias_and_norm_parameters', 'blend', 'box_weights', 'check_smoothing',
-    'concat_annotations', 'contiguous_image', 'convert_eps', 'decay_points',
+    'WeightAverage', 'backbone_parameters', 'bias_and_norm_parameters', 'blend', 'box_weights',
+    'check_smoothing', 'concat_annotations', 'contiguous_image', 'convert_eps', 'decay_points',
     'default_smoothing_variant', 'draw_lam', 'draw_size', 'effective_batch_size',
     'element_weights', 'ema_momentum', 'fitted_warmup', 'fixed_pipeline_size', 'last_norm',
     'linear_scaled_lr', 'logit_distillation_loss', 'match_resnet_keys', 'merge_moments',

@@ -12,6 +12,7 @@ from typing import Any
 
 from .common.sync_bn import CrossRankBatchNorm, synchronize_batch_norms
 from .tricks.amp.functional import pick_dtype
+from .tricks.backbone_lr.functional import backbone_parameters
 from .tricks.cosine_warmup.functional import fitted_warmup, warmup_cosine, warmup_cosine_factor
 from .tricks.distill.functional import logit_distillation_loss, pearson_distillation_loss
 from .tricks.ema.functional import WeightAverage, ema_momentum
@@ -63,8 +64,8 @@ from .tricks.zero_gamma.functional import last_norm, zero_last_scales
 
 __all__ = [
     'CrossRankBatchNorm', 'MIN_TRAINING_SIZE', 'SMOOTHING_VARIANTS', 'SmoothingVariant',
-    'WeightAverage', 'bias_and_norm_parameters', 'blend', 'box_weights', 'check_smoothing',
-    'concat_annotations', 'contiguous_image', 'convert_eps', 'decay_points',
+    'WeightAverage', 'backbone_parameters', 'bias_and_norm_parameters', 'blend', 'box_weights',
+    'check_smoothing', 'concat_annotations', 'contiguous_image', 'convert_eps', 'decay_points',
     'default_smoothing_variant', 'draw_lam', 'draw_size', 'effective_batch_size',
     'element_weights', 'ema_momentum', 'fitted_warmup', 'fixed_pipeline_size', 'last_norm',
     'linear_scaled_lr', 'logit_distillation_loss', 'match_resnet_keys', 'merge_moments',

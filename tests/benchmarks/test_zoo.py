@@ -75,6 +75,28 @@ def test_a_teacher_is_read_and_its_weights_are_not(zoo, data):
     assert cfg.model.teacher_config.model.backbone.init_cfg is None
 
 
+@pytest.mark.parametrize(('name', 'instances'), [
+    ('crowddet/crowddet-rcnn_r50_fpn_8xb2-30e_crowdhuman.py', 5), ('panoptic_fpn/panoptic-fpn_r50_'
+                                                                   'fpn_1x_coco.py', 5)])
+def test_each_form_of_annotations_is_read(zoo, data, name, instances):
+    import zoo_stage
+    from mmdet.registry import DATASETS
+    dataset = zoo_stage.stage(Config.fromfile(zoo / name), zoo, data).train_dataloader.dataset
+    dataset.pipeline = []
+    built = DATASETS.build(dataset)
+    info = built.get_data_info(3)
+    assert len(built) == 8 and len(info['instances']) == instances
+    assert info['instances'][1]['bbox'] == [60, 50, 200, 200]  # x, y + 140, 150
+    assert Path(info['img_path']).is_file()
+    if info.get('seg_map_path'):
+        import cv2
+        numbers = cv2.imread(info['seg_map_path'])[..., 2]
+        # The second box lies over the first, and below the third.
+        assert [numbers[y, x] for y, x in ((35, 25), (100, 70), (100, 190), (239, 319))] == [
+            1, 2, 3, 6]
+        assert [one['is_thing'] for one in info['segments_info']] == [1, 1, 1, 1, 1, 0]
+
+
 def test_the_smallest_config_of_a_kind(zoo):
     import zoo_kit
     names = ['retinanet/retinanet_r50_fpn_1x_coco.py', RETINANET,
@@ -82,6 +104,8 @@ def test_the_smallest_config_of_a_kind(zoo):
              'retinanet/retinanet_r18_fpn_1xb8-1x_coco.py', 'pvt/retinanet_pvt-t_fpn_1x_coco.py']
     cfgs = {name: zoo_kit.load(zoo / name) for name in names}
     assert min(names, key=lambda name: zoo_kit.effort(name, cfgs[name])) == RETINANET
+    broken = Config({**cfgs[RETINANET].to_dict(), 'train_cfg': dict(type='X', by_epoch=True)})
+    assert zoo_kit.effort('a.py', broken) > max(map(zoo_kit.effort, names, cfgs.values()))
     assert zoo_kit.kind_of(cfgs[RETINANET]) == 'RetinaNet'
     assert zoo_kit.kind_of(Config(dict(optim_wrapper=dict()))) == ''
 
@@ -119,16 +143,25 @@ def test_upstreams_error_is_its_own(zoo, tmp_path, train_kit):
     assert row['status'] == 'skipped' and 'NoSuchNeck' in row['reason'] and 'bag' not in row
 
 
-def test_an_error_with_the_bag_alone_is_a_failure(zoo, tmp_path, train_kit, monkeypatch):
+@pytest.mark.parametrize(('least', 'status', 'reason'), [
+    (960, 'trained', 'on images of 640 px: RuntimeError: the bag broke it'),
+    (9999, 'failed', 'on images of 640 px: RuntimeError: the bag broke it; on images of 960 px: '
+                     'RuntimeError: the bag broke it')])
+def test_an_error_with_the_bag_alone_is_a_failure(
+        zoo, tmp_path, train_kit, monkeypatch, least, status, reason):
+    """Plain it trains from 640 px on, with the bag from `least` on."""
     def step(cfg, work_dir):
-        if 'tricks_applied' in cfg:
+        width = cfg.train_dataloader.dataset.pipeline[2].scale[0]
+        if width < 640:
+            raise ValueError('upstream: too small')
+        if 'tricks_applied' in cfg and width < least:
             raise RuntimeError('the bag\nbroke it')
         return dict(losses=[1.0, 1.0])
     monkeypatch.setattr(train_kit, 'step', step)
     file = tmp_path / 'kind.json'
     train_kit.attempt('kind', RETINANET, zoo / RETINANET, 'bag_of_freebies', file)
     row = json.loads(file.read_text())
-    assert (row['status'], row['reason']) == ('failed', 'RuntimeError: the bag broke it')
+    assert (row['status'], row['reason']) == (status, reason)
 
 
 def test_a_step_must_move_the_model(zoo, tmp_path, data, train_kit):
@@ -148,9 +181,9 @@ def test_after_a_loss_that_is_no_number_the_backbone_moves(zoo, tmp_path, train_
         hook.after_train_iter(None, 0, outputs=dict(loss=float('nan') if len(seen) == 1 else 1.0))
         return dict(losses=hook.losses)
     monkeypatch.setattr(train_kit, 'step', step)
-    _, found = train_kit.try_plain(zoo / RETINANET, tmp_path)
+    _, found = train_kit.try_plain(zoo / RETINANET, tmp_path, 320)
     assert seen == [(True, 1), (False, -1)]
-    assert found == dict(plain=dict(losses=[1.0]), form=dict(thaw=True))
+    assert found == dict(plain=dict(losses=[1.0]), form=dict(longest=320, thaw=True))
 
 
 def test_a_process_that_dies_does_not_end_the_rest(tmp_path, train_kit, monkeypatch):
@@ -166,12 +199,12 @@ def test_a_process_that_dies_does_not_end_the_rest(tmp_path, train_kit, monkeypa
         file.write_text(json.dumps({**row, 'stage': stage} if stage else {
             **row, 'status': 'trained', 'reason': ''}))
         if stage:
-            os.kill(os.getpid(), signal.SIGSEGV)
+            os.kill(os.getpid(), signal.SIGKILL)
     monkeypatch.setattr(train_kit, 'attempt', attempt)
     rows = {row['kind']: row for row in train_kit.train(tmp_path, 'mixup', memory=64)}
     assert {kind: row['status'] for kind, row in rows.items()} == dict(
         ATSS='skipped', FCOS='failed', RTMDet='trained', QDTrack='skipped')
-    assert rows['FCOS']['reason'] == 'the process ended with status -11'
+    assert rows['FCOS']['reason'] == 'the process ended with status -9'
     train_kit.train(tmp_path, 'mixup', only='^(ATSS|RTMDet)$', memory=64)
     assert tried.read_text().split() == ['ATSS', 'FCOS', 'RTMDet']  # none a second time
     train_kit.train(tmp_path, 'mixup', only='RTMDet', memory=64, again=True)

@@ -60,6 +60,13 @@ def test_without_a_config_and_without_an_ablation(tmp_path):
             main([*words, '--report-only', '--out', str(tmp_path / 'out')])
 
 
+def test_a_word_that_is_no_flag_is_refused_in_one_line():
+    with pytest.raises(TrickError, match="--mode: invalid choice: 'stak'"):
+        main(['x.py', '--mode', 'stak', '--out', 'x'])
+    with pytest.raises(TrickError, match='timm: unrecognized arguments: data'):
+        main(['timm', 'data', '--tricks', 'mixup', '--out', 'x'])
+
+
 def test_a_cluster_that_is_not_there_and_an_option_that_none_has(tmp_path, monkeypatch):
     pytest.importorskip('submitit')
     from tricks_plugin.ablate.launch import launcher_of

@@ -152,9 +152,14 @@ def test_the_plan_tells_of_the_run_and_counts_the_processes_it_is_asked_for(run,
                              '--processes', processes)
         assert status == 0
         plans[processes] = json.loads(out)
-    assert plans[16]['run'] == {
+    run_of_16 = plans[16]['run']
+    assert {key: run_of_16[key] for key in (
+        'processes', 'batch_size', 'accumulation', 'epochs', 'iterations', 'effective_batch',
+        'images', 'updates', 'scale', 'classes', 'pretrained')} == {
         'processes': 16, 'batch_size': 8, 'accumulation': 1, 'epochs': 273, 'iterations': None,
-        'effective_batch': 128}
+        'effective_batch': 128, 'images': None, 'updates': None, 'scale': 608, 'classes': 80,
+        'pretrained': 'backbone'}
+    assert run_of_16['unknown'] and run_of_16['unknown'][0].endswith('train2017.json is not here')
     rows = {count: {row['name']: row for row in plan['tricks']} for count, plan in plans.items()}
     # The config's LR of 0.001 is for 8 x 8 images.
     lr = {count: [c['after'] for c in row['linear_lr']['changes']

@@ -96,6 +96,15 @@ def test_what_the_examples_set_beside_the_recipe_arrives(applied):
     assert warmup['warmup_iters'] == 1000
 
 
+def unscoped(node):
+    """A config without the registry scope that mmengine notes where a base is of another package."""
+    if isinstance(node, dict):
+        return {key: unscoped(value) for key, value in node.items() if key != '_scope_'}
+    if isinstance(node, (list, tuple)):
+        return type(node)(unscoped(value) for value in node)
+    return node.removeprefix('mmdet.') if isinstance(node, str) else node
+
+
 def test_one_style_is_the_other_where_upstream_has_both(applied, zoo, tmp_path):
     """The pure-Python bases, which no wheel of mmdet holds, are written from those of the wheel."""
     assert len(PURE) == 6
@@ -114,7 +123,7 @@ def test_one_style_is_the_other_where_upstream_has_both(applied, zoo, tmp_path):
         twin_effective, twin_plan = applied[twin.stem]
         assert [(row.name, row.status) for row in plan.tricks] == [
             (row.name, row.status) for row in twin_plan.tricks]
-        assert same(plain(effective), plain(twin_effective)), path.name
+        assert same(unscoped(plain(effective)), unscoped(plain(twin_effective))), path.name
 
 
 def test_the_recipe_is_the_one_that_is_installed(applied):

@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from support.timm_train import TINY, write_images
 
+from tricks_plugin.cli.ablate import main
+
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = f'''
 _base_ = '{ROOT}/configs/demo/yolov3_digits.py'
@@ -22,10 +24,12 @@ log_processor = dict(by_epoch=False)
 '''
 
 
-def ablate(env: dict[str, str], *words: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, '-m', 'tricks_plugin', 'ablate', *words], capture_output=True, text=True,
-        env={**env, 'CUDA_VISIBLE_DEVICES': ''}, timeout=600)
+@pytest.fixture()
+def ablate(monkeypatch, python_env):
+    """Runs the command here, and its trainings in processes of their own."""
+    monkeypatch.setenv('PYTHONPATH', python_env['PYTHONPATH'])
+    monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
+    return lambda *words: main(list(words))
 
 
 def runs(out: Path) -> dict[str, dict]:
@@ -34,16 +38,15 @@ def runs(out: Path) -> dict[str, dict]:
 
 
 @pytest.mark.slow
-def test_a_config_with_and_without_mixup(tmp_path, python_env):
+def test_a_config_with_and_without_mixup(tmp_path, ablate, monkeypatch):
     pytest.importorskip('mmdet')
     digits = tmp_path / 'digits'
     subprocess.run([sys.executable, ROOT / 'examples' / 'make_digits.py', '--out', digits,
                     '--train', '8', '--val', '2'], check=True, capture_output=True)
     config, out = tmp_path / 'x.py', tmp_path / 'out'
     config.write_text(CONFIG)
-    done = ablate({**python_env, 'DIGITS_ROOT': f'{digits}/'}, str(config), '--tricks', 'mixup',
-                  '--seeds', '1', '--out', str(out))
-    assert done.returncode == 0, done.stderr + done.stdout
+    monkeypatch.setenv('DIGITS_ROOT', f'{digits}/')
+    assert ablate(str(config), '--tricks', 'mixup', '--seeds', '1', '--out', str(out)) == 0
     found = runs(out)
     assert set(found) == {'plain', 'mixup'}
     plain, mixup = found['plain'], found['mixup']
@@ -61,14 +64,13 @@ def test_a_config_with_and_without_mixup(tmp_path, python_env):
 
 
 @pytest.mark.slow
-def test_a_timm_model_with_and_without_mixup(tmp_path, python_env):
+def test_a_timm_model_with_and_without_mixup(tmp_path, ablate):
     images, out = tmp_path / 'images', tmp_path / 'out'
     write_images(images / 'train', 4)
     write_images(images / 'val', 2)
-    done = ablate(python_env, 'timm', '--tricks', 'mixup', '--trick-options', 'mixup.alpha=1.0',
-                  '--seeds', '1', '--out', str(out), '--', str(images), *TINY, '--workers', '1',
-                  '--epochs', '2', '--lr', '0.05', '--val-interval', '5')
-    assert done.returncode == 0, done.stderr + done.stdout
+    assert ablate('timm', '--tricks', 'mixup', '--trick-options', 'mixup.alpha=1.0', '--seeds',
+                  '1', '--out', str(out), '--', str(images), *TINY, '--workers', '1', '--epochs',
+                  '2', '--lr', '0.05', '--val-interval', '5') == 0
     found = runs(out)
     plain, mixup = found['plain'], found['mixup']
     assert plain['weights'] == mixup['weights'] and plain['order'] == mixup['order'] != ''

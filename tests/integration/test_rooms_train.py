@@ -61,8 +61,9 @@ def yolov3(folder):
 
 
 def retinanet(folder):
-    """The same data for a RetinaNet on a ResNet-18 from scratch."""
+    """The same data, with a strong step, for a RetinaNet on a ResNet-18 from scratch."""
     cfg = yolov3(folder)
+    cfg.train_dataloader.dataset.pipeline.insert(3, dict(type='PhotoMetricDistortion'))
     model = Config.fromfile(ROOT / 'tests' / 'data' / 'tiny_retinanet.py').model
     cfg.model = model
     return cfg

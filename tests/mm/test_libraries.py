@@ -47,7 +47,7 @@ def test_segmentation_is_told_what_the_paper_found():
      'be looked into here (library mmpose)'),
     ('mmpose', 'mixup', 'train_dataloader.dataset.pipeline ends in PackPoseInputs, which packs '
      'keypoints (mmpose), which this trick has no form for'),
-    ('mmpose', 'resnet_d', 'ResNet is not a plain ResNet of mmdet or mmpretrain (ResNet is not '
+    ('mmpose', 'resnet_d', 'ResNet is not a plain ResNet of mmdet (ResNet is not '
      'registered or importable here, and was not looked into)'),
     ('mmaction', 'label_smoothing', 'the config names no loss; Recognizer2D, ResNet, TSNHead could '
      'not be looked into here (library mmaction)'),

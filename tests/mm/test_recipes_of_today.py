@@ -29,6 +29,7 @@ def test_finetune_on_a_pretrained_detector(tmp_path, zoo):
     assert (plan.run.images, plan.run.updates, plan.run.pretrained, plan.run.scale) == (
         2000, 3000, 'detector', 800)
     status = {row.name: row.status for row in plan.tricks}
+    assert status.pop('clean_tail') == 'not_applicable'  # nothing strong to end
     assert set(status.values()) == {'applied'} and 'mixup' not in status
     schedule, = effective.param_scheduler
     assert schedule.warmup_epochs == 1 and 'flat_fraction' not in schedule
@@ -48,18 +49,30 @@ def test_finetune_from_nothing_and_on_few_images_holds_back(tmp_path, zoo):
                     text='model = dict(backbone=dict(init_cfg=None))\n')
     held = {row.name: row.reason for row in plan.tricks if row.status == 'held_back'}
     assert set(held) == {'backbone_lr', 'random_shapes'}
-    assert held['backbone_lr'].startswith('the run begins with random weights')
+    assert held['backbone_lr'].startswith('the settings load no pretrained weights')
     assert held['random_shapes'].startswith('312 updates (of 2000) is too small a run')
     _, plan = child(tmp_path, zoo, 'finetune', images=205,
                     text='tricks = dict(random_shapes=True)\n')
     assert plan['random_shapes'].status == plan['backbone_lr'].status == 'applied'
 
 
+def test_a_recipe_s_warm_up_longer_than_the_run_is_a_verdict_and_an_order_is_an_error(
+        tmp_path, zoo):
+    _, plan = child(tmp_path, zoo, 'finetune', text='train_cfg = dict(max_epochs=1)\n')
+    assert plan['cosine_warmup'].status == 'not_applicable'
+    assert plan['cosine_warmup'].reason == (
+        "the recipe's parameter does not fit this run: tricks.cosine_warmup.warmup_epochs must be "
+        'less than the run of 1 epoch, got 1.0')
+    with pytest.raises(tricks_plugin.TrickError, match='must be less than the run of 1 epoch'):
+        child(tmp_path, zoo, 'finetune', text='train_cfg = dict(max_epochs=1)\n'
+              'tricks = dict(cosine_warmup=dict(warmup_epochs=2.0))\n')
+
+
 def test_modern_is_the_bag_with_an_average_and_a_flat_part(tmp_path, zoo):
     effective, plan = child(tmp_path, zoo, 'modern', images=5000,
                             base='yolo/yolov3_d53_8xb8-ms-608-273e_coco.py')
     status = {row.name: row.status for row in plan.tricks}
-    assert status['ema'] == status['random_shapes'] == status['mixup'] == 'applied'
+    assert {status[name] for name in ('ema', 'random_shapes', 'mixup', 'clean_tail')} == {'applied'}
     schedule, = effective.param_scheduler
     assert schedule.flat_fraction == 0.5 and schedule.eta_min == 0
 

@@ -141,6 +141,10 @@ def test_damaged_and_foreign_files_are_unknown_and_hold_nothing_back(tmp_path):
 def test_what_is_loaded_tells_what_is_pretrained(tmp_path):
     cfg = config(coco(tmp_path, 1))
     assert run_facts(dict(cfg, load_from='a.pth')).pretrained == 'detector'
+    loads = dict(type='Pretrained', checkpoint='a.pth')
+    assert run_facts(dict(cfg, model=dict(detector=dict(init_cfg=loads)))).pretrained == 'detector'
+    assert run_facts(dict(cfg, model=dict(d2=dict(weights='d2://R-50')))).pretrained == 'backbone'
+    assert run_facts(dict(cfg, model=dict(teacher=dict(init_cfg=loads)))).pretrained is None
     backbone = cfg['model']['backbone']
     backbone['init_cfg'] = None
     assert run_facts(cfg).pretrained is None and run_facts(cfg).frozen_stages is None

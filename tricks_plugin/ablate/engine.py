@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import shutil
 import signal
 import sys
+import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +81,9 @@ class Engine:
         waiting = list(jobs)
         running: dict[int, tuple[Job, Handle, float]] = {}
         failed = 0
-        before = signal.signal(signal.SIGTERM, _terminated)
-        try:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(_leaving_at_sigterm())
+            stack.callback(lambda: [handle.stop() for _, handle, _ in running.values()])
             while waiting or running:
                 while waiting and len(running) < self._at_once:
                     slot = next(n for n in range(self._at_once) if n not in running)
@@ -96,10 +100,6 @@ class Engine:
                     if status is not None:
                         del running[slot]
                         failed += self._end(job, status, time.monotonic() - began, progress)
-        finally:
-            signal.signal(signal.SIGTERM, before)
-            for _, handle, _ in running.values():
-                handle.stop()
         return failed
 
     def _start(self, job: Job, slot: int) -> Handle | None:
@@ -162,13 +162,11 @@ class Engine:
             'parent': os.getpid() if self._watched else None})
         command = [sys.executable, '-m', first.speed, str(place / 'spec.json')]
         handle = self._launcher.start(command, place / 'log.txt', 0)
-        before = signal.signal(signal.SIGTERM, _terminated)
-        try:
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(_leaving_at_sigterm())
+            stack.callback(handle.stop)
             while handle.status() is None:
                 time.sleep(_POLL)
-        finally:
-            signal.signal(signal.SIGTERM, before)
-            handle.stop()
         found = self._folder.speed(subject) is not None
         return '' if found else last_telling_line(place / 'log.txt')
 
@@ -206,7 +204,20 @@ class Engine:
         return any_code or (found['code'], found['versions']) == (code, versions)
 
 
+@contextlib.contextmanager
+def _leaving_at_sigterm() -> Iterator[None]:
+    """Has SIGTERM end the process by an exception, so that the runs are ended first."""
+    if threading.current_thread() is not threading.main_thread():  # who alone may set handlers
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, _terminated)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _terminated(number: int, _: Any) -> None:
-    """Leaves by way of `Engine.run`, which ends the runs."""
+    """Leaves by way of what has started runs, which ends them."""
     print('error: ended by SIGTERM; give the same command again to go on', file=sys.stderr)
     sys.exit(128 + number)

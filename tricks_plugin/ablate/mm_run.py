@@ -25,6 +25,8 @@ def prepare(spec: dict[str, Any]) -> Any:
         spec: As the engine writes it: ``config``, ``folder``, ``seed``, ``keep_checkpoint``.
     """
     from mmengine.config import Config
+
+    from ..mm.config_edit import plain, run_length
     cfg = Config.fromfile(spec['config'], use_predefined_variables=False)
     cfg.work_dir = str(Path(spec['folder'], 'work'))
     cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': spec['seed']}
@@ -35,11 +37,11 @@ def prepare(spec: dict[str, Any]) -> Any:
     if not spec['keep_checkpoint']:
         hooks['checkpoint'] = None
     elif known is None or isinstance(known, dict):
+        length = run_length(plain(cfg))
         hooks['checkpoint'] = {
-            **{key: value for key, value in (known or {}).items()
-               if key in ('type', 'by_epoch', '_scope_')},
-            'interval': -1, 'save_last': True, 'save_optimizer': False,
-            'save_param_scheduler': False, 'max_keep_ckpts': 1}
+            **{key: value for key, value in (known or {}).items() if key in ('type', '_scope_')},
+            'by_epoch': length is None or length.by_epoch, 'interval': -1, 'save_last': True,
+            'save_optimizer': False, 'save_param_scheduler': False, 'max_keep_ckpts': 1}
         hooks['checkpoint'].setdefault('type', 'CheckpointHook')
     cfg.default_hooks = hooks
     return cfg
@@ -69,7 +71,7 @@ def train(spec: dict[str, Any]) -> dict[str, Any]:
         raise FailedRunError(f'the last validation gave no {record.metric or "metric"}')
     return {
         'metric': record.metric, 'value': record.value, 'curve': record.curve,
-        'seconds': record.clock.seconds, 'memory_mb': memory_mb(),
+        'seconds': record.curve[-1]['seconds'], 'memory_mb': memory_mb(),
         'parameters': record.parameters, 'weights': record.weights, 'order': record.order}
 
 

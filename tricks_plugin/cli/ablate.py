@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..plan.errors import TrickError
-from .common import add_config_arguments
+from .common import Parser, add_config_arguments, needs_timm, split_flags
 
 if TYPE_CHECKING:
     from ..ablate.ablation import Ablation
@@ -26,7 +26,7 @@ _EPILOG = ('Exit status 0 when every run has a result, 1 when one has failed or 
 
 
 def _parser(prog: str | None) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=prog, description='Trains a config with and without tricks over several seeds, and '
                                'says what each trick brings.', epilog=_EPILOG)
     parser.add_argument('config', nargs='*', metavar='CONFIG',
@@ -37,7 +37,7 @@ def _parser(prog: str | None) -> argparse.ArgumentParser:
 
 
 def _timm_parser(prog: str | None) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog=prog, description='Trains timm models with and without tricks over several seeds, '
                                'and says what each trick brings.',
         usage='%(prog)s --tricks NAME[,NAME...] --out DIR [...] -- DATA [flags of tricks timm]',
@@ -122,12 +122,13 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     command = shlex.join([*name.split(' '), *words])
     plan: Callable[[], Ablation]
     if words[:1] == ['timm']:
-        end = words.index('--') if '--' in words else len(words)
-        args = _timm_parser(f'{name} timm').parse_args(words[1:end])
+        own, flags = split_flags(words[1:])
+        args = _timm_parser(f'{name} timm').parse_args(own)
 
         def plan() -> Ablation:
-            from ..ablate.setup_timm import plan_timm
-            return plan_timm(args, words[end + 1:], command)
+            with needs_timm():
+                from ..ablate.setup_timm import plan_timm
+                return plan_timm(args, flags, command)
     else:
         args = _parser(name).parse_args(words)
 

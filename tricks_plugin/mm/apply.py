@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from ..plan import Plan, RunFacts, Trick, TrickError, TrickPlan, compare
+from ..plan import Plan, RunFacts, Trick, TrickError, TrickPlan, Verdict, compare
 from ..plan.recipes import Selection, select
 from .config_edit import append_hook, copy_plain, default_scope, find, old_form, plain, type_name
 from .run_facts import run_facts
@@ -88,9 +88,17 @@ def _apply_one(trick: Trick, tree: dict[str, Any], advised: RunFacts | None,
         trick: Which.
         tree: The config so far.
         advised: The run, where a recipe brought the trick and may hold it back; None for an order.
+
+    Raises:
+        TrickError: If an ordered trick has a parameter that cannot be used with this config.
     """
     edited = copy_plain(tree)
-    verdict = trick.apply(edited)
+    try:
+        verdict = trick.apply(edited)
+    except TrickError as error:
+        if advised is None:
+            raise
+        verdict = Verdict.not_applicable(f"the recipe's parameter does not fit this run: {error}")
     if verdict.status != 'applied':
         reason = verdict.reason
         if verdict.status == 'not_applicable' and (old := old_form(tree)):

@@ -89,7 +89,10 @@ def argument_default(node: dict[str, Any], name: str, scope: str = 'mmdet') -> A
     """
     kind = node.get('type')
     found = lookup_class(kind, scope) if isinstance(kind, str) else kind
-    return _default(found, name) if inspect.isclass(found) else None
+    if not inspect.isclass(found):
+        return None
+    cls: Any = found
+    return _default(cls, name)
 
 
 @functools.lru_cache(maxsize=4096)

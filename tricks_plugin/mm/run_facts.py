@@ -123,14 +123,17 @@ def _classes(cfg: dict[str, Any]) -> int | None:
 
 def _pretrained(cfg: dict[str, Any]) -> str | None:
     """What is loaded before the training begins."""
-    model = cfg.get('model')
-    if cfg.get('load_from') or _loads(get(cfg, 'model.init_cfg')):
+    if cfg.get('load_from'):
         return 'detector'
-    if get(cfg, 'model.pretrained'):
-        return 'backbone'
-    for path, node in walk(model, 'model'):
-        if path.endswith('backbone') and (
-                _loads(node.get('init_cfg')) or node.get('pretrained') not in (None, False, '')):
+    for path, node in walk(cfg.get('model'), 'model'):
+        part = path.rpartition('.')[2]
+        if 'teacher' in path:
+            continue
+        if _loads(node.get('init_cfg')):
+            return 'detector' if part in ('model', 'detector') else 'backbone'
+        # mmdet 2's key, timm's, and detectron2's
+        if part in ('model', 'backbone') and node.get('pretrained') or \
+                isinstance(node.get('weights'), str):
             return 'backbone'
     return None
 

@@ -148,7 +148,7 @@ def test_where_it_is_there_or_means_nothing(change, status, words):
 def test_a_recipe_holds_it_back_where_nothing_is_pretrained():
     trick = BackboneLr.from_dict({})
     assert trick.pays(RunFacts(pretrained='backbone', task='detection')) is None
-    assert 'random weights' in trick.pays(RunFacts(task='detection'))
+    assert 'no pretrained weights' in trick.pays(RunFacts(task='detection'))
 
 
 def test_the_evidence_sees_the_share_and_its_loss():

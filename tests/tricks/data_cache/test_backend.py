@@ -257,7 +257,7 @@ def test_a_wrong_level_is_refused_and_a_cached_backend_is_not_wrapped_twice(cach
         LoadCachedImage(level='raw')
     own = dict(backend='cached', inner=dict(backend='local'), folder=cache_folder)
     loader = LoadCachedImage(backend_args=own)
-    assert loader._inner == {'backend': 'local'} and loader._keeper.folder == cache_folder
+    assert loader._source.inner == {'backend': 'local'} and loader._keeper.folder == cache_folder
     assert 'level=' in repr(loader) and cache_folder in repr(loader)
 
 

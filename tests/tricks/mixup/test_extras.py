@@ -223,3 +223,14 @@ def test_known_values_per_box_of_mmdet_are_joined_unasked():
                   sample(2, boxes=2, gt_instances_ids=np.array([5, 6])))
     assert results['gt_instances_ids'].tolist() == [4, 5, 6]
     assert Extras().joined == ('gt_instances_ids',)
+
+
+def test_the_classes_that_a_sample_names_are_not_one_per_box():
+    """A data set with `return_classes` gives them, here as many as the sample has boxes."""
+    names = ('cat', 'dog')
+    first = sample(1, boxes=2, text=names, custom_entities=True, caption_prompt=None)
+    mixed = mix(first, sample(2, boxes=1, text=names, custom_entities=True, caption_prompt=None))
+    assert mixed['text'] is names and len(mixed['gt_bboxes']) == 3
+    for mark in ({}, {'custom_entities': False}):  # a text of each box, as for all else
+        with pytest.raises(TrickError, match='^tricks.mixup: text has one entry per box'):
+            Fixed().transform(sample(1, boxes=2, text=names, **mark))

@@ -6,6 +6,7 @@ import pytest
 
 pytest.importorskip('mmdet')
 from mmengine.config import Config  # noqa: E402
+from support.libraries import classifier  # noqa: E402
 
 from tricks_plugin.mm.config_edit import plain  # noqa: E402
 from tricks_plugin.plan.errors import TrickError  # noqa: E402
@@ -126,3 +127,21 @@ def test_several_optimizers_are_left_to_their_constructor():
 def test_a_parameter_is_refused():
     with pytest.raises(TrickError, match=r'tricks.no_bias_decay.mult: unknown parameter'):
         NoBiasDecay.from_dict({'mult': 0})
+
+
+@pytest.mark.parametrize(('paramwise', 'status', 'words'), [
+    (dict(layer_decay_rate=0.75), 'applied', 'by the multipliers of LearningRateDecay'),
+    (dict(layer_decay_rate=0.75, norm_decay_mult=0.0, flat_decay_mult=0.0), 'present',
+     'takes the decay off biases and norms already'),
+    (dict(layer_decay_rate=0.75, custom_keys={'.head': dict(decay_mult=1.0)}), 'not_applicable',
+     "custom_keys '.head' leave a decay on what they match"),
+])
+def test_mmpretrains_constructor_of_layer_wise_rates_knows_them(paramwise, status, words):
+    cfg = plain(classifier())
+    cfg['optim_wrapper'].update(constructor='LearningRateDecayOptimWrapperConstructor',
+                                paramwise_cfg=dict(paramwise))
+    verdict = NoBiasDecay.from_dict({}).apply(cfg)
+    assert verdict.status == status and words in verdict.reason
+    if status == 'applied':
+        assert cfg['optim_wrapper']['paramwise_cfg'] == dict(
+            layer_decay_rate=0.75, norm_decay_mult=0.0, bias_decay_mult=0.0, flat_decay_mult=0.0)

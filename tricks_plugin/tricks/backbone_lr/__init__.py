@@ -31,5 +31,5 @@ class BackboneLr(Trick):
 
     def pays(self, facts: RunFacts) -> str | None:
         """Not where the backbone has everything to learn."""
-        return 'the run begins with random weights, which a lower LR would keep from learning' \
+        return 'the settings load no pretrained weights, and random ones would learn too slowly' \
             if facts.pretrained is None and facts.task else None

@@ -21,7 +21,8 @@ def backbone_parameters(model: nn.Module) -> list[nn.Parameter]:
         model: Any module.
 
     Example:
-        >>> model = nn.ModuleDict({'backbone': nn.Linear(2, 3), 'head': nn.Linear(3, 1)})
+        >>> model = torch.nn.ModuleDict({'backbone': torch.nn.Linear(2, 3),
+        ...                              'head': torch.nn.Linear(3, 1)})
         >>> [tuple(parameter.shape) for parameter in backbone_parameters(model)]
         [(3, 2), (3,)]
     """

@@ -36,7 +36,8 @@ class Switched(BaseTransform):
 
     def __init__(self, transform: dict[str, Any] | Callable[[dict], dict | None],
                  instead: Sequence[Any] = ()) -> None:
-        self.inner = TRANSFORMS.build(transform) if isinstance(transform, dict) else transform
+        self.inner: Any = \
+            TRANSFORMS.build(transform) if isinstance(transform, dict) else transform
         self.instead = Compose(list(instead)) if instead else None
         self.shared = SharedState(counts=('applied', 'skipped'))
 

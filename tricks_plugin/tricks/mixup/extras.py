@@ -26,6 +26,10 @@ _OF_ONE_IMAGE = frozenset((
 ))
 
 
+# What mmdet's data sets give beside ``custom_entities`` under ``return_classes``: their classes.
+_OF_THE_CLASSES = frozenset(('text', 'stuff_text', 'caption_prompt'))
+
+
 def advice(*keys: str, image: bool = False, packed: bool = False) -> str:
     """What a user can declare of values, as options of the trick.
 
@@ -87,6 +91,8 @@ class Extras:
         boxes, shape = len(results['gt_bboxes']), tuple(results['img'].shape[:2])
         self._check_declared(results, boxes, shape)
         suspects, settled = {}, self._settled
+        if results.get('custom_entities') is True:
+            settled |= _OF_THE_CLASSES
         for key in results:
             for path, value in leaves(key, results[key], settled):
                 found = image_shape(value, shape, boxes)

@@ -133,7 +133,8 @@ def _weighting_note(cfg: dict[str, Any], scope: str) -> str:
             continue
         kind = config_edit.lookup_class(str(node['type']), scope)
         if not (isinstance(kind, type) and is_weighted(kind)):
-            names['unseen' if kind is None else 'left'].append(name)
+            foreign = scope != 'mmdet' or '.' in str(node['type'])
+            names['unseen' if kind is None and foreign else 'left'].append(name)
     left, unseen = (', '.join(found) for found in names.values())
     words = f'losses of {left} are not weighted per box' if left else ''
     return '; '.join(filter(None, (words, unseen and (

@@ -45,9 +45,9 @@ class Edit(ConfigEdit):
             return Verdict.not_applicable('the config has no optimizer')
         path, wrapper = wrappers[0]
         if path != 'optim_wrapper':
-            constructor = type_name(cfg['optim_wrapper'].get('constructor') or '')
+            several = type_name(cfg['optim_wrapper'].get('constructor') or '')
             return Verdict.not_applicable(
-                f'several optimizers are built by the constructor {constructor or "(none)"}, '
+                f'several optimizers are built by the constructor {several or "(none)"}, '
                 'which decides over the weight decay itself')
         paramwise = wrapper.get('paramwise_cfg')
         if paramwise is not None and not isinstance(paramwise, dict):

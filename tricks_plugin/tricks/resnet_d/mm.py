@@ -28,6 +28,7 @@ _WEIGHTS = {'b': 'torchvision://resnet{}', 'c': 'open-mmlab://resnet{}_v1c',
 # All three were trained on RGB images normalised so.
 _NORMALISATION: dict[str, Any] = dict(mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375],
                       bgr_to_rgb=True)
+_LIBRARIES = ('mmdet', 'mmpretrain')
 # Their (deep_stem, avg_down); None where settings decide. mmdet has no ResNetV1c.
 _NETWORKS: dict[str, tuple[bool, bool] | None] = {
     'ResNet': None, 'ResNetV1c': (True, False), 'ResNetV1d': (True, True)}
@@ -45,8 +46,9 @@ class Edit(ConfigEdit):
         if not optim_wrappers(cfg):
             return Verdict.not_applicable('the config does not train')
         if not (library := _library(str(backbone['type']), scope)):
-            return Verdict.not_applicable(f"{backbone['type']} is not a plain ResNet of mmdet or "
-                                          f'mmpretrain{not_seen(backbone, scope)}')
+            home = scope if scope in _LIBRARIES else 'mmdet'
+            return Verdict.not_applicable(f"{backbone['type']} is not a plain ResNet of {home}"
+                                          + not_seen(backbone, scope))
         depth = backbone.get('depth')
         if depth not in DEPTHS:
             return Verdict.not_applicable(f'a ResNet of depth {depth!r} is not known')
@@ -125,7 +127,9 @@ def _library(kind: str, scope: str) -> str:
     found = lookup_class(kind, scope)
     home = found.__module__ if found is not None else kind if '.' in kind else f'{scope}.'
     library = home.partition('.')[0]
-    return library if type_name(kind) in _NETWORKS and library in ('mmdet', 'mmpretrain') else ''
+    # mmpretrain's networks have the settings of its own configs, and not those of detectors.
+    known = library == 'mmdet' or library == scope == 'mmpretrain'
+    return library if known and type_name(kind) in _NETWORKS else ''
 
 
 def _variant(backbone: dict[str, Any]) -> str:
