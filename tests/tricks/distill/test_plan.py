@@ -111,6 +111,9 @@ def test_where_it_means_nothing_it_is_a_verdict(config, teacher):
         if start.endswith('known') or installed('mmseg'):
             found = row(cfg, **named)
             assert found.status == 'not_applicable' and found.reason.startswith(start)
+    if not installed('mmpretrain'):
+        assert row(classifier(), **named).reason == \
+            'mmpretrain is not installed here, so that no teacher of it can be built'
     found = row(classifier(dict(type='MultiTaskHead')), **named)
     assert found.reason == 'model.head is MultiTaskHead, whose outputs are no plain class scores'
 

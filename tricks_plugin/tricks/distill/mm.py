@@ -16,6 +16,7 @@ from ...mm.config_edit import (
     run_length,
     type_name,
 )
+from ...mm.libraries import installed
 from ...mm.meta import built_on_meta
 from ...plan import ConfigEdit, TrickError, Verdict
 from .survey import Survey, survey
@@ -84,7 +85,8 @@ def _obstacle(cfg: dict[str, Any], scope: str) -> str:
             return 'HuggingFaceClassifier has its scores inside an output of its own kind'
         if isinstance(head, dict) and is_a(head, *_HEADS, scope=scope):
             return f'model.head is {type_name(head)}, whose outputs are no plain class scores'
-        return ''
+        return '' if installed(scope) else (
+            f'{scope} is not installed here, so that no teacher of it can be built')
     if is_a(model, *_OWN_TEACHERS, scope=scope):
         return f'{kind} has a teacher of its own'
     if not is_a(model, *_DETECTORS, scope=scope):
