@@ -59,7 +59,7 @@ class Losses(Hook):
         self.rows = []
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        self.rows.append({key: float(value) for key, value in outputs.items()})
+        self.rows.append({key: value.item() for key, value in outputs.items()})
 
 
 def train(folder, yolov3, hooks, epochs=2, resume=False, accumulate=1, stop=None):
