@@ -142,4 +142,4 @@ def _like(optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter],
     kind = type(optimizer)
     known = inspect.signature(kind.__init__).parameters
     options = {name: value for name, value in optimizer.defaults.items() if name in known}
-    return kind(parameters, **options)  # type: ignore[call-arg]
+    return kind(parameters, **options)

@@ -120,7 +120,7 @@ class DistillationHook(Hook):
                       self.off_fraction, self.off_epochs,
                       epoch_length=1 if by_epoch else len(runner.train_dataloader))
 
-    def _attach(self, student: nn.Module, teacher: nn.Module) -> None:
+    def _attach(self, student: Any, teacher: Any) -> None:
         """Watches what the student's neck or head returns, and wraps its ``loss``.
 
         By functions and not by bound methods: a copy of the student copies no teacher with it.
@@ -158,7 +158,7 @@ class DistillationHook(Hook):
                              f'{type(student).__name__}')
         return found
 
-    def _ask(self, teacher: nn.Module, images: torch.Tensor) -> list[torch.Tensor]:
+    def _ask(self, teacher: Any, images: torch.Tensor) -> list[torch.Tensor]:
         """What the teacher says of a batch."""
         if self.scores:
             return as_levels(teacher(images, mode='tensor'))

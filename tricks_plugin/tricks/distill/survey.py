@@ -53,7 +53,7 @@ def survey(model: dict[str, Any], scope: str, features: bool) -> Survey | None:
     from torch.utils.flop_counter import FlopCounterMode
     size = FEATURES if features else SCORES
     parts = [get(model, 'backbone'), get(model, 'neck')] if features else [model]
-    built = [built_on_meta(part, scope) for part in parts]
+    built: list[Any] = [built_on_meta(part, scope) for part in parts]
     if not all(isinstance(one, nn.Module) for one in built):
         return None
     try:
