@@ -14,6 +14,7 @@ from .common.sync_bn import CrossRankBatchNorm, synchronize_batch_norms
 from .tricks.amp.functional import pick_dtype
 from .tricks.backbone_lr.functional import backbone_parameters
 from .tricks.cosine_warmup.functional import fitted_warmup, warmup_cosine, warmup_cosine_factor
+from .tricks.distill.functional import logit_distillation_loss, pearson_distillation_loss
 from .tricks.ema.functional import WeightAverage, ema_momentum
 from .tricks.label_smoothing.functional import (
     SMOOTHING_VARIANTS,
@@ -63,14 +64,14 @@ from .tricks.zero_gamma.functional import last_norm, zero_last_scales
 
 __all__ = [
     'CrossRankBatchNorm', 'MIN_TRAINING_SIZE', 'SMOOTHING_VARIANTS', 'SmoothingVariant',
-    'WeightAverage', 'backbone_parameters',
-    'bias_and_norm_parameters', 'blend', 'box_weights', 'check_smoothing', 'concat_annotations',
-    'contiguous_image', 'convert_eps', 'decay_points', 'default_smoothing_variant', 'draw_lam',
-    'draw_size', 'effective_batch_size', 'element_weights', 'ema_momentum', 'fitted_warmup',
-    'fixed_pipeline_size', 'last_norm', 'linear_scaled_lr', 'match_resnet_keys', 'merge_moments',
+    'WeightAverage', 'backbone_parameters', 'bias_and_norm_parameters', 'blend', 'box_weights',
+    'check_smoothing', 'concat_annotations', 'contiguous_image', 'convert_eps', 'decay_points',
+    'default_smoothing_variant', 'draw_lam', 'draw_size', 'effective_batch_size',
+    'element_weights', 'ema_momentum', 'fitted_warmup', 'fixed_pipeline_size', 'last_norm',
+    'linear_scaled_lr', 'logit_distillation_loss', 'match_resnet_keys', 'merge_moments',
     'mixup_batch', 'nearest_index', 'needs_plain_layout', 'no_decay_parameters', 'one_hot_classes',
-    'one_hot_labels', 'param_groups', 'pick_dtype', 'planar_image', 'rescale_boxes',
-    'resize_images', 'resnet_multiply_adds', 'scaled_length', 'smooth_one_hot',
+    'one_hot_labels', 'param_groups', 'pearson_distillation_loss', 'pick_dtype', 'planar_image',
+    'rescale_boxes', 'resize_images', 'resnet_multiply_adds', 'scaled_length', 'smooth_one_hot',
     'smoothed_cross_entropy', 'smoothing_targets', 'soft_cross_entropy', 'step_decay',
     'sync_bn_traffic', 'synchronize_batch_norms', 'target_shape', 'training_sizes',
     'unmatched_keys', 'warmup_cosine', 'warmup_cosine_factor', 'zero_last_scales',

@@ -69,11 +69,32 @@ def retinanet(folder):
     return cfg
 
 
+def detector_teacher(folder):
+    """An untrained teacher for the demo's detector, in files."""
+    import torch
+    from mmengine.registry import MODELS, init_default_scope
+    init_default_scope('mmdet')
+    cfg = yolov3(folder)
+    cfg.dump(folder / 'teacher.py')
+    torch.save(MODELS.build(cfg.model).state_dict(), folder / 'teacher.pth')
+    return {'teacher': str(folder / 'teacher.py'), 'checkpoint': str(folder / 'teacher.pth')}
+
+
+def classifier_teacher(folder):
+    """An untrained teacher of timm's for three classes."""
+    import timm
+    import torch
+    torch.save(timm.create_model('test_resnet', num_classes=3).state_dict(), folder / 'teacher.pth')
+    return {'teacher': 'test_resnet', 'checkpoint': str(folder / 'teacher.pth')}
+
+
 @pytest.mark.parametrize('name', NAMES)
 def test_a_room_trains_with_mmengine_and_shows_itself(digits, tmp_path, monkeypatch, name):
     monkeypatch.setenv('DIGITS_ROOT', f'{digits}/')
     reasons = []
     options = {**OPTIONS, 'data_cache': {'folder': str(tmp_path / 'cache')}}
+    if name == 'distill':
+        options[name] = detector_teacher(tmp_path)
     for base in (yolov3, retinanet):
         effective, plan = tricks_plugin.apply_tricks(
             base(tmp_path / f'{name}_{base.__name__}'),
@@ -95,6 +116,8 @@ def test_a_room_trains_with_timm_and_shows_itself(tmp_path, name):
     for split, count in (('train', 4), ('validation', 2)):
         write_images(data / split, count)
     options = {**OPTIONS, 'data_cache': {'folder': str(tmp_path / 'cache')}}
+    if name == 'distill':
+        options[name] = classifier_teacher(tmp_path)
     status = main([str(data), *TINY, '--epochs', '2', '--output', str(tmp_path), '--experiment',
                    'run', *TIMM_FLAGS.get(name, []), '--tricks', name, '--trick-options',
                    'strict=True', *(f'{name}.{key}={value}' for key, value in

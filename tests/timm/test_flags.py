@@ -49,7 +49,9 @@ DEFAULTS = {
     'train_size_schedule': 'constant', 'train_size_schedule_spread': 0.65,
     'train_size_random_mix': 0.1, 'train_batches_per_epoch': None,
     'variable_batch_loss_scale': 'none', 'tricks': None, 'trick_options': [], 'plan': False,
-    'json': False,
+    'json': False, 'kd_model_name': None, 'kd_distill_type': 'logit', 'kd_loss_type': 'kl',
+    'distill_loss_weight': None, 'task_loss_weight': None, 'kd_temperature': 4.0,
+    'kd_checkpoint': None,
 }
 
 
@@ -62,10 +64,10 @@ def test_an_empty_command_line_holds_timms_defaults_and_nothing_is_given():
     assert settings.config == ''
 
 
-def test_there_are_155_of_timms_settings_and_seven_of_ours():
-    # timm's script of August 2026 has 172 settings, of which 17 are left out here.
-    assert len(LEFT_OUT) == 18  # and amp_impl, which that script has no more
-    assert len(vars(parse().args)) == 172 - 17 + 7
+def test_there_are_161_of_timms_settings_and_eight_of_ours():
+    # timm's script of August 2026 has 172 settings, of which 11 are left out here.
+    assert len(LEFT_OUT) == 12  # and amp_impl, which that script has no more
+    assert len(vars(parse().args)) == 172 - 11 + 8
     assert not set(LEFT_OUT) & set(vars(parse().args))
 
 
@@ -181,7 +183,8 @@ def test_a_yaml_number_in_quotes_is_converted_as_argparse_does(tmp_path):
 @pytest.mark.parametrize(('text', 'message'), [
     ('mixup_aplha: 1', "settings.yaml: unknown key 'mixup_aplha'; did you mean 'mixup"),
     ('batch-size: 64', "unknown key 'batch-size'; did you mean 'batch_size'?"),
-    ('kd_model_name: resnet50', "kd_model_name: timm's own training script has this setting"),
+    ('kd_token_distill_type: hard',
+     "kd_token_distill_type: timm's own training script has this setting"),
     ('- epochs', 'must hold names and values, got .*settings.yaml with list'),
     ('', 'must hold names and values, got .*settings.yaml with NoneType'),
     ('epochs: [', 'must be a YAML file that can be read, got .*settings.yaml: while parsing'),
@@ -239,8 +242,8 @@ def test_what_is_left_out_is_refused_by_name(name):
 
 
 def test_an_abbreviation_of_a_left_out_flag_is_refused_by_the_full_name():
-    with pytest.raises(TrickError, match='^--kd-temperature: timm'):
-        parse('--kd-temp 2')
+    with pytest.raises(TrickError, match='^--kd-token-distill-type: timm'):
+        parse('--kd-token hard')
 
 
 def test_the_same_schedule_twice_is_no_contradiction():

@@ -14,7 +14,7 @@ from torch import nn
 if TYPE_CHECKING:
     from .learning_rate import Curve
 
-__all__ = ['Average', 'Training']
+__all__ = ['Average', 'Distillation', 'Training']
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +37,22 @@ class Average:
     due: bool
     total: int
     buffers: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Distillation:
+    """A teacher that a trainer learns from beside the labels.
+
+    Its weighted losses are among `Training.outputs`, under names that begin with ``loss_distill``.
+
+    Attributes:
+        teacher: The model that must not change.
+        gradients: The largest gradient so far that each of these losses has sent to the student,
+            by name; scalars on the device. A loss that has sent none is not there.
+    """
+
+    teacher: nn.Module
+    gradients: dict[str, torch.Tensor]
 
 
 class Training(ABC):
@@ -95,6 +111,11 @@ class Training(ABC):
     @abstractmethod
     def average(self) -> Average | None:
         """The average of the weights, or None if the trainer keeps none."""
+
+    @property
+    def distillation(self) -> Distillation | None:
+        """The teacher, or None if there is none."""
+        return None
 
     @property
     @abstractmethod

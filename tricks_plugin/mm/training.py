@@ -15,7 +15,7 @@ from torch import nn
 from typing_extensions import override
 
 from ..common.processes import world_size
-from ..evidence import Average, Curve, Training
+from ..evidence import Average, Curve, Distillation, Training
 from .config_edit import get, plain
 from .curves import RunUnits, asked_rates, curves, group_scales
 
@@ -145,6 +145,12 @@ class RunnerTraining(Training):
         total = (self.max_iterations - first) // max(int(model.interval), 1)
         return Average(model.module, hook.src_model, _share(model), due, total,
                        bool(model.update_buffers))
+
+    @property
+    @override
+    def distillation(self) -> Distillation | None:
+        return next((one for hook in self.runner.hooks if isinstance(
+            one := getattr(hook, 'distillation', None), Distillation)), None)
 
     @property
     @override

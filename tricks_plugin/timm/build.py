@@ -13,7 +13,6 @@ from timm import utils
 from timm.data import resolve_data_config
 from timm.optim import create_optimizer_v2, optimizer_kwargs
 from timm.scheduler import create_scheduler_v2, scheduler_kwargs
-from timm.task import ClassificationTask
 
 from . import data
 from .boundary import naming
@@ -22,6 +21,7 @@ from .model import build_model, place
 from .resume import Former, Resumed, compare, former_run, restore, restore_average
 from .run import Run
 from .settings import with_classes, with_lr
+from .task import build_task
 
 __all__ = ['build_run']
 
@@ -66,8 +66,7 @@ def build_run(
         reference = float(loader_train.batch_sampler.average_batch_size)
     args = with_lr(args, reference)
 
-    task = ClassificationTask(model=model, criterion_kwargs=_loss(args, mixup is not None),
-                              device=device, dtype=dtype, verbose=args.rank == 0)
+    task = build_task(model, args, data_config, mixup is not None, device, dtype)
     optimizer = _optimizer(model, args)
     resumed, start = _resume(task, args, optimizer, scaler, former, taken or {})
     _wrap(task, args, device)
@@ -120,18 +119,6 @@ def _mixed_precision(args: argparse.Namespace, device: torch.device) -> tuple[An
 
     scaled = device.type == 'cuda' and dtype == torch.float16
     return autocast, utils.NativeScaler(device=device.type) if scaled else None
-
-
-def _loss(args: argparse.Namespace, mixed: bool) -> dict[str, Any]:
-    """The settings of timm's criterion; mixup smooths the targets itself."""
-    kind = 'jsd' if args.jsd_loss else 'bce' if args.bce_loss else 'ce'
-    options: dict[str, Any] = dict(loss_type=kind, smoothing=args.smoothing, soft_targets=mixed)
-    if kind == 'bce':
-        options.update(bce_target_thresh=args.bce_target_thresh, bce_sum=args.bce_sum,
-                       pos_weight=args.bce_pos_weight)
-    elif kind == 'jsd':
-        options.update(jsd_splits=args.aug_splits, soft_targets=False)
-    return options
 
 
 def _resume(

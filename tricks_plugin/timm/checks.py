@@ -111,6 +111,8 @@ def _check_precision(args: argparse.Namespace) -> None:
     for flag, value in (('--sync-bn', args.sync_bn), ('--torchcompile', args.torchcompile)):
         if args.torchscript and value:
             raise TrickError(f'--torchscript and {flag} exclude each other, got both')
+    if args.torchscript and args.kd_model_name is not None:
+        raise TrickError('--torchscript and --kd-model-name exclude each other, got both')
 
 
 def _check_sizes(args: argparse.Namespace) -> None:
@@ -184,7 +186,8 @@ def _kind(args: argparse.Namespace) -> str:
 def _check_paths(args: argparse.Namespace) -> None:
     """The files that must be there; for data of other kinds timm decides."""
     for flag, value in (('--resume', args.resume), ('--pretrained-path', args.pretrained_path),
-                        ('--initial-checkpoint', args.initial_checkpoint)):
+                        ('--initial-checkpoint', args.initial_checkpoint),
+                        ('--kd-checkpoint', args.kd_checkpoint)):
         if value and not Path(value).is_file():
             raise TrickError(f'{flag} must be a file that is there, got {value!r}')
     for path in (Path(args.output), *Path(args.output).parents):

@@ -207,6 +207,8 @@ OWN_FLAGS = (
          needs('data_cache'), metavar='DIR'),
     flag('--data-cache-mb', 'float', None, 'largest size there; unset: by what is free', ABOVE_0,
          needs('data_cache')),
+    flag('--kd-checkpoint', 'str', None, "the teacher's weights; unset: timm's published ones",
+         needs('kd_model_name'), metavar='FILE'),
 )
 
 # What timm's script has and this one has not, with timm's defaults: an args.yaml that timm wrote
@@ -219,12 +221,6 @@ LEFT_OUT: dict[str, Any] = {
     'naflex_patch_size_probs': None,
     'naflex_loss_scale': 'linear',
     'naflex_patchify_channels_first': False,
-    'kd_model_name': None,
-    'kd_distill_type': 'logit',
-    'kd_loss_type': 'kl',
-    'distill_loss_weight': None,
-    'task_loss_weight': None,
-    'kd_temperature': 4.0,
     'kd_student_feature_dim': None,
     'kd_teacher_feature_dim': None,
     'kd_token_distill_type': 'soft',

@@ -34,6 +34,7 @@ _UNROUNDED = Read(
     lambda args: not (args.smoothing and args.bce_loss and args.bce_target_thresh is not None),
     '--bce-target-thresh makes the targets 0 and 1 again')
 _SIZES = needs('train_img_sizes')
+_TEACHER = needs('kd_model_name')
 _PROGRESSIVE = Read(lambda args: args.train_size_schedule == 'progressive',
                     'it needs --train-size-schedule progressive')
 
@@ -115,6 +116,20 @@ EMA = (
          needs('model_ema')),
 )
 
+# Of timm's three kinds of distillation the one by class scores.
+DISTILLATION = tuple(dataclasses.replace(row, since='1.0.23') for row in (
+    flag('--kd-model-name', 'str', None, 'model of the teacher; unset: none'),
+    flag('--kd-distill-type', 'str', 'logit', 'what the teacher shows: its class scores', _TEACHER,
+         words=('logit',)),
+    flag('--kd-loss-type', 'str', 'kl', 'loss of distillation', _TEACHER, words=('kl',)),
+    flag('--distill-loss-weight', 'float', None, 'factor on the loss of distillation; unset: 1, or '
+         'what --task-loss-weight leaves of 1', FROM_0, _TEACHER),
+    flag('--task-loss-weight', 'float', None, "factor on the labels' loss; unset: 1", FROM_0,
+         _TEACHER),
+    flag('--kd-temperature', 'float', 4.0, 'what class scores are divided by before the softmax',
+         ABOVE_0, _TEACHER),
+))
+
 RUN = (
     flag('--seed', 'int', 42, 'seed of the run', _SEED),
     flag('--worker-seeding', 'str', 'all', 'which generators of a worker are seeded: all, part',
@@ -167,6 +182,7 @@ TRAINING_FLAGS = {
     'augmentation and regularization': AUGMENTATION,
     'batch norm': NORM,
     'moving average of the weights': EMA,
+    'distillation': DISTILLATION,
     'run': RUN,
     'training sizes': SIZES,
 }

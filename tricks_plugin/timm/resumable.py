@@ -32,7 +32,8 @@ _AUGMENTATION = (
     'mixup_switch_prob', 'mixup_mode', 'mixup_off_epoch', 'train_interpolation')
 _LOSS = (
     'smoothing', 'jsd_loss', 'bce_loss', 'bce_sum', 'bce_target_thresh', 'bce_pos_weight',
-    'model_ema', 'model_ema_decay', 'model_ema_warmup')
+    'model_ema', 'model_ema_decay', 'model_ema_warmup', 'kd_model_name', 'kd_checkpoint',
+    'distill_loss_weight', 'task_loss_weight', 'kd_temperature')
 
 RESUMABLE = (*_MODEL, *_OPTIMIZER, *_SCHEDULE, *_BATCHES, *_AUGMENTATION, *_LOSS)
 # Where one of these is given, none of them comes from the checkpoint.

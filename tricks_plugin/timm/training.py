@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from typing_extensions import override
 
-from ..evidence import Average, Curve, Training
+from ..evidence import Average, Curve, Distillation, Training
 from .run import Run
 from .schedule import curve
 
@@ -34,15 +34,31 @@ class TimmTraining(Training):
         self._fresh = True
         self._handle: Any = None
         self._stepped = self._hooked = False
+        self._teaching: Any = None
+        self._distilled: dict[str, torch.Tensor] = {}
+        teacher = getattr(run.task, 'teacher', None)
+        self._distillation = None if teacher is None else Distillation(teacher, {})
 
     def watch(self) -> None:
         """Counts the optimizer's steps from now on."""
         # Lookahead calls no hooks; the optimizer inside it does.
         inner = getattr(self.run.optimizer, '_base_optimizer', self.run.optimizer)
         self._handle = inner.register_step_post_hook(self._count)
+        if self._distillation is not None:
+            self._teaching = self.run.task.register_forward_hook(self._teach)
 
     def _count(self, *args: Any) -> None:
         self._stepped = self._hooked = True
+
+    def _teach(self, task: nn.Module, args: Any, result: Mapping[str, torch.Tensor]) -> None:
+        """Keeps the loss of distillation, and the gradient that it sends back."""
+        loss, name = result['kd_loss'], 'loss_distill'
+        self._distilled = {name: task.distill_loss_weight * loss.detach()}  # type: ignore[operator]
+        assert self._distillation is not None
+        largest = self._distillation.gradients
+        if loss.requires_grad:
+            loss.register_hook(lambda grad: largest.update({
+                name: torch.maximum(largest.get(name, grad.new_zeros(())), grad.detach().abs())}))
 
     def begin(self, epoch: int, images: torch.Tensor, targets: torch.Tensor) -> None:
         """Takes the batch of the coming iteration.
@@ -58,18 +74,20 @@ class TimmTraining(Training):
             self._iteration += 1
         self._fresh = False
         self._batch, self.outputs, self._stepped = (images, targets), None, False
+        self._distilled = {}
 
     def end(self, outputs: Any) -> None:
         """Takes what the iteration returned, and whether its update was made."""
-        self.outputs = outputs
+        self.outputs = {**outputs, **self._distilled} if self._distilled else outputs
         self.updates += self._stepped
         self.attempts += self._stepped or self._due()
 
     def release(self) -> None:
         """Takes the counter off the optimizer, and lets the batch go."""
-        if self._handle is not None:
-            self._handle.remove()
-        self._handle = self._batch = self.outputs = None
+        for handle in (self._handle, self._teaching):
+            if handle is not None:
+                handle.remove()
+        self._handle = self._teaching = self._batch = self.outputs = None
 
     @property
     @override
@@ -124,6 +142,11 @@ class TimmTraining(Training):
     @override
     def forward_context(self) -> AbstractContextManager[Any]:
         return self.run.autocast()
+
+    @property
+    @override
+    def distillation(self) -> Distillation | None:
+        return self._distillation
 
     @property
     @override
