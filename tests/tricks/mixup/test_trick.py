@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 
 import pytest
 from mmengine.config import Config
@@ -125,12 +126,14 @@ def test_a_wrapper_that_packs_is_the_only_place():
     ('soft_teacher/soft-teacher_faster-rcnn_r50-caffe_fpn_180k_semi-0.1-coco.py', 'MultiBranch'),
     ('qdtrack/qdtrack_faster-rcnn_r50_fpn_8xb2-4e_mot17halftrain_test-mot17halfval.py',
      'frames of a video'),
-    ('reid/reid_r50_8xb32-6e_mot15train80_test-mot15val20.py', 'TransformBroadcaster'),
+    # With mmpretrain installed, mmdet's re-identifier is one of its classifiers.
+    ('reid/reid_r50_8xb32-6e_mot15train80_test-mot15val20.py',
+     'TransformBroadcaster|ReIDDataPreprocessor'),
 ])
 def test_what_cannot_be_mixed_is_left_alone_with_the_reason(zoo, path, words):
     before = config_edit.plain(load(zoo, path))
     cfg, verdict = apply(before)
-    assert verdict.status == 'not_applicable' and words in verdict.reason
+    assert verdict.status == 'not_applicable' and re.search(words, verdict.reason)
     assert cfg == before
 
 
