@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,7 +13,9 @@ from pathlib import Path
 import pytest
 from support.timm_train import TINY, write_images
 
+from tricks_plugin.ablate.launch import Handle, Local
 from tricks_plugin.cli.ablate import main
+from tricks_plugin.common.door import run_door
 
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = f'''
@@ -24,11 +29,40 @@ log_processor = dict(by_epoch=False)
 '''
 
 
+class Forked(Handle):
+    """A run in a copy of this process, which need not import everything anew."""
+
+    def __init__(self, command: list[str], log: Path) -> None:
+        self._code: int | None = None
+        self._pid = os.fork()
+        if self._pid == 0:
+            code = 1
+            try:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                with log.open('wb') as file:
+                    os.dup2(file.fileno(), 1)
+                    os.dup2(file.fileno(), 2)
+                module = importlib.import_module(command[2])
+                code = run_door(lambda: module.main(command[3:]))
+            finally:
+                os._exit(code)
+
+    def status(self) -> int | None:
+        if self._code is None:
+            pid, status = os.waitpid(self._pid, os.WNOHANG)
+            self._code = os.waitstatus_to_exitcode(status) if pid else None
+        return self._code
+
+    def stop(self) -> None:
+        if self.status() is None:
+            os.kill(self._pid, signal.SIGKILL)
+
+
 @pytest.fixture()
-def ablate(monkeypatch, python_env):
-    """Runs the command here, and its trainings in processes of their own."""
-    monkeypatch.setenv('PYTHONPATH', python_env['PYTHONPATH'])
+def ablate(monkeypatch):
+    """Runs the command here, and its trainings in copies of this process."""
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
+    monkeypatch.setattr(Local, 'start', lambda self, command, log, slot: Forked(command, log))
     return lambda *words: main(list(words))
 
 

@@ -14,8 +14,6 @@ from types import SimpleNamespace
 import torch
 import torch.distributed as dist
 import torch.multiprocessing
-from torch import nn
-
 from support.sync_bn import (
     CASES,
     NORMS,
@@ -27,6 +25,8 @@ from support.sync_bn import (
     run_case,
     train,
 )
+from torch import nn
+
 from tricks_plugin.common.process_group import end_process_group
 from tricks_plugin.functional import CrossRankBatchNorm, synchronize_batch_norms
 

@@ -221,6 +221,6 @@ def test_parse_and_train_agree_on_every_setting() -> None:
                     'crop_pct', 'data', 'local_rank', 'device'}
     unread = {name for name in vars(args) if f'args.{name}' not in sources
               and name not in Asked.names}
-    # timm's script does not read its deprecated flag either; checks.py warns of it. The other
-    # one is read by flags.trick_wish.
-    assert unread == {'drop_connect', 'trick_options'}
+    # timm's script does not read its deprecated flag either; checks.py warns of it, and lets one
+    # kind of distillation through. The third is read by flags.trick_wish.
+    assert unread == {'drop_connect', 'kd_distill_type', 'trick_options'}

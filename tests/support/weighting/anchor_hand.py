@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
 from support.weighting.anchor_zoo import STRIDES, loss
 from support.weighting.kit import BOXES, attached, total
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 
 import torch
-
 from support.weighting.kit import build, samples
 
 IN = 8

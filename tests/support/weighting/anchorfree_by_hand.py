@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 
 import numpy as np
-
 from support.weighting import anchorfree_cases as cases
 from support.weighting import kit
 

@@ -6,7 +6,6 @@ import functools
 
 import torch
 from mmengine.logging import MessageHub
-
 from support.weighting import kit
 
 CHANNELS = 8

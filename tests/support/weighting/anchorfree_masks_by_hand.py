@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import mmcv
 import numpy as np
-
 from support.weighting import anchorfree_by_hand as boxes
 from support.weighting import anchorfree_cases as cases
 from support.weighting import kit

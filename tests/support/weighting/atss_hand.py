@@ -11,7 +11,6 @@ import contextlib
 
 import numpy as np
 import torch
-
 from support.weighting.atss_heads import CLASSES, LABELS, STRIDES
 from support.weighting.kit import BOXES, instances
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from mmengine.logging import MessageHub
-
 from support.weighting.kit import SHAPE, build, samples
 
 STRIDES = [8, 16]

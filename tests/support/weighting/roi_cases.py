@@ -7,7 +7,6 @@ import functools
 
 import torch
 from mmengine.structures import InstanceData, PixelData
-
 from support.weighting.kit import BOXES, SHAPE, samples
 
 C = 8  # channels everywhere
