@@ -150,8 +150,10 @@ def test_what_is_loaded_tells_what_is_pretrained(tmp_path):
     assert run_facts(cfg).pretrained is None and run_facts(cfg).frozen_stages is None
     backbone.update(pretrained=True, frozen_stages=2)
     assert run_facts(cfg).pretrained == 'backbone' and run_facts(cfg).frozen_stages == 2
-    backbone['frozen_stages'] = -1
-    assert run_facts(cfg).frozen_stages is None
+    backbone.update(pretrained=False, frozen_stages=-1)
+    assert run_facts(cfg).frozen_stages is None and run_facts(cfg).pretrained is None
+    backbone['checkpoint'] = 'b.pth'  # of TimmBackbone
+    assert run_facts(cfg).pretrained == 'backbone'
 
 
 def rows(cfg, tricks='bag_of_freebies'):

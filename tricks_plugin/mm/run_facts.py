@@ -131,8 +131,9 @@ def _pretrained(cfg: dict[str, Any]) -> str | None:
             continue
         if _loads(node.get('init_cfg')):
             return 'detector' if part in ('model', 'detector') else 'backbone'
-        # mmdet 2's key, timm's, and detectron2's
+        # mmdet 2's key and timm's, TimmBackbone's file, and detectron2's
         if part in ('model', 'backbone') and node.get('pretrained') or \
+                part == 'backbone' and isinstance(node.get('checkpoint'), str) or \
                 isinstance(node.get('weights'), str):
             return 'backbone'
     return None
