@@ -16,7 +16,7 @@ from .common import (
     config_name,
     load_config,
     needs_timm,
-    split_flags,
+    parse_for_either,
 )
 
 __all__ = ['main']
@@ -61,14 +61,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     Raises:
         TrickError: If the config, a trick, a flag, the data or a file is wrong.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
-    for_timm = words[:1] == ['timm']
-    parser = _parser(prog, for_timm)
-    own, behind = split_flags(words[1:] if for_timm else words)
-    args, flags = parser.parse_known_args(own)
-    flags += behind
-    if flags and not for_timm:
-        raise TrickError(f'{parser.prog}: unknown words {" ".join(flags)}')
+    args, flags, for_timm = parse_for_either(argv, prog, _parser)
     out, as_folder = _target(args, 'timm' if for_timm else config_name(args.config))
     size = args.size or (_FOLDER_PX if as_folder else _SHEET_PX)
     # Libraries that are imported while loading may print; stdout belongs to the report.

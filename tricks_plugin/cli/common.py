@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NoReturn
 
 from ..mm.config_file import load_config, one_line, parse_settings
 from ..plan.errors import TrickError
 
 __all__ = ['Parser', 'add_config_arguments', 'config_name', 'load_config', 'needs_timm',
-           'split_flags']
+           'parse_for_either', 'split_flags']
 
 
 class Parser(argparse.ArgumentParser):
@@ -26,6 +27,34 @@ def split_flags(words: Sequence[str]) -> tuple[list[str], list[str]]:
     """The words before the first ``--``, and those behind it."""
     place = list(words).index('--') if '--' in words else len(words)
     return list(words[:place]), list(words[place + 1:])
+
+
+def parse_for_either(
+    argv: Sequence[str] | None, prog: str | None,
+    make: Callable[[str | None, bool], argparse.ArgumentParser],
+) -> tuple[argparse.Namespace, list[str], bool]:
+    """Reads the words of a command that takes a config, or after ``timm`` timm's flags.
+
+    Args:
+        argv: The words; None for the process's.
+        prog: The program's name in messages.
+        make: Makes the parser, from the name and whether it is for timm.
+
+    Returns:
+        The command's own settings, timm's flags, and whether it is for timm.
+
+    Raises:
+        TrickError: If a config's words are not known.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    for_timm = words[:1] == ['timm']
+    parser = make(prog, for_timm)
+    own, behind = split_flags(words[1:] if for_timm else words)
+    args, flags = parser.parse_known_args(own)
+    flags += behind
+    if flags and not for_timm:
+        raise TrickError(f'{parser.prog}: unknown words {" ".join(flags)}')
+    return args, flags, for_timm
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from typing import Any
 
 from ..common.files import write_json
 from ..plan.errors import TrickError
-from .common import Parser, add_config_arguments, load_config
+from .common import Parser, add_config_arguments, load_config, parse_for_either
 
 __all__ = ['chart', 'main', 'report']
 
@@ -55,12 +55,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     Raises:
         TrickError: If the config, a trick, a flag or the data is wrong.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
-    for_timm = words[:1] == ['timm']
-    parser = _parser(prog, for_timm)
-    args, flags = parser.parse_known_args(words[1:] if for_timm else words)
-    if flags and not for_timm:
-        raise TrickError(f'{parser.prog}: unknown words {" ".join(flags)}')
+    args, flags, for_timm = parse_for_either(argv, prog, _parser)
     _check(args)
     # Libraries that are imported while loading may print; stdout belongs to the figures.
     with contextlib.redirect_stdout(sys.stderr):

@@ -17,7 +17,7 @@ from .common import (
     config_name,
     load_config,
     needs_timm,
-    split_flags,
+    parse_for_either,
 )
 
 __all__ = ['main']
@@ -64,14 +64,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     Raises:
         TrickError: If the config, a trick, a flag or a file is wrong.
     """
-    words = list(sys.argv[1:] if argv is None else argv)
-    for_timm = words[:1] == ['timm']
-    parser = _parser(prog, for_timm)
-    own, behind = split_flags(words[1:] if for_timm else words)
-    args, flags = parser.parse_known_args(own)
-    flags += behind
-    if flags and not for_timm:
-        raise TrickError(f'{parser.prog}: unknown words {" ".join(flags)}')
+    args, flags, for_timm = parse_for_either(argv, prog, _parser)
     _check(args)
     from ..common.processes import planned_for
     # Libraries that are imported while loading may print; stdout belongs to the table.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 
-__all__ = ['Phases', 'phases']
+__all__ = ['Phases', 'check_end', 'phases']
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +48,22 @@ class Phases:
 
     def __str__(self) -> str:
         return f'off from {self.unit} {self.off_from}' if self.ends else 'on to the end'
+
+
+def check_end(fraction: float, epochs: int | None) -> None:
+    """Refuses an end of a training that no hook could keep.
+
+    Args:
+        fraction: ``off_fraction``, the last part of the training.
+        epochs: ``off_epochs``, the same in epochs, or None.
+
+    Raises:
+        ValueError: If one is out of its bounds.
+    """
+    if not 0 <= fraction < 1:
+        raise ValueError(f'off_fraction must be in [0, 1), got {fraction!r}')
+    if epochs is not None and epochs < 0:
+        raise ValueError(f'off_epochs must be >= 0, got {epochs!r}')
 
 
 def phases(

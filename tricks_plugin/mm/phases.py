@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.runner import IterBasedTrainLoop
 
-from ..common.phases import Phases, phases
+from ..common.phases import Phases, check_end, phases
 from .parts import hidden, parts
 
 __all__ = ['PhaseHook', 'run_phases']
@@ -63,10 +63,7 @@ class PhaseHook(Hook):
     what = ''
 
     def __init__(self, off_fraction: float = 0.1, off_epochs: int | None = None) -> None:
-        if not 0 <= off_fraction < 1:
-            raise ValueError(f'off_fraction must be in [0, 1), got {off_fraction!r}')
-        if off_epochs is not None and off_epochs < 0:
-            raise ValueError(f'off_epochs must be >= 0, got {off_epochs!r}')
+        check_end(off_fraction, off_epochs)
         self.off_fraction = off_fraction
         self.off_epochs = off_epochs
         self._phases = Phases()

@@ -143,7 +143,7 @@ def trained(hook, promise, spoil=lambda epoch, model: None, epochs=4):
     model, evidence = Toy(), MixUpEvidence(scores=True, **promise)
     log = SimpleNamespace(info=lambda text: None, warning=lambda text: None)
     runner = SimpleNamespace(model=model, train_loop=None, max_epochs=epochs, logger=log, epoch=0,
-                             train_dataloader=[0, 1])
+                             train_dataloader=torch.utils.data.DataLoader([0, 1]))
     training = SimpleNamespace(model=model, loaders={}, by_epoch=True, max_epochs=epochs,
                                max_iterations=2 * epochs, epoch_length=2, targets=None)
     hook.before_train(runner)

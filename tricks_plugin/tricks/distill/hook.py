@@ -11,7 +11,7 @@ from mmengine.registry import HOOKS
 from mmengine.runner import IterBasedTrainLoop
 from torch import nn
 
-from ...common.phases import Phases, phases
+from ...common.phases import Phases, check_end, phases
 from ...common.wrapped import Wrapped
 from ...evidence import Distillation
 from ...plan import TrickError
@@ -62,10 +62,7 @@ class DistillationHook(Hook):
         if not weight > 0 or not temperature > 0:
             raise ValueError(f'weight and temperature must be > 0, got {weight!r} and '
                              f'{temperature!r}')
-        if not 0 <= off_fraction < 1:
-            raise ValueError(f'off_fraction must be in [0, 1), got {off_fraction!r}')
-        if off_epochs is not None and off_epochs < 0:
-            raise ValueError(f'off_epochs must be >= 0, got {off_epochs!r}')
+        check_end(off_fraction, off_epochs)
         self.teacher = teacher
         self.checkpoint = checkpoint
         self.scores = scores

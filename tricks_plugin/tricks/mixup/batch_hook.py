@@ -6,9 +6,9 @@ from typing import Any
 
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
-from mmengine.runner import IterBasedTrainLoop
 
-from ...common.phases import Phases, phases
+from ...common.phases import Phases, check_end
+from ...mm.phases import run_phases
 
 __all__ = ['BatchMixUpHook', 'unmixed']
 
@@ -41,20 +41,14 @@ class BatchMixUpHook(Hook):
     priority = 'LOW'  # after mmpretrain's SwitchRecipeHook
 
     def __init__(self, off_fraction: float = 0.0, off_epochs: int | None = None) -> None:
-        if not 0 <= off_fraction < 1:
-            raise ValueError(f'off_fraction must be in [0, 1), got {off_fraction!r}')
-        if off_epochs is not None and off_epochs < 0:
-            raise ValueError(f'off_epochs must be >= 0, got {off_epochs!r}')
+        check_end(off_fraction, off_epochs)
         self.off_fraction = off_fraction
         self.off_epochs = off_epochs
         self._times = Phases()
 
     def before_train(self, runner: Any) -> None:
         """Computes the moment of the switch."""
-        by_epoch = not isinstance(runner.train_loop, IterBasedTrainLoop)
-        self._times = phases(
-            by_epoch, runner.max_epochs if by_epoch else runner.max_iters, self.off_fraction,
-            self.off_epochs, epoch_length=1 if by_epoch else len(runner.train_dataloader))
+        self._times = run_phases(runner, self.off_fraction, self.off_epochs)
         if getattr(_preprocessor(runner), 'batch_augments', None) is None:
             runner.logger.warning('BatchMixUpHook found no batch augments in the data '
                                   'preprocessor: it switches nothing')

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-__all__ = ['binomial_tail', 'size_weights']
+__all__ = ['EqualDraws', 'binomial_tail', 'size_weights']
 
 
 def size_weights(sizes: Sequence[int], home: int | None = None,
@@ -43,3 +43,29 @@ def binomial_tail(trials: int, hits: int, chance: float) -> float:
     counts = range(hits, trials + 1) if hits > trials * chance else range(hits + 1)
     return sum(math.comb(trials, count) * chance ** count * (1 - chance) ** (trials - count)
                for count in counts)
+
+
+class EqualDraws:
+    """How likely the run of draws that all gave the shape before is, up to now.
+
+    Attributes:
+        log_chance: Its logarithm; 0 after a draw that changed something.
+    """
+
+    def __init__(self) -> None:
+        self.log_chance = 0.0
+        self._compared: list[tuple[bool, float]] = []
+
+    def add(self, same: bool, chance: float) -> None:
+        """Notes whether a draw left the shape of a batch as it was, and how likely that is."""
+        self._compared.append((same, chance))
+
+    def close(self) -> None:
+        """Takes one draw into account: equal, if all that was compared after it is."""
+        if not self._compared:
+            return
+        if all(same for same, _ in self._compared):
+            self.log_chance += math.log(min(chance for _, chance in self._compared))
+        else:
+            self.log_chance = 0.0
+        self._compared = []

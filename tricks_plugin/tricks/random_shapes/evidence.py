@@ -12,7 +12,7 @@ from torch import nn
 
 from ...common.phases import Phases, phases
 from ...evidence import Evidence, Finding, Training
-from .chance import binomial_tail, size_weights
+from .chance import EqualDraws, binomial_tail, size_weights
 from .functional import target_shape
 
 __all__ = ['RandomShapesEvidence']
@@ -88,9 +88,8 @@ class RandomShapesEvidence(Evidence):
         self._phases = Phases()
         self._at_home: bool | None = None  # whether this interval's draw was the test scale
         self.from_start = False
-        self.log_chance = 0.0  # of the run of equal draws that lasts up to now
+        self._equal = EqualDraws()
         self._step = -1
-        self._compared: list[tuple[bool, float]] = []
         self._seen: dict[Shape, _Seen] = {}
         self._entered: Shape | None = None
         self._now: Shape | None = None
@@ -162,7 +161,7 @@ class RandomShapesEvidence(Evidence):
 
     def _note(self, step: int, entered: Shape, now: Shape) -> None:
         if step != self._step:
-            self._close_step()
+            self._equal.close()
             self._step, self._at_home = step, None
         if self._at_home is None and step > 0 and self.share and self._is_plain(entered):
             self._at_home = now == self._became(entered, self._clean)
@@ -171,7 +170,7 @@ class RandomShapesEvidence(Evidence):
         seen = self._seen.setdefault(entered, _Seen(step, now))
         if seen.step != step:
             seen.redraws += 1
-            self._compared.append((seen.last == now, self._chance(entered)))
+            self._equal.add(seen.last == now, self._chance(entered))
         elif seen.last != now:
             self.changed += 1
         if step == 0:
@@ -181,16 +180,6 @@ class RandomShapesEvidence(Evidence):
             self.larger += 1
         seen.step, seen.last = step, now
         seen.shapes.add(now)
-
-    def _close_step(self) -> None:
-        """Takes one draw into account: equal, if all that was compared after it is."""
-        if not self._compared:
-            return
-        if all(same for same, _ in self._compared):
-            self.log_chance += math.log(min(chance for _, chance in self._compared))
-        else:
-            self.log_chance = 0.0
-        self._compared = []
 
     @property
     def _clean(self) -> int:
@@ -222,7 +211,7 @@ class RandomShapesEvidence(Evidence):
 
     def finding(self, training: Training) -> Finding:
         """The shapes that arrived, and whether they obey the rules."""
-        self._close_step()
+        self._equal.close()
         seen = self._seen.values()
         redraws = sum(item.redraws for item in seen)
         varied = max((len(item.shapes) for item in seen), default=0)
@@ -235,7 +224,7 @@ class RandomShapesEvidence(Evidence):
             'shapes': {f'{h}x{w}': count
                        for (h, w), count in self.arrived.most_common(_LISTED)},
             'shapes_of_equal_batches': varied, 'redraws': redraws,
-            'chance_of_equal_draws': math.exp(self.log_chance),
+            'chance_of_equal_draws': math.exp(self._equal.log_chance),
             'not_planned' if self.square else 'not_multiples': self.uneven,
             'changed_within_interval': self.changed, 'larger_than_first': self.larger,
             'not_resized': self.missed,
@@ -262,7 +251,7 @@ class RandomShapesEvidence(Evidence):
             f'{self.at_home} of {self.draws} draws at the test scale':
                 self.share > 0 and self._unlikely(),
             f'{self.strays} batches of the tail are not at the test scale': self.strays,
-            'the shape changes no more': self.log_chance < math.log(_DOUBT),
+            'the shape changes no more': self._equal.log_chance < math.log(_DOUBT),
         }
         return [words for words, count in counts.items() if count]
 

@@ -8,7 +8,7 @@ from mmengine.dist import get_rank
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
-from ...common.phases import Phases
+from ...common.phases import Phases, check_end
 from ...mm.phases import run_phases
 from .batch_augment import BatchRandomShapes
 from .fixed import try_shapes
@@ -57,10 +57,7 @@ class BatchRandomShapesHook(Hook):
     """
 
     def __init__(self, off_fraction: float = 0.0, off_epochs: int | None = None) -> None:
-        if not 0 <= off_fraction < 1:
-            raise ValueError(f'off_fraction must be in [0, 1), got {off_fraction!r}')
-        if off_epochs is not None and off_epochs < 0:
-            raise ValueError(f'off_epochs must be >= 0, got {off_epochs!r}')
+        check_end(off_fraction, off_epochs)
         self.off_fraction = off_fraction
         self.off_epochs = off_epochs
         self.phases = Phases()
