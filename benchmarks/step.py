@@ -38,7 +38,9 @@ from tricks_plugin import BFloat16OptimWrapper, MixUpWeightingHook
 
 ZOO = Path(mmdet.__file__).parent / '.mim' / 'configs'
 CONFIGS = {'yolov3': 'yolo/yolov3_mobilenetv2_8xb24-320-300e_coco.py',
-           'retinanet': 'retinanet/retinanet_r18_fpn_1x_coco.py'}
+           'retinanet': 'retinanet/retinanet_r18_fpn_1x_coco.py',
+           'efficientnet': str(Path(__file__).parents[1]
+                               / 'configs/bccd/yolov3_efficientnet-lite0_bccd.py')}
 Step = Callable[[dict], Any]
 
 
@@ -46,6 +48,7 @@ def load_config(name: str) -> Config:
     """A zoo config whose backbone starts at random."""
     cfg = Config.fromfile(ZOO / CONFIGS[name])
     cfg.model.backbone.init_cfg = None
+    cfg.model.backbone.pop('checkpoint', None)
     return cfg
 
 
