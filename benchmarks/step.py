@@ -221,7 +221,7 @@ def parse() -> argparse.Namespace:
         args.size, args.batch_size, args.steps = 64, 1, 3
     if args.device != 'cpu':
         args.clock = 'wall'
-    skipped = {'resnet_d'} if args.model == 'yolov3' else {'sync_bn'}
+    skipped = {'sync_bn'} if args.model == 'retinanet' else {'resnet_d'}
     if args.quick or args.device != 'cpu':
         skipped.add('sync_bn')
     args.arms = args.arms.split(',') if args.arms else [n for n in WORDS if n not in skipped]

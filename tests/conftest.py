@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import sys
+import time
+import types
 from pathlib import Path
 
 import pytest
@@ -20,6 +22,15 @@ def _threads():
     before = torch.get_num_threads()
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def _short_breaks(monkeypatch):
+    """mmengine's iteration-based loop sleeps for two seconds between epochs; a tenth does here."""
+    loops = sys.modules.get('mmengine.runner.loops')
+    if loops is not None:
+        monkeypatch.setattr(loops, 'time', types.SimpleNamespace(
+            sleep=lambda seconds: time.sleep(seconds / 20)))
 
 
 @pytest.fixture(scope='session')

@@ -47,6 +47,12 @@ def config(steps=(), wrapper='OptimWrapper', backbone='ResNet', **loader):
         train_dataloader=dict(dataset=dict(type='CocoDataset', pipeline=list(steps)), **loader))
 
 
+def timm_config(name):
+    cfg = config(backbone='tricks_plugin.TimmBackbone')
+    cfg['model']['backbone']['model_name'] = name
+    return cfg
+
+
 RESIZE = dict(type='Resize', scale=(320, 256))
 CROP = [dict(type='RandomResize', scale=(512, 512), ratio_range=(0.5, 2.0), keep_ratio=True),
         dict(type='RandomCrop', crop_size=(320, 256))]
@@ -131,6 +137,7 @@ def test_workers_stay_but_for_hooks_that_restart_them():
 @pytest.mark.parametrize(('cfg', 'words'), [
     (config(backbone='MobileNetV2'), 'depthwise'), (config(), None),
     (dict(config(backbone='MobileNetV2'), launcher='pytorch'), None),
+    (timm_config('tf_efficientnet_lite0'), 'depthwise'), (timm_config('resnet18'), None),
 ])
 def test_on_cpus_the_layout_changes_where_it_was_measured_to_help(cfg, words):
     verdict = planned(cfg)

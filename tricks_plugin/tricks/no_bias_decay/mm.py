@@ -137,7 +137,9 @@ def _edit(
     if custom or unreached:
         wrapper['constructor'] = _CONSTRUCTOR
         why = f'custom_keys {", ".join(map(repr, custom))}' if custom else unreached
-        verb = 'would bring it back' if custom else "is not reached by mmengine's rules"
+        verb = ('would bring it back' if custom else
+                "may have norms that mmengine's rules do not reach" if unreached == 'TimmBackbone'
+                else "is not reached by mmengine's rules")
         reason += f'; by a constructor of its own, since {why} {verb}'
     else:
         wrapper['paramwise_cfg'] = {**paramwise, 'norm_decay_mult': 0.0, 'bias_decay_mult': 0.0}

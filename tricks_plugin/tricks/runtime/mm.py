@@ -29,6 +29,7 @@ _HOOK = 'tricks_plugin.RuntimeOptionsHook'
 _HALF = ('AmpOptimWrapper', 'BFloat16OptimWrapper')
 # On CPUs the layout was measured to help networks of depthwise convolutions (benchmarks/step.py).
 _DEPTHWISE = ('MobileNetV2',)
+_DEPTHWISE_OF_TIMM = re.compile('efficientnet|mobilenet')
 # Parts whose options bring a compiled operation in, by name or by default.
 _OPTION = re.compile('dcn|deform')
 _COMPILED = ('CTResNetNeck',)
@@ -98,7 +99,7 @@ class Edit(ConfigEdit):
             if not half:
                 return 'left', 'on a GPU it helps 16-bit training'
             why = '16-bit convolutions of GPUs compute in it'
-        elif is_a(get(model, 'backbone'), *_DEPTHWISE, scope=scope):
+        elif _depthwise(get(model, 'backbone'), scope):
             why = 'it helps depthwise convolutions on CPUs'
         else:
             return 'left', 'on CPUs it was measured to help depthwise convolutions only'
@@ -137,6 +138,13 @@ class Edit(ConfigEdit):
             return 'left', 'this machine has no GPU'
         loader['pin_memory'] = True
         return 'applied', 'copies to the GPU need no detour'
+
+
+def _depthwise(backbone: Any, scope: str) -> bool:
+    """Whether this is a network of depthwise convolutions whose steps were measured."""
+    if is_a(backbone, 'TimmBackbone', scope=scope):
+        return bool(_DEPTHWISE_OF_TIMM.search(str(get(backbone, 'model_name'))))
+    return is_a(backbone, *_DEPTHWISE, scope=scope)
 
 
 def _hook_of(cfg: dict[str, Any], option: str, only_look: bool = False) -> bool:
