@@ -150,7 +150,7 @@ def pytest_report_header() -> list[str]:
 # Whole folders and files that `make test-fast` leaves out: proofs per head, fuzzing, trainings.
 SLOW = ('tricks/mixup/weighting/', 'tricks/data_cache/', 'tricks/data_monitor/',
         'tricks/mixup/test_t', 'tricks/mixup/test_d', 'tricks/mixup/test_e',
-        'tricks/random_shapes/test_training',
+        'tricks/random_shapes/test_training', 'tricks/mosaic/test_training',
         'tricks/label_smoothing/test_live', 'tricks/distill/test_hook', 'tricks/distill/test_timm',
         'tricks/distill/test_processes',
         'tricks/sync_bn/', 'timm/test_flags_fuzz',

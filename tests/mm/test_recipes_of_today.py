@@ -72,7 +72,8 @@ def test_modern_is_the_bag_with_an_average_and_a_flat_part(tmp_path, zoo):
     effective, plan = child(tmp_path, zoo, 'modern', images=5000,
                             base='yolo/yolov3_d53_8xb8-ms-608-273e_coco.py')
     status = {row.name: row.status for row in plan.tricks}
-    assert {status[name] for name in ('ema', 'random_shapes', 'mixup', 'clean_tail')} == {'applied'}
+    assert {status[name] for name in ('ema', 'random_shapes', 'mosaic', 'mixup', 'clean_tail')} == {
+        'applied'}
     schedule, = effective.param_scheduler
     assert schedule.flat_fraction == 0.5 and schedule.eta_min == 0
 

@@ -11,7 +11,7 @@ from mmengine.runner import IterBasedTrainLoop
 from ..common.phases import Phases, check_end, phases
 from .parts import hidden, parts
 
-__all__ = ['PhaseHook', 'run_phases']
+__all__ = ['PhaseHook', 'run_phases', 'switched_from']
 
 
 def run_phases(runner: Any, fraction: float, epochs: int | None,
@@ -30,6 +30,25 @@ def run_phases(runner: Any, fraction: float, epochs: int | None,
         by_epoch, runner.max_epochs if by_epoch else runner.max_iters, fraction, epochs,
         epoch_length=1 if by_epoch else len(loader),
         ahead=loader.num_workers * (loader.prefetch_factor or 0), replaced_from=replaced_from)
+
+
+def switched_from(runner: Any, kind: type) -> int | None:
+    """The epoch from which a PipelineSwitchHook trains without a kind of transform, or None.
+
+    It replaces the pipeline of the outermost dataset; where that is a wrapper without a pipeline
+    of its own, the hook changes nothing.
+
+    Args:
+        runner: mmengine's.
+        kind: The class of the transform.
+    """
+    hook = next((hook for hook in runner.hooks if any(
+        base.__name__ == 'PipelineSwitchHook' for base in type(hook).__mro__)), None)
+    pipeline = getattr(runner.train_dataloader.dataset, 'pipeline', None)
+    if hook is None or kind.__name__ in str(hook.switch_pipeline) or \
+            not any(isinstance(part, kind) for part in parts(pipeline)):
+        return None
+    return int(hook.switch_epoch)
 
 
 class PhaseHook(Hook):

@@ -9,9 +9,9 @@ pytest.importorskip('mmengine')
 from mmengine.config import Config
 
 from tricks_plugin.mm import config_edit
+from tricks_plugin.mm.canvas import find_canvas
 from tricks_plugin.plan.errors import TrickError
 from tricks_plugin.tricks.random_shapes import MIN_SIZE, RandomShapes, functional
-from tricks_plugin.tricks.random_shapes.scales import find_canvas
 
 PAPER = [320, 352, 384, 416, 448, 480, 512, 544, 576, 608]
 AUGMENT = 'tricks_plugin.BatchRandomShapes'

@@ -7,10 +7,10 @@ from typing import Any
 from mmengine.registry import HOOKS
 
 from ...mm.parts import parts
-from ...mm.phases import PhaseHook
+from ...mm.phases import PhaseHook, switched_from
 from .transform import GeometryPreservingMixUp
 
-__all__ = ['MixUpOffHook', 'mixup_transforms', 'replaced_from']
+__all__ = ['MixUpOffHook', 'mixup_transforms']
 
 
 def mixup_transforms(dataset: Any) -> list[GeometryPreservingMixUp]:
@@ -20,21 +20,6 @@ def mixup_transforms(dataset: Any) -> list[GeometryPreservingMixUp]:
         dataset: A dataset, a wrapper (``.dataset``, ``.datasets``), a transform or a list.
     """
     return [item for item in parts(dataset) if isinstance(item, GeometryPreservingMixUp)]
-
-
-def replaced_from(runner: Any) -> int | None:
-    """The epoch from which a PipelineSwitchHook trains without any mixup, or None.
-
-    It replaces the pipeline of the outermost dataset; where that is a wrapper without a pipeline
-    of its own, the hook changes nothing.
-    """
-    hook = next((hook for hook in runner.hooks if any(
-        base.__name__ == 'PipelineSwitchHook' for base in type(hook).__mro__)), None)
-    pipeline = getattr(runner.train_dataloader.dataset, 'pipeline', None)
-    if hook is None or 'GeometryPreservingMixUp' in str(hook.switch_pipeline) or \
-            not mixup_transforms(pipeline):
-        return None
-    return int(hook.switch_epoch)
 
 
 @HOOKS.register_module()
@@ -61,8 +46,8 @@ class MixUpOffHook(PhaseHook):
         self._reported: dict[str, int] = {}
 
     def replaced_from(self, runner: Any) -> int | None:
-        """See `replaced_from`."""
-        return replaced_from(runner)
+        """See `switched_from`."""
+        return switched_from(runner, GeometryPreservingMixUp)
 
     def before_train(self, runner: Any) -> None:
         """Computes the moment of the switch, sets it, and looks at a few samples.

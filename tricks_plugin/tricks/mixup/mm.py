@@ -8,6 +8,7 @@ from ...common.phases import phases
 from ...mm import config_edit
 from ...mm.classification import classifier
 from ...mm.config_edit import Pipeline, append_hook, find, type_name
+from ...mm.joining import replacing_hook
 from ...plan import ConfigEdit, TrickError, Verdict
 from . import mmpretrain, others, placement
 from .weighting.families import is_weighted
@@ -56,7 +57,7 @@ class Edit(ConfigEdit):
         if reason:
             return Verdict.not_applicable(reason)
         self._edit(cfg, pipelines, targets, scope)
-        switch = placement.replacing_hook(cfg, targets, scope)
+        switch = replacing_hook(cfg, targets)
         notes = (self._switch_note(cfg, switch), placement.dropped_proposals(pipelines, scope),
                  _weighting_note(cfg, scope))
         return Verdict.applied(
@@ -118,7 +119,7 @@ def _promise_of(cfg: dict[str, Any], node: dict[str, Any], pipelines: list[Pipel
     """What a config that mixes already is to show, by its own settings."""
     hook = next((hook for _, hook in find(cfg.get('custom_hooks'), 'MixUpOffHook', scope=scope)),
                 {'off_fraction': 0.0})
-    switch = placement.replacing_hook(cfg, pipelines, scope)
+    switch = replacing_hook(cfg, pipelines)
     return {'alpha': node.get('alpha', _ALPHA), 'prob': node.get('prob', 1.0),
             'off_fraction': hook.get('off_fraction', _OFF_FRACTION),
             'off_epochs': hook.get('off_epochs'), **({'replaced': True} if switch else {})}

@@ -7,31 +7,18 @@ from typing import Any
 
 from ...mm import config_edit
 from ...mm.config_edit import Pipeline, find, is_a, type_name
+from ...mm.joining import one_image
 from .extras import advice
 from .sample import REFUSED
 
-__all__ = ['dropped_proposals', 'ends_in_packer', 'obstacle', 'other_mixup',
-           'replacing_hook', 'targets', 'undeclared', 'weighted', 'without']
+__all__ = ['dropped_proposals', 'ends_in_packer', 'obstacle', 'other_mixup', 'targets',
+           'undeclared', 'weighted', 'without']
 
 _PACKERS = ('PackDetInputs', 'PackWeightedDetInputs')
 _PACKED = ('gt_bboxes', 'gt_bboxes_labels', 'gt_masks', 'gt_mixup_weights', 'gt_instances_ids')
 _OTHER_MIXUPS = ('MixUp', 'CachedMixUp', 'YOLOXMixUp', 'YOLOv5MixUp')
 _FIX = ("derive it from tricks_plugin.PackWeightedDetInputs, or add 'gt_mixup_weights': "
         "'mixup_weights' to its mapping_table")
-_OBSTACLES = {
-    'MultiBranch': 'it makes several views of each image for semi-supervised training',
-    'SemiBaseDetector': 'a semi-supervised detector pairs views of one image',
-    'PackTrackInputs': 'it packs videos, whose frames belong together',
-    'PackReIDInputs': 'it packs images for re-identification, which have no boxes',
-    'TransformBroadcaster': 'it transforms the frames of a video together',
-    'LoadPanopticAnnotations': 'panoptic maps hold one label per pixel and cannot be mixed',
-    'ODVGDataset': 'its text belongs to one image',
-    'RefCocoDataset': 'its text belongs to one image',
-    'MDETRStyleRefCocoDataset': 'its text belongs to one image',
-    'Flickr30kDataset': 'its text belongs to one image',
-    'DODDataset': 'its text belongs to one image',
-    'RandomSamplingNegPos': 'it draws a text for each image',
-}
 
 
 def targets(pipelines: list[Pipeline], scope: str) -> tuple[list[Pipeline], str]:
@@ -152,12 +139,8 @@ def obstacle(cfg: dict[str, Any], pipelines: list[Pipeline], allowed: Collection
         allowed: Keys that the trick's parameters declare to be joined or left.
         scope: The config's default scope.
     """
-    sections = {'train_dataloader.dataset': cfg['train_dataloader']['dataset'],
-                'model': cfg.get('model')}
-    for path, section in sections.items():
-        for where, node in find(section, *_OBSTACLES, path=path, scope=scope):
-            known = next(name for name in _OBSTACLES if is_a(node, name, scope=scope))
-            return f'{where} is {type_name(node)}: {_OBSTACLES[known]}'
+    if reason := one_image(cfg):
+        return reason
     for pipeline in pipelines:
         for where, node in find(pipeline.steps, 'LoadAnnotations', path=pipeline.path,
                                 scope=scope):
@@ -171,23 +154,6 @@ def obstacle(cfg: dict[str, Any], pipelines: list[Pipeline], allowed: Collection
                 return (f'{where} is LoadProposals: stored proposals belong to one image and '
                         'would be dropped, and the model has no RPN to make its own')
     return ''
-
-
-def replacing_hook(cfg: dict[str, Any], pipelines: list[Pipeline], scope: str,
-                   ) -> tuple[str, int] | None:
-    """The hook that takes the mixing out in the middle of the training, and its epoch, or None.
-
-    mmdet's PipelineSwitchHook replaces the pipeline of the outermost dataset only.
-    """
-    outermost = any(pipeline.path == 'train_dataloader.dataset.pipeline'
-                    for pipeline in pipelines)
-    length = config_edit.run_length(cfg)
-    for path, hook in find(cfg.get('custom_hooks'), 'PipelineSwitchHook', path='custom_hooks',
-                           scope=scope):
-        epoch = hook.get('switch_epoch')
-        if outermost and isinstance(epoch, int) and (length is None or length.by_epoch):
-            return path, epoch
-    return None
 
 
 def dropped_proposals(pipelines: list[Pipeline], scope: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...common.phases import phases
 from ...mm import config_edit
+from ...mm.canvas import Canvas, chains, find_canvas, tested_canvas
 from ...mm.classification import classifier, preprocessor
 from ...mm.config_edit import append_hook, find, is_a, not_seen, type_name
 from ...plan import ConfigEdit, Verdict
@@ -14,14 +15,7 @@ from ...plan.errors import TrickError
 from . import MIN_SIZE, check_sizes, mmpretrain
 from .fixed import fixed_backbone
 from .functional import training_sizes
-from .scales import (
-    Canvas,
-    anchor_obstacle,
-    chains,
-    find_canvas,
-    replace_resize,
-    tested_canvas,
-)
+from .scales import anchor_obstacle, replace_resize
 
 __all__ = ['Edit']
 
