@@ -41,6 +41,7 @@ CONFIGS = {'yolov3': 'yolo/yolov3_mobilenetv2_8xb24-320-300e_coco.py',
            'retinanet': 'retinanet/retinanet_r18_fpn_1x_coco.py',
            'efficientnet': str(Path(__file__).parents[1]
                                / 'configs/bccd/yolov3_efficientnet-lite0_bccd.py')}
+CLASSES = 80
 Step = Callable[[dict], Any]
 
 
@@ -49,6 +50,7 @@ def load_config(name: str) -> Config:
     cfg = Config.fromfile(ZOO / CONFIGS[name])
     cfg.model.backbone.init_cfg = None
     cfg.model.backbone.pop('checkpoint', None)
+    cfg.model.bbox_head.num_classes = CLASSES
     return cfg
 
 
@@ -128,7 +130,7 @@ def make_batch(size: int, batch_size: int, boxes: int = 12) -> dict:
         sides = (0.05 + 0.3 * torch.rand(boxes, 2, generator=generator)) * size
         instances = InstanceData(
             bboxes=torch.cat([corners, corners + sides], 1),
-            labels=torch.randint(80, (boxes,), generator=generator),
+            labels=torch.randint(CLASSES, (boxes,), generator=generator),
             mixup_weights=torch.where(torch.arange(boxes) < boxes // 2, 0.3, 0.7))
         samples.append(DetDataSample(gt_instances=instances, metainfo=dict(
             img_shape=(size, size), scale_factor=(1.0, 1.0))))

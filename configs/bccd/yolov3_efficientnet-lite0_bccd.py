@@ -32,8 +32,8 @@ train_pipeline[2] = dict(
     type='RandomCrop', crop_type='relative_range', crop_size=(0.5, 0.5))
 train_dataloader = dict(dataset=dict(dataset=dict(pipeline=train_pipeline)))
 
-# The layout that depthwise convolutions like, which saves a third of a step on a CPU
-# (`python benchmarks/step.py --model efficientnet --arms channels_last`). Every run has it, with tricks
+# The layout that depthwise convolutions like, which saves a quarter of a step on a CPU
+# (`python benchmarks/step.py --model efficientnet --arms channels_last --batch-size 16`). Every run has it, with tricks
 # or without.
 custom_hooks = [dict(type='tricks_plugin.RuntimeOptionsHook', channels_last=True)]
 
