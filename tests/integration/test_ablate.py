@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from support.timm_train import TINY, write_images
 
 from tricks_plugin.ablate.launch import Handle, Local
@@ -30,7 +31,10 @@ log_processor = dict(by_epoch=False)
 
 
 class Forked(Handle):
-    """A run in a copy of this process, which need not import everything anew."""
+    """A run in a copy of this process, which need not import everything anew.
+
+    OpenMP's threads are not copied, and the copy would wait for them for ever: it has one thread.
+    """
 
     def __init__(self, command: list[str], log: Path) -> None:
         self._code: int | None = None
@@ -39,6 +43,7 @@ class Forked(Handle):
             code = 1
             try:
                 signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                torch.set_num_threads(1)
                 with log.open('wb') as file:
                     os.dup2(file.fileno(), 1)
                     os.dup2(file.fileno(), 2)
