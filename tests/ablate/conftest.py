@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from support.fake_ablation import CODE, planner
 
-from tricks_plugin.ablate import identity, report
+from tricks_plugin.ablate import identity
 from tricks_plugin.cli.ablate import main
 
 TESTS = Path(__file__).resolve().parents[1]
@@ -51,12 +51,16 @@ class Toy:
 
 
 @pytest.fixture()
-def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
+def without_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reports without their one slow file, the page."""
+    monkeypatch.setattr('tricks_plugin.ablate.report.html.html', lambda analysis: '')
+
+
+@pytest.fixture()
+def toy(without_figures: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Toy:
     """See `Toy`."""
     monkeypatch.setenv('PYTHONPATH', f'{TESTS.parent}:{TESTS}')
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '')
-    monkeypatch.setattr(report, 'write_reports', lambda study, out: [])
-    monkeypatch.setattr(report, 'terminal_table', lambda study: '')
     monkeypatch.setattr('tricks_plugin.ablate.engine._POLL', 0.02)
     return Toy(tmp_path, monkeypatch)
 

@@ -94,6 +94,16 @@ def test_more_seeds_add_runs_and_fewer_keep_them(toy):
     assert toy.calls() == ['plain 2', 'mixup 2'] and toy.study()['seeds'] == [0, 1, 2]
 
 
+def test_the_report_takes_no_name_of_what_is_planned(toy):
+    assert toy.ablate(TWO) == 0
+    planned = (toy.out / 'plan.json').read_text()
+    assert 'rungs' in json.loads((toy.out / 'ablation.json').read_text())
+    toy.calls()
+    for words in (['--report-only'], ['--report-only'], []):
+        assert toy.ablate(TWO, *words) == 0
+        assert not toy.calls() and (toy.out / 'plan.json').read_text() == planned
+
+
 def test_a_rung_that_changes_nothing_has_the_runs_of_another(toy):
     same = {**TWO, 'ema': {'settings': 'plain', 'same_as': 'plain'}}
     assert toy.ablate(same) == 0
@@ -112,10 +122,10 @@ def test_a_rung_that_changes_nothing_has_the_runs_of_another(toy):
     (TWO, ['--metric', 'top5'], '--metric the default, here top5')])
 def test_the_folder_of_another_ablation_is_refused(toy, wish, words, odd):
     assert toy.ablate(TWO, '--seeds', '1') == 0
-    before = (toy.out / 'ablation.json').read_text()
+    before = (toy.out / 'plan.json').read_text()
     with pytest.raises(TrickError, match=f'holds another ablation .*{odd}.*another folder'):
         toy.ablate(wish, '--seeds', '1', *words)
-    assert (toy.out / 'ablation.json').read_text() == before
+    assert (toy.out / 'plan.json').read_text() == before
 
 
 def test_an_unknown_metric_ends_all_and_may_be_mended(toy):

@@ -22,7 +22,7 @@ __all__ = ['Folder', 'last_telling_line']
 class Folder:
     """An ablation's folder.
 
-    It holds ``ablation.json`` (what is planned), ``runs/SUBJECT/RUNG/seedN`` (a run's log, work
+    It holds ``plan.json`` (what is planned), ``runs/SUBJECT/RUNG/seedN`` (a run's log, work
     dir and, written last, its ``result.json``), and ``study.json``, which can be made anew from
     these at any time.
 
@@ -32,7 +32,7 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.plan_file = path / 'ablation.json'
+        self.plan_file = path / 'plan.json'
 
     def run_folder(self, subject: str, rung: str, seed: int) -> Path:
         """Where a run lies."""
