@@ -120,7 +120,10 @@ def install(venv: Path, what: str, *arguments: str) -> None:
     python, log = str(venv / 'bin/python'), venv / LOG
     if (venv / 'bin/uv').exists():
         try:
-            uv = [str(venv / 'bin/uv'), '--system-certs', 'pip', 'install', '--python', python]
+            # pip compiles what it installs; uv only when asked. Left to the first import, every
+            # process would do it anew where PYTHONDONTWRITEBYTECODE is set: half of an import.
+            uv = [str(venv / 'bin/uv'), '--system-certs', 'pip', 'install', '--compile-bytecode',
+                  '--python', python]
             return run([*uv, *arguments], log, what)
         except SetupError as error:
             say(f'uv: {error}; trying pip, which is slower')

@@ -134,6 +134,24 @@ def test_wheel_key_tells_python_torch_mmcv_and_cuda_apart():
             == 'cp311-torch2.11.0-onedl-mmcv-2.3.6')
 
 
+def test_uv_compiles_what_it_installs_and_pip_serves_where_it_fails(monkeypatch, tmp_path):
+    (tmp_path / 'bin').mkdir()
+    (tmp_path / 'bin/uv').touch()
+    commands = []
+
+    def run(command, log, what):
+        commands.append(command)
+        if len(commands) == 2:
+            raise host.SetupError('no such host')
+
+    monkeypatch.setattr(setup_env, 'run', run)
+    setup_env.install(tmp_path, 'installing', 'rich')
+    setup_env.install(tmp_path, 'installing', 'rich')
+    # pip compiles without being asked
+    assert [Path(command[0]).name for command in commands] == ['uv', 'uv', 'python']
+    assert ['--compile-bytecode' in command for command in commands] == [True, True, False]
+
+
 def install_with(monkeypatch, root, torch):
     """Runs `install_mmcv` for a given torch; returns what was compiled and what was installed."""
     (root / 'requirements').mkdir(parents=True, exist_ok=True)

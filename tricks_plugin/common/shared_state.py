@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch.utils.data import get_worker_info
 
-__all__ = ['SharedState']
+__all__ = ['SharedState', 'Switchable']
 
 _SLOTS = 64  # worker processes that count apart; worker 64 adds to the counts of worker 0
 
@@ -62,6 +62,25 @@ class SharedState:
 
     def __deepcopy__(self, memo: dict[int, Any]) -> SharedState:
         return self
+
+
+class Switchable:
+    """A transform with one switch for all processes that hold a copy of it.
+
+    Attributes:
+        shared: Where the switch lies.
+    """
+
+    shared: SharedState
+
+    @property
+    def enabled(self) -> bool:
+        """Whether it is on; setting it reaches every process at once."""
+        return self.shared.enabled
+
+    @enabled.setter
+    def enabled(self, value: bool) -> None:
+        self.shared.enabled = value
 
 
 def _slot() -> int:

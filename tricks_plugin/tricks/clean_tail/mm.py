@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any
 
-from ...common.phases import phases
 from ...mm import config_edit
 from ...mm.config_edit import append_hook, find, type_name
+from ...mm.ending import OFF_FRACTION, Ending
 from ...plan import ConfigEdit, Verdict
 from ...plan.errors import TrickError, nearest
 from . import STRONG
@@ -16,7 +16,6 @@ from .steps import close_steps
 
 __all__ = ['Edit']
 
-_OFF_FRACTION = 0.1
 _PATH = 'tricks.clean_tail'
 _VIEWS = ('MultiBranch', 'SemiBaseDetector')
 
@@ -40,11 +39,11 @@ class Edit(ConfigEdit):
                 return Verdict.not_applicable(f'{path} is {type_name(node)}: the strong view of a '
                                               'semi-supervised training is its method')
         names = self._names(cfg, scope)
-        self._check_length(cfg)
+        ending = Ending.of(cfg, self.params, _PATH)
         own = switcher(cfg, pipelines, names)
         if own is not None and own.reaches:
             return Verdict.present(own.words)
-        length = config_edit.run_length(cfg)
+        length = ending.length
         if length is not None and length.value == 1:
             unit = 'epoch' if length.by_epoch else 'iteration'
             return Verdict.not_applicable(
@@ -52,19 +51,13 @@ class Edit(ConfigEdit):
         closed = close_steps(pipelines, names, scope)
         if not closed.names:
             return Verdict.not_applicable(self._none(pipelines, closed.notes))
-        append_hook(cfg, dict(type='tricks_plugin.ClosingHook', off_fraction=self._off_fraction,
-                              off_epochs=self.params.off_epochs))
+        append_hook(cfg, dict(type='tricks_plugin.ClosingHook', **ending.settings))
         record = cfg.setdefault('tricks_applied', {})
-        record['clean_tail'] = dict(off_fraction=self._off_fraction)
-        notes = [f'{_listed(closed.names)} {self._when(length)}', *closed.notes]
+        record['clean_tail'] = dict(off_fraction=ending.fraction)
+        notes = [f'{_listed(closed.names)} {ending}', *closed.notes]
         if own is not None:
             notes.append(f'{own.words}; it is left as it is')
-        return Verdict.applied('; '.join(notes), off_fraction=self._off_fraction,
-                               off_epochs=self.params.off_epochs)
-
-    @property
-    def _off_fraction(self) -> float:
-        return _OFF_FRACTION if self.params.off_fraction is None else self.params.off_fraction
+        return Verdict.applied('; '.join(notes), **ending.settings)
 
     def _names(self, cfg: dict[str, Any], scope: str) -> tuple[str, ...]:
         """The class names of the steps that are to end."""
@@ -78,23 +71,6 @@ class Edit(ConfigEdit):
             raise TrickError(f'{_PATH}.steps: unknown transform {name!r}'
                              f'{nearest(name, sorted({*STRONG, *there}))}')
         return tuple(name.rsplit('.', 1)[-1] for name in self.params.steps)
-
-    def _check_length(self, cfg: dict[str, Any]) -> None:
-        """Refuses a tail as long as the run, or longer."""
-        length, wanted = config_edit.run_length(cfg), self.params.off_epochs
-        if wanted is not None and length is not None and length.by_epoch and \
-                wanted >= length.value:
-            raise TrickError(f'{_PATH}.off_epochs must be below the {length.value} epochs of the '
-                             f'run, got {wanted}')
-
-    def _when(self, length: config_edit.RunLength | None) -> str:
-        """From when on the steps are off."""
-        if length is None or (not length.by_epoch and self.params.off_epochs is not None):
-            return f'off for the last {self.params.off_epochs} epochs' \
-                if self.params.off_epochs else \
-                f'off for the last {self._off_fraction:g} of the training'
-        times = phases(length.by_epoch, length.value, self._off_fraction, self.params.off_epochs)
-        return f'{times} of {times.total}, counted from 0'
 
     def _none(self, pipelines: list[config_edit.Pipeline], notes: list[str]) -> str:
         """Why nothing ends."""
@@ -120,6 +96,6 @@ def _listed(names: list[str]) -> str:
 def _promise_of(cfg: dict[str, Any], scope: str) -> dict[str, Any] | None:
     """What a config that has switches already is to show; None without the hook."""
     for _, hook in find(cfg.get('custom_hooks'), 'ClosingHook', scope=scope):
-        return {'off_fraction': hook.get('off_fraction', _OFF_FRACTION),
+        return {'off_fraction': hook.get('off_fraction', OFF_FRACTION),
                 'off_epochs': hook.get('off_epochs')}
     return None

@@ -8,13 +8,13 @@ from typing import Any
 from mmcv.transforms import BaseTransform, Compose
 from mmengine.registry import TRANSFORMS
 
-from ...common.shared_state import SharedState
+from ...common.shared_state import SharedState, Switchable
 
 __all__ = ['Switched']
 
 
 @TRANSFORMS.register_module()
-class Switched(BaseTransform):
+class Switched(Switchable, BaseTransform):
     """A step of a pipeline that can be switched off, at once in every worker process.
 
     `ClosingHook` turns the switch by the clock of the training. Inside mmdet's
@@ -34,21 +34,14 @@ class Switched(BaseTransform):
                  instead=[dict(type='mmdet.Resize', scale=(640, 640), keep_ratio=True)])
     """
 
+    counts = ('applied', 'skipped')
+
     def __init__(self, transform: dict[str, Any] | Callable[[dict], dict | None],
                  instead: Sequence[Any] = ()) -> None:
         self.inner: Any = \
             TRANSFORMS.build(transform) if isinstance(transform, dict) else transform
         self.instead = Compose(list(instead)) if instead else None
-        self.shared = SharedState(counts=('applied', 'skipped'))
-
-    @property
-    def enabled(self) -> bool:
-        """Whether the step is on; setting it reaches every process at once."""
-        return self.shared.enabled
-
-    @enabled.setter
-    def enabled(self, value: bool) -> None:
-        self.shared.enabled = value
+        self.shared = SharedState(self.counts)
 
     @property
     def get_indexes(self) -> Callable[..., Any]:

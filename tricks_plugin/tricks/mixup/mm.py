@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...common.phases import phases
 from ...mm import config_edit
 from ...mm.classification import classifier
 from ...mm.config_edit import Pipeline, append_hook, find, type_name
+from ...mm.ending import OFF_FRACTION, Ending
 from ...mm.joining import replacing_hook
 from ...plan import ConfigEdit, TrickError, Verdict
 from . import mmpretrain, others, placement
@@ -15,7 +15,7 @@ from .weighting.families import is_weighted
 
 __all__ = ['Edit']
 
-_ALPHA, _OFF_FRACTION = 1.5, 0.1  # detection: arXiv 1902.04103 section 3.1
+_ALPHA = 1.5  # detection: arXiv 1902.04103 section 3.1
 
 
 class Edit(ConfigEdit):
@@ -56,36 +56,20 @@ class Edit(ConfigEdit):
             reason or placement.undeclared(targets, per_box, scope)
         if reason:
             return Verdict.not_applicable(reason)
-        self._edit(cfg, pipelines, targets, scope)
-        switch = replacing_hook(cfg, targets)
-        notes = (self._switch_note(cfg, switch), placement.dropped_proposals(pipelines, scope),
+        ending, switch = Ending.of(cfg, params), replacing_hook(cfg, targets)
+        self._edit(cfg, pipelines, targets, scope, ending)
+        notes = (ending.replaced(switch, 'mixup'), placement.dropped_proposals(pipelines, scope),
                  _weighting_note(cfg, scope))
         return Verdict.applied(
             '; '.join(filter(None, notes)), alpha=self._alpha, prob=params.prob,
-            off_fraction=self._off_fraction, off_epochs=params.off_epochs,
-            **({'replaced': True} if switch else {}))
-
-    def _switch_note(self, cfg: dict[str, Any], switch: tuple[str, int] | None) -> str:
-        """Says that another hook ends the mixing first, if one does."""
-        length = config_edit.run_length(cfg)
-        if switch is None or length is None:
-            return ''
-        own = phases(True, length.value, self._off_fraction, self.params.off_epochs)
-        if switch[1] >= own.off_from:
-            return ''
-        return (f'off from epoch {switch[1]}, counted from 0, as {switch[0]} puts a pipeline '
-                'without mixup in place')
+            **ending.settings, **({'replaced': True} if switch else {}))
 
     @property
     def _alpha(self) -> float:
         return _ALPHA if self.params.alpha is None else self.params.alpha
 
-    @property
-    def _off_fraction(self) -> float:
-        return _OFF_FRACTION if self.params.off_fraction is None else self.params.off_fraction
-
     def _edit(self, cfg: dict[str, Any], pipelines: list[Pipeline], targets: list[Pipeline],
-              scope: str) -> None:
+              scope: str, ending: Ending) -> None:
         for pipeline in pipelines:
             pipeline.steps = placement.without(pipeline.steps, scope)
         for pipeline in targets:
@@ -97,11 +81,9 @@ class Edit(ConfigEdit):
                     placement.ends_in_packer(hook.get('switch_pipeline'), scope):
                 *steps, last = placement.without(hook['switch_pipeline'], scope)
                 hook['switch_pipeline'] = [*steps, placement.weighted(last, scope)]
-        params = self.params
         record = cfg.setdefault('tricks_applied', {})
-        record['mixup'] = dict(alpha=self._alpha, off_fraction=self._off_fraction)
-        append_hook(cfg, dict(type='tricks_plugin.MixUpOffHook', off_fraction=self._off_fraction,
-                              off_epochs=params.off_epochs),
+        record['mixup'] = dict(alpha=self._alpha, off_fraction=ending.fraction)
+        append_hook(cfg, dict(type='tricks_plugin.MixUpOffHook', **ending.settings),
                     dict(type='tricks_plugin.MixUpWeightingHook'))
 
     def _transform(self) -> dict[str, Any]:
@@ -121,7 +103,7 @@ def _promise_of(cfg: dict[str, Any], node: dict[str, Any], pipelines: list[Pipel
                 {'off_fraction': 0.0})
     switch = replacing_hook(cfg, pipelines)
     return {'alpha': node.get('alpha', _ALPHA), 'prob': node.get('prob', 1.0),
-            'off_fraction': hook.get('off_fraction', _OFF_FRACTION),
+            'off_fraction': hook.get('off_fraction', OFF_FRACTION),
             'off_epochs': hook.get('off_epochs'), **({'replaced': True} if switch else {})}
 
 

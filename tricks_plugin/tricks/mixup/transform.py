@@ -11,7 +11,7 @@ from mmcv.transforms import BaseTransform
 from mmengine.registry import TRANSFORMS
 from torch.utils.data import get_worker_info
 
-from ...common.shared_state import SharedState
+from ...common.shared_state import SharedState, Switchable
 from ...plan.errors import TrickError
 from .extras import Extras, refusal
 from .functional import concat_annotations, draw_lam
@@ -28,7 +28,7 @@ _LOCAL = ('_cache', '_source', '_generator')
 
 
 @TRANSFORMS.register_module()
-class GeometryPreservingMixUp(BaseTransform):
+class GeometryPreservingMixUp(Switchable, BaseTransform):
     """Blends a sample with a partner, each image keeping its own geometry.
 
     Both images are aligned at the top left of a canvas of the larger height and width, and
@@ -127,15 +127,6 @@ class GeometryPreservingMixUp(BaseTransform):
         self._cache = SampleCache(self.cache_size, int(self.cache_mb * 2**20))
         self._source = PartnerSource(self.shared)
         self._generator: np.random.RandomState | None = None
-
-    @property
-    def enabled(self) -> bool:
-        """Whether samples are mixed: one switch for all processes that hold this transform."""
-        return self.shared.enabled
-
-    @enabled.setter
-    def enabled(self, value: bool) -> None:
-        self.shared.enabled = value
 
     def attach(self, dataset: Any) -> None:
         """Names the dataset that fresh partners are loaded from in this process.

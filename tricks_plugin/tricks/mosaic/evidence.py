@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
-from ...common.phases import Phases, phases
-from ...evidence import Evidence, Finding, Training
+from ...evidence import Finding, Training
+from ...mm.switched_evidence import SwitchedEvidence
 
 __all__ = ['MosaicEvidence']
 
@@ -15,13 +14,12 @@ _FIRST = 5  # samples that a worker needs for its first mosaic
 _DEVIATIONS = 6  # that the share may lie off, chance being what it is
 
 
-class MosaicEvidence(Evidence):
-    """Reads what the worker processes count in shared memory, where each mosaic is made.
+class MosaicEvidence(SwitchedEvidence):
+    """The share of mosaics, and what they are made of.
 
-    A batch does not show whether its images were joined; the process that made it knows. Before
-    the switch the share of mosaics, among the samples that could be one, must be the planned one
-    as far as chance allows, none may be passed over, and each must show more than one image; after
-    it there may be no mosaic. All the time samples must come to the transform.
+    Before the switch the share of mosaics, among the samples that could be one, must be the
+    planned one as far as chance allows, none may be passed over, and each must show more than one
+    image; after it there may be no mosaic. All the time samples must come to the transform.
 
     Args:
         prob: Share of the samples that become mosaics, as planned.
@@ -32,88 +30,47 @@ class MosaicEvidence(Evidence):
 
     def __init__(self, prob: float = 1.0, off_fraction: float = 0.0,
                  off_epochs: int | None = None, replaced: bool = False) -> None:
+        super().__init__(off_fraction, off_epochs)
         self.prob = prob
-        self.off_fraction = off_fraction
-        self.off_epochs = off_epochs
         self.replaced = replaced
-        self._phases = Phases()
-        self._clean_from = self._patience = 0
-        self._steps: list[Any] = []
-        self._start: dict[str, int] = {}
-        self._edge: dict[str, int] = {}
-        self._early: int | None = None  # passed over before the switch was turned
-        self._iterations = [0, 0]
+        self._patience = 0
         self._latest, self._still = -1, 0
-        self._told = False
 
-    def start(self, training: Training) -> None:
-        """Learns when the switch is due, and finds the transforms."""
-        from ...mm.parts import parts
+    def kind(self) -> type:
+        """`MosaicToScale`."""
         from .transform import MosaicToScale
-        loader = training.loaders.get('train')
-        workers = getattr(loader, 'num_workers', 0)
-        ahead = workers * (getattr(loader, 'prefetch_factor', 0) or 0)
-        by_epoch = training.by_epoch
-        self._phases = phases(
-            by_epoch, training.max_epochs if by_epoch else training.max_iterations,
-            self.off_fraction, self.off_epochs, epoch_length=training.epoch_length,
-            ahead=ahead, replaced_from=self._switch_epoch(training) if self.replaced else None)
-        self._clean_from = self._phases.clean_from
-        if not by_epoch and training.begun_at:
-            self._clean_from = max(self._clean_from, training.begun_at + ahead)
-        self._steps = [part for part in parts(getattr(loader, 'dataset', None))
-                       if isinstance(part, MosaicToScale)]
-        self._patience = _PATIENCE + ahead + _FIRST * max(workers, 1) * max(len(self._steps), 1)
-        self._start = self._edge = self._counts()
+        return MosaicToScale
 
-    @staticmethod
-    def _switch_epoch(training: Training) -> int | None:
+    def replaced_from(self, training: Training) -> int | None:
+        """The epoch of a PipelineSwitchHook, where the plan has seen that it reaches them."""
+        if not self.replaced:
+            return None
         from mmdet.engine.hooks import PipelineSwitchHook
         hook = training.component(PipelineSwitchHook)
         return None if hook is None else int(hook.switch_epoch)
 
-    def _counts(self) -> dict[str, int]:
-        from .transform import COUNTS
-        return {name: sum(step.shared.total(name) for step in self._steps) for name in COUNTS}
-
-    def _now(self, training: Training) -> int:
-        return training.epoch if self._phases.by_epoch else training.iteration
+    def start(self, training: Training) -> None:
+        """Learns also how long a sample may take to come."""
+        super().start(training)
+        workers = getattr(training.loaders.get('train'), 'num_workers', 0)
+        self._patience = _PATIENCE + self._prefetched + \
+            _FIRST * max(workers, 1) * max(len(self._steps), 1)
 
     def before_iteration(self, training: Training) -> None:
-        """Counts the iteration, and takes the count before the switch is turned."""
-        now, counts = self._now(training), self._counts()
-        self._iterations[int(now >= self._clean_from)] += 1
-        seen = sum(counts.values())
+        """Sees also whether samples still come."""
+        super().before_iteration(training)
+        seen = sum(self._now().values())
         self._still = 0 if seen != self._latest else self._still + 1
         self._latest = seen
-        if now == self._phases.flip_from - 1:
-            self._early = counts['skipped']
-
-    def after_iteration(self, training: Training) -> None:
-        """Takes the count of all that was asked for before the switch."""
-        if self._now(training) == self._clean_from - 1:
-            self._edge = self._counts()
-
-    def switched(self, training: Training) -> bool:
-        """True once, when the first iteration after the switch is there."""
-        due = self._iterations[1] > 0 and not self._told
-        self._told = self._told or due
-        return due
 
     def finding(self, training: Training) -> Finding:
         """The share of mosaics before and after the switch, and the images in each."""
-        now = self._counts()
-        before, after = self._iterations
-        edge = self._edge if after else now
-        first = {name: edge[name] - self._start[name] for name in edge}
-        late, passed = (now[name] - edge[name] for name in ('mosaics', 'skipped'))
-        early = 0
-        if self._phases.flip_from > self._now(training) or self._early is not None:
-            early = (now['skipped'] if self._early is None else self._early) - \
-                self._start['skipped']
+        counted = self.counted(training)
+        first, (before, after) = counted.first, counted.iterations
+        late, passed = counted.later['mosaics'], counted.later['skipped']
         faults = self._faults(first, before, bool(after))
-        if early:
-            faults.append(f'samples were passed over {early} times before the switch')
+        if counted.early:
+            faults.append(f'samples were passed over {counted.early} times before the switch')
         if late:
             faults.append(f'{late} mosaics after the switch')
         live = True if first['mosaics'] or after and passed else None
@@ -128,9 +85,10 @@ class MosaicEvidence(Evidence):
             words.append(f'{late} of {late + passed} after the switch')
         return Finding(
             self._planned(), False if faults else live, '; '.join([', '.join(words), *faults]),
-            {'samples': samples, **first, 'images': images, 'passed_over_before_switch': early,
-             'mosaics_after_switch': late, 'passed_over_after_switch': passed,
-             'iterations': before, 'iterations_after_switch': after})
+            {'samples': samples, **first, 'images': images,
+             'passed_over_before_switch': counted.early, 'mosaics_after_switch': late,
+             'passed_over_after_switch': passed, 'iterations': before,
+             'iterations_after_switch': after})
 
     def _faults(self, first: dict[str, int], before: int, after: bool) -> list[str]:
         """What speaks against the mosaics that were made before the switch.
@@ -157,7 +115,3 @@ class MosaicEvidence(Evidence):
 
     def _planned(self) -> str:
         return f'share {self.prob:g}, {self._phases}'
-
-    def close(self) -> None:
-        """Lets go of the transforms."""
-        self._steps = []

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...common.phases import phases
 from ...mm import config_edit
 from ...mm.canvas import BRANCHES, Canvas, chains, find_canvas, innermost
 from ...mm.config_edit import Pipeline, append_hook, find, get, is_a, type_name
+from ...mm.ending import OFF_FRACTION, Ending
 from ...mm.joining import one_image, replacing_hook
 from ...plan import ConfigEdit, RunFacts, Verdict
-from ...plan.errors import TrickError
 
 __all__ = ['Edit']
 
-_OFF_FRACTION = 0.1
 _PATH = 'tricks.mosaic'
 _ROOT = 'train_dataloader.dataset'
 _OWN = 'MosaicToScale'
@@ -53,13 +51,13 @@ class Edit(ConfigEdit):
         if len(scales) < len(targets):
             return Verdict.not_applicable('no step of the training pipeline says at which scale '
                                           'it trains')
-        words = [self._words(scales, self._check_length(cfg)), self._switch_note(cfg, targets),
+        ending = Ending.of(cfg, self.params, _PATH)
+        switch = replacing_hook(cfg, targets)
+        words = [self._words(scales, ending), ending.replaced(switch, 'mosaics'),
                  _worker_note(cfg)]
-        replaced = {'replaced': True} if replacing_hook(cfg, targets) else {}
-        self._edit(cfg, targets, scales)
-        return Verdict.applied(
-            '; '.join(filter(None, words)), prob=self.params.prob,
-            off_fraction=self._off_fraction, off_epochs=self.params.off_epochs, **replaced)
+        self._edit(cfg, targets, scales, ending)
+        return Verdict.applied('; '.join(filter(None, words)), prob=self.params.prob,
+                               **ending.settings, **({'replaced': True} if switch else {}))
 
     def pays(self, cfg: dict[str, Any], facts: RunFacts) -> str | None:
         """Not in a small detector that has a strong augmentation already."""
@@ -75,21 +73,8 @@ class Edit(ConfigEdit):
                 f'{", ".join(facts.augmentation)}: with mixup it cost RTMDet-s 0.4 points of mAP '
                 'against a jitter of scales and a crop')
 
-    @property
-    def _off_fraction(self) -> float:
-        return _OFF_FRACTION if self.params.off_fraction is None else self.params.off_fraction
-
-    def _check_length(self, cfg: dict[str, Any]) -> config_edit.RunLength | None:
-        """The run's length; an end as long as it, or longer, is refused."""
-        length, wanted = config_edit.run_length(cfg), self.params.off_epochs
-        if wanted is not None and length is not None and length.by_epoch and \
-                wanted >= length.value:
-            raise TrickError(f'{_PATH}.off_epochs must be below the {length.value} epochs of the '
-                             f'run, got {wanted}')
-        return length
-
     def _edit(self, cfg: dict[str, Any], targets: list[Pipeline],
-              scales: list[tuple[int, int]]) -> None:
+              scales: list[tuple[int, int]], ending: Ending) -> None:
         params = self.params
         for pipeline, scale in zip(targets, scales, strict=True):
             place = _loaded(pipeline)
@@ -97,35 +82,15 @@ class Edit(ConfigEdit):
                 type=f'tricks_plugin.{_OWN}', img_scale=scale, prob=params.prob,
                 ratio_range=tuple(params.ratio_range),
                 max_cached_images=params.max_cached_images), *pipeline.steps[place:]]
-        append_hook(cfg, dict(type='tricks_plugin.MosaicOffHook', off_fraction=self._off_fraction,
-                              off_epochs=params.off_epochs))
+        append_hook(cfg, dict(type='tricks_plugin.MosaicOffHook', **ending.settings))
         record = cfg.setdefault('tricks_applied', {})
-        record['mosaic'] = dict(off_fraction=self._off_fraction)
+        record['mosaic'] = dict(off_fraction=ending.fraction)
 
-    def _words(self, scales: list[tuple[int, int]],
-               length: config_edit.RunLength | None) -> str:
+    def _words(self, scales: list[tuple[int, int]], ending: Ending) -> str:
         """What is made, and until when."""
         sizes = ' and '.join(dict.fromkeys(f'{width} x {height}' for width, height in scales))
         share = '' if self.params.prob == 1 else f' with a probability of {self.params.prob:g}'
-        what = f'windows of {sizes} px out of mosaics of four images{share}'
-        if length is not None and (length.by_epoch or self.params.off_epochs is None):
-            times = phases(length.by_epoch, length.value, self._off_fraction,
-                           self.params.off_epochs)
-            return f'{what}, {times} of {times.total}, counted from 0' if times.ends else \
-                f'{what}, {times}'
-        return f'{what}, off for the last {self.params.off_epochs} epochs' \
-            if self.params.off_epochs is not None else \
-            f'{what}, off for the last {self._off_fraction:g} of the training'
-
-    def _switch_note(self, cfg: dict[str, Any], targets: list[Pipeline]) -> str:
-        """Says that another hook ends the mosaics first, if one does."""
-        switch, length = replacing_hook(cfg, targets), config_edit.run_length(cfg)
-        if switch is None or length is None:
-            return ''
-        own = phases(True, length.value, self._off_fraction, self.params.off_epochs)
-        return '' if switch[1] >= own.off_from else (
-            f'off from epoch {switch[1]}, counted from 0, as {switch[0]} puts a pipeline without '
-            'mosaics in place')
+        return f'windows of {sizes} px out of mosaics of four images{share}, {ending}'
 
 
 def _obstacle(cfg: dict[str, Any], targets: list[Pipeline], scope: str) -> str:
@@ -184,6 +149,6 @@ def _promise_of(cfg: dict[str, Any], node: dict[str, Any], pipelines: list[Pipel
     """What a config that makes mosaics by this trick already is to show."""
     hook = next((hook for _, hook in find(cfg.get('custom_hooks'), 'MosaicOffHook', scope=scope)),
                 {'off_fraction': 0.0})
-    return {'prob': node.get('prob', 1.0), 'off_fraction': hook.get('off_fraction', _OFF_FRACTION),
+    return {'prob': node.get('prob', 1.0), 'off_fraction': hook.get('off_fraction', OFF_FRACTION),
             'off_epochs': hook.get('off_epochs'),
             **({'replaced': True} if replacing_hook(cfg, pipelines) else {})}

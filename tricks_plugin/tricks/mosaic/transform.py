@@ -12,12 +12,11 @@ from mmcv.transforms import BaseTransform
 from mmdet.datasets.transforms import CachedMosaic, FilterAnnotations, RandomCrop, Resize
 from mmengine.registry import TRANSFORMS
 
-from ...common.shared_state import SharedState
+from ...common.shared_state import SharedState, Switchable
 from ...plan.errors import TrickError
 
-__all__ = ['COUNTS', 'MosaicToScale']
+__all__ = ['MosaicToScale']
 
-COUNTS = ('mosaics', 'repeats', 'undrawn', 'emptied', 'filling', 'skipped')
 _JOINED = ('gt_bboxes', 'gt_bboxes_labels', 'gt_ignore_flags')
 _SHOWN = ('img_scale', 'prob', 'ratio_range', 'max_cached_images', 'pad_val')
 
@@ -37,7 +36,7 @@ class _Mosaic(CachedMosaic):
 
 
 @TRANSFORMS.register_module()
-class MosaicToScale(BaseTransform):
+class MosaicToScale(Switchable, BaseTransform):
     """Makes a mosaic of four samples, and a window of it that is as large as one image.
 
     Stands right after the loading of image and boxes. mmdet's CachedMosaic fits the sample and
@@ -77,6 +76,8 @@ class MosaicToScale(BaseTransform):
     random zoom and crop after it).
     """
 
+    counts = ('mosaics', 'repeats', 'undrawn', 'emptied', 'filling', 'skipped')
+
     def __init__(self, img_scale: Sequence[int], prob: float = 1.0,
                  ratio_range: Sequence[float] = (0.5, 1.5), max_cached_images: int = 40,
                  pad_val: float = 114.0) -> None:
@@ -99,16 +100,7 @@ class MosaicToScale(BaseTransform):
         self.zoom = Resize(scale=self.img_scale, keep_ratio=True)
         self.window = [RandomCrop(crop_size=self.img_scale),
                        FilterAnnotations(min_gt_bbox_wh=(1, 1))]
-        self.shared = SharedState(counts=COUNTS)
-
-    @property
-    def enabled(self) -> bool:
-        """Whether mosaics are made: one switch for all processes that hold this transform."""
-        return self.shared.enabled
-
-    @enabled.setter
-    def enabled(self, value: bool) -> None:
-        self.shared.enabled = value
+        self.shared = SharedState(self.counts)
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Makes a mosaic of one sample and three earlier ones, or returns it as it is.

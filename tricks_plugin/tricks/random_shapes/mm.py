@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from ...common.phases import phases
 from ...mm import config_edit
 from ...mm.canvas import Canvas, chains, find_canvas, tested_canvas
 from ...mm.classification import classifier, preprocessor
 from ...mm.config_edit import append_hook, find, is_a, not_seen, type_name
+from ...mm.ending import Ending
 from ...plan import ConfigEdit, Verdict
 from ...plan.errors import TrickError
 from . import MIN_SIZE, check_sizes, mmpretrain
@@ -21,7 +21,6 @@ __all__ = ['Edit']
 
 _PAPER, _PAPERS = (320, 608), (416, 608)  # px; for detectors of these sizes
 _AROUND = (0.75, 1.25)  # shares of the test scale, for others
-_OFF_FRACTION = 0.1
 _PATH = 'tricks.random_shapes'
 _OLD = 'BatchSyncRandomResize'
 _QUERY_BASED = ('DetectionTransformer', 'MaskFormer')
@@ -114,48 +113,33 @@ class Edit(ConfigEdit):
         reason = fixed_backbone(cfg['model'], whole, sizes[0], scope)
         if reason:
             return Verdict.not_applicable(reason)
-        length = self._check_length(cfg)
+        ending = Ending.of(cfg, self.params, _PATH)
         words = [_sizes_words(sizes, side, own, whole)]
         words += _raise_scale(canvases, sizes[-1] if sizes[-1] > whole else own, side, scope)
         raised = sizes[-1] > whole and _editable(canvases)
         nearest = max(int(home / divisor + 0.5), 1) * divisor
         home = whole if home == own and not raised else nearest
-        words.append(self._home_words(home, sizes, tested is not None, length))
+        words.append(self._home_words(home, sizes, tested is not None, ending))
         rule = dict(sizes=sizes, divisor=divisor, interval=self.params.interval,
                     base=sizes[-1] if raised else whole, home=home, share=self.params.test_share,
                     side=side)
-        words += self._install(cfg, rule, scope)
-        return Verdict.applied('; '.join(words), off_fraction=self._off_fraction,
-                               off_epochs=self.params.off_epochs, **rule)
-
-    @property
-    def _off_fraction(self) -> float:
-        return _OFF_FRACTION if self.params.off_fraction is None else self.params.off_fraction
-
-    def _check_length(self, cfg: dict[str, Any]) -> config_edit.RunLength | None:
-        """The run's length; a tail as long as it, or longer, is refused."""
-        length, wanted = config_edit.run_length(cfg), self.params.off_epochs
-        if wanted is not None and length is not None and length.by_epoch and \
-                wanted >= length.value:
-            raise TrickError(f'{_PATH}.off_epochs must be below the {length.value} epochs of the '
-                             f'run, got {wanted}')
-        return length
+        words += self._install(cfg, rule, scope, ending)
+        return Verdict.applied('; '.join(words), **ending.settings, **rule)
 
     def _home_words(self, home: int, sizes: list[int], tested: bool,
-                    length: config_edit.RunLength | None) -> str:
+                    ending: Ending) -> str:
         """What is at the test scale, and when."""
         params, words = self.params, []
         if home in sizes and params.test_share:
             share = 'half' if params.test_share == 0.5 else f'{params.test_share:g}'
             words.append(f'{share} of the draws')
-        if length is not None and (length.by_epoch or params.off_epochs is None):
-            times = phases(length.by_epoch, length.value, self._off_fraction, params.off_epochs)
-            if times.ends:
-                words.append(f'all from {times.unit} {times.off_from} of {times.total} on, counted '
-                             'from 0,')
-        elif params.off_epochs or params.off_epochs is None and self._off_fraction:
+        times = ending.phases
+        if times is not None and times.ends:
+            words.append(f'all from {times.unit} {times.off_from} of {times.total} on, counted '
+                         'from 0,')
+        elif times is None and (ending.epochs or ending.epochs is None and ending.fraction):
             words.append('all of the last ' + (
-                f'{params.off_epochs} epochs' if params.off_epochs else f'{self._off_fraction:g}'))
+                f'{ending.epochs} epochs' if ending.epochs else f'{ending.fraction:g}'))
         if not words:
             return 'all are drawn alike to the end'
         what = f'at the test scale of {home} px' if tested else \
@@ -195,7 +179,8 @@ class Edit(ConfigEdit):
             low, high = _AROUND[0] * home, _AROUND[1] * home
         return training_sizes(home, (low / home, high / home), divisor)
 
-    def _install(self, cfg: dict[str, Any], rule: dict[str, Any], scope: str) -> list[str]:
+    def _install(self, cfg: dict[str, Any], rule: dict[str, Any], scope: str,
+                 ending: Ending) -> list[str]:
         """Adds the batch augment and its hook; returns what else was changed."""
         found = preprocessor(cfg)
         node = found.node if found else cfg['model']['data_preprocessor']
@@ -205,9 +190,7 @@ class Edit(ConfigEdit):
             type='tricks_plugin.BatchRandomShapes', **rule, **{
                 name: list(getattr(self.params, name)) for name in ('points', 'lengths', 'ignore')
                 if getattr(self.params, name)})]
-        append_hook(cfg, dict(type='tricks_plugin.BatchRandomShapesHook',
-                              off_fraction=self._off_fraction,
-                              off_epochs=self.params.off_epochs))
+        append_hook(cfg, dict(type='tricks_plugin.BatchRandomShapesHook', **ending.settings))
         env = cfg.get('env_cfg')
         if isinstance(env, dict) and env.get('cudnn_benchmark'):
             env['cudnn_benchmark'] = False

@@ -1,0 +1,53 @@
+"""The end of a run without an augmentation, as the plan says it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+
+from tricks_plugin.mm.ending import Ending
+from tricks_plugin.plan.errors import TrickError
+
+EPOCHS = {'train_cfg': {'max_epochs': 24}}
+ITERATIONS = {'train_cfg': {'type': 'IterBasedTrainLoop', 'max_iters': 500}}
+
+
+def ending(cfg, fraction=None, epochs=None, path=None):
+    return Ending.of(cfg, SimpleNamespace(off_fraction=fraction, off_epochs=epochs), path)
+
+
+@pytest.mark.parametrize(('cfg', 'fraction', 'epochs', 'words'), [
+    (EPOCHS, None, None, 'off from epoch 22 of 24, counted from 0'),
+    (EPOCHS, 0.5, None, 'off from epoch 12 of 24, counted from 0'),
+    (EPOCHS, None, 3, 'off from epoch 21 of 24, counted from 0'),
+    (EPOCHS, 0.0, None, 'on to the end'),
+    (EPOCHS, None, 0, 'on to the end'),
+    (ITERATIONS, None, None, 'off from iteration 450 of 500, counted from 0'),
+    # how many iterations an epoch has, only the built dataset knows
+    (ITERATIONS, None, 2, 'off for the last 2 epochs'),
+    (ITERATIONS, None, 0, 'on to the end'),
+    ({}, 0.2, None, 'off for the last 0.2 of the training'),
+    ({}, 0.0, None, 'on to the end'),
+])
+def test_what_is_said(cfg, fraction, epochs, words):
+    assert str(ending(cfg, fraction, epochs)) == words
+
+
+def test_a_tail_as_long_as_the_run_is_refused_where_a_path_is_given():
+    for epochs in (24, 25):
+        with pytest.raises(TrickError, match='^tricks.x.off_epochs must be below the 24 epochs of '
+                                             f'the run, got {epochs}$'):
+            ending(EPOCHS, None, epochs, 'tricks.x')
+    assert ending(EPOCHS, None, 24).settings == {'off_fraction': 0.1, 'off_epochs': 24}
+    assert ending(EPOCHS, None, 23, 'tricks.x').phases.off_from == 1
+    assert ending(ITERATIONS, None, 900, 'tricks.x').phases is None
+
+
+@pytest.mark.parametrize(('cfg', 'switch', 'said'), [
+    (EPOCHS, None, False), (EPOCHS, ('custom_hooks[0]', 22), False),
+    (EPOCHS, ('custom_hooks[0]', 21), True), ({}, ('custom_hooks[0]', 21), False)])
+def test_a_hook_that_ends_it_first_is_named(cfg, switch, said):
+    assert ending(cfg).replaced(switch, 'mosaics') == said * (
+        'off from epoch 21, counted from 0, as custom_hooks[0] puts a pipeline without mosaics in '
+        'place')
