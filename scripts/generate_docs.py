@@ -1,9 +1,10 @@
-"""Writes the parts of the documentation that follow from the code.
+"""Writes the parts of the documentation, and the list of functions, that follow from the rooms.
 
-    python scripts/generate_docs.py            # README.md, configs/README.md, two pages of docs/
+    python scripts/generate_docs.py            # the files in PARTS
     python scripts/generate_docs.py --check    # status 1, and what is stale, if one is not so
 
-Generated parts stand between ``<!-- NAME: generated ... -->`` and ``<!-- end of NAME -->``.
+Generated parts stand between ``<!-- NAME: generated ... -->`` and ``<!-- end of NAME -->``; in
+Python, between the comments ``# NAME: generated ...`` and ``# end of NAME``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import argparse
 import ast
 import re
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -119,11 +121,46 @@ def drawing() -> str:
     return '\n'.join([*lines, '```'])
 
 
+def _public(path: Path) -> list[str]:
+    """The names in a module's ``__all__``."""
+    for node in ast.parse(path.read_text(encoding='utf-8')).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == '__all__':
+            return list(ast.literal_eval(node.value))
+    raise ValueError(f'{path} has no __all__')
+
+
+def _kind(name: str) -> tuple[int, str]:
+    """Constants, then classes, then functions: the order of ruff's imports."""
+    return (0 if name.isupper() else 1 if name[0].isupper() else 2), name
+
+
+def functions() -> str:
+    """The imports of tricks_plugin.functional, and its ``__all__``.
+
+    Raises:
+        ValueError: If two rooms call different things by one name.
+    """
+    modules = {f'tricks.{path.parent.name}.functional': _public(path)
+               for path in sorted((PACKAGE / 'tricks').glob('*/functional.py'))}
+    names = sorted(name for public in modules.values() for name in public)
+    if twice := {name for name in names if names.count(name) > 1}:
+        raise ValueError(f'more than one room has {", ".join(sorted(twice))}')
+    lines = []
+    for module, public in modules.items():
+        line = f'from .{module} import {", ".join(sorted(public, key=_kind))}'
+        lines += [line] if len(line) <= 100 else [
+            f'from .{module} import (', *(f'    {name},' for name in sorted(public, key=_kind)),
+            ')']
+    listed = textwrap.fill(', '.join(map(repr, names)), 96)
+    return '\n'.join([*lines, '', '__all__ = [', textwrap.indent(f'{listed},', '    '), ']'])
+
+
 PARTS: dict[str, dict[str, Callable[[], str]]] = {
     'README.md': {'tricks': tricks_table, 'recipes': recipes_table},
     'configs/README.md': {'examples': examples_table},
     'docs/distributed.md': {'distributed': distributed_table},
     'docs/architecture.md': {'imports': drawing},
+    'tricks_plugin/functional.py': {'functions': functions},
 }
 
 
@@ -139,7 +176,7 @@ def filled(text: str, parts: dict[str, Callable[[], str]]) -> str:
     """
     for name, write in parts.items():
         pattern = re.compile(
-            rf'(<!-- {name}: generated[^\n]*-->\n).*?(<!-- end of {name} -->)', re.S)
+            rf'((?:<!--|#) {name}: generated[^\n]*\n).*?((?:<!--|#) end of {name}\b)', re.S)
         found = pattern.findall(text)
         if len(found) != 1:
             raise ValueError(f'the part {name!r} is marked {len(found)} times, not once')

@@ -100,6 +100,15 @@ def test_the_example_plans_trains_and_shows_itself_live_or_dead(room, tmp_path, 
     assert row['values']['largest'] == pytest.approx(50 if broken else 10, rel=1e-4)
 
 
+def test_the_example_meets_what_the_tests_ask_of_a_room(room):
+    from integration import test_conformance as conformance
+    name = 'clip_grad'
+    conformance.test_a_trick_names_its_source_and_its_measurement(name)
+    conformance.test_defaults_are_valid_parameters(name)
+    conformance.test_a_config_of_nothing_gets_a_verdict_with_a_reason(name)
+    conformance.test_orders_are_distinct()
+
+
 def test_the_example_is_planned_and_measured_under_timm_too(room):
     pytest.importorskip('timm')
     from support.timm_train import settings_of

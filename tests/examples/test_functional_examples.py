@@ -51,10 +51,11 @@ def network(detection):
 
 def losses_of(detection, network, weights=None, eps=0.0):
     images, targets = detection.random_batches(1)[0]
-    network.head.classification_head.eps = eps
+    network.double().head.classification_head.eps = eps
     for target in targets:
-        target['weights'] = torch.ones(2) if weights is None else torch.tensor(weights)
-    return network(images, targets)
+        target['boxes'] = target['boxes'].double()
+        target['weights'] = torch.tensor([1.0, 1.0] if weights is None else weights).double()
+    return network([image.double() for image in images], targets)
 
 
 def test_with_weights_of_one_the_losses_are_torchvisions(detection, network):
@@ -68,7 +69,7 @@ def test_with_weights_of_one_the_losses_are_torchvisions(detection, network):
     theirs = losses_of(detection, network)
     assert theirs['bbox_regression'] > 0
     for name, value in theirs.items():
-        torch.testing.assert_close(ours[name], value, rtol=1e-5, atol=1e-6)
+        torch.testing.assert_close(ours[name], value, rtol=1e-9, atol=0)
 
 
 def test_a_box_of_weight_zero_teaches_no_place_and_half_weights_half_of_it(detection, network):
@@ -109,7 +110,8 @@ def test_a_detector_learns(detection, network):
             return float(sum(losses_of(detection, network).values()))
 
     before = loss()
-    history = detection.train(network, detection.random_batches(2), epochs=20, off_epochs=4, lr=0.1)
+    history = detection.train(network.float(), detection.random_batches(2), epochs=20, off_epochs=4,
+                              lr=0.1)
     assert len(history) == 40 and all(math.isfinite(one) for one in history)
     assert loss() < 0.95 * before
 

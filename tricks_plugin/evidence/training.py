@@ -136,6 +136,13 @@ class Training(ABC):
     def component(self, kind: type) -> Any:
         """The registered hook or other component of a class that takes part, or None."""
 
+    def replaced_from(self, kind: type) -> int | None:
+        """The epoch from which a hook of the trainer's own puts transforms of a class away.
+
+        None if there is no such hook.
+        """
+        return None
+
     # What the settings ask for.
 
     @property

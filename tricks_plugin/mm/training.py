@@ -18,6 +18,7 @@ from ..common.processes import world_size
 from ..evidence import Average, Curve, Distillation, Training
 from .config_edit import get, plain
 from .curves import RunUnits, asked_rates, curves, group_scales
+from .phases import switched_from
 
 __all__ = ['RunnerTraining', 'optimizers_of', 'wrappers_of']
 
@@ -175,6 +176,10 @@ class RunnerTraining(Training):
     @override
     def component(self, kind: type) -> Any:
         return next((hook for hook in self.runner.hooks if isinstance(hook, kind)), None)
+
+    @override
+    def replaced_from(self, kind: type) -> int | None:
+        return switched_from(self.runner, kind)
 
     @functools.cached_property
     def _settings(self) -> dict[str, Any]:

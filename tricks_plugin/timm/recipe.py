@@ -20,6 +20,7 @@ from . import flags
 from .checks import check_settings
 from .recipe_lines import RECIPES
 from .script import PREFIX_COUNTS_SINCE, Script
+from .settings import changed
 
 __all__ = ['Options', 'Printed', 'planned', 'recipe_names', 'recipe_path', 'write_recipe']
 
@@ -143,7 +144,7 @@ def write_recipe(name: str, script: Script, options: Options | None = None,
     lines = _lines(name, args)
     warmup = args.warmup_epochs
     if args.warmup_prefix and warmup and script.knows('warmup_prefix') and not script.prefix_counts:
-        args.cooldown_epochs = warmup
+        args = changed(args, cooldown_epochs=warmup)
         lines['cooldown_epochs'] = _COOLDOWN.format(warmup=warmup)
         notes.append(_PREFIX_NOTE.format(script=script.label, warmup=warmup))
     for key in [key for key in lines if key.isidentifier() and not script.knows(key)]:

@@ -98,7 +98,7 @@ def test_only_rows_that_hold_an_object_are_smoothed():
 
 
 def test_the_softmax_loss_is_the_sum_worked_by_hand():
-    logits = torch.tensor([LOGITS, LOGITS, LOGITS], dtype=torch.float64)
+    logits = torch.tensor([LOGITS, LOGITS, LOGITS]).double()
     loss = smoothed_softmax_cross_entropy(logits, torch.tensor([0, 2, -7]), 0.1, 'he',
                                           ignore_index=-7)
     # log Z - 0.9 * 2 - (0.1 / 3) * (1 + 0 - 1), and log Z - 0.9 * 0 - (0.1 / 3) * (2 + 1 - 1)
@@ -107,14 +107,14 @@ def test_the_softmax_loss_is_the_sum_worked_by_hand():
 
 def test_class_weights_weight_every_class_s_term():
     loss = smoothed_softmax_cross_entropy(
-        torch.tensor([LOGITS]), torch.tensor([1]), 0.1, 'he', class_weight=[1, 2, 3, 0.5])
+        torch.tensor([LOGITS]).double(), torch.tensor([1]), 0.1, 'he', class_weight=[1, 2, 3, 0.5])
     # 1 * 0.0333 * 0.4402 + 2 * 0.9 * 1.4402 + 3 * 0.0333 * 2.4402 + 0.5 * 0.0333 * 3.4402
     assert loss.item() == pytest.approx(2.9083699, abs=1e-6)
 
 
 def test_szegedy_agrees_with_torch_s_own_label_smoothing():
     generator = torch.Generator().manual_seed(3)
-    logits = torch.randn(11, 6, generator=generator, requires_grad=True)
+    logits = torch.randn(11, 6, generator=generator, dtype=torch.float64, requires_grad=True)
     labels = torch.randint(0, 6, (11,), generator=generator)
     labels[4] = 255
     ours = smoothed_softmax_cross_entropy(logits, labels, 0.17, 'szegedy', ignore_index=255)
@@ -133,7 +133,7 @@ def test_the_gradient_vanishes_at_the_smoothed_target():
 
 
 def test_a_softmax_refuses_targets_that_do_not_sum_to_one_and_labels_out_of_range():
-    logits = torch.tensor([LOGITS])
+    logits = torch.tensor([LOGITS]).double()
     with pytest.raises(ValueError, match="targets that sum to 1 for a softmax, got 'binary'"):
         smoothed_softmax_cross_entropy(logits, torch.tensor([1]), 0.1, 'binary')
     with pytest.raises(RuntimeError, match='Class values must be smaller'):
@@ -167,7 +167,7 @@ def test_integer_and_soft_labels_give_the_same_loss_by_every_reduction(reduction
 
 def test_mixed_labels_are_smoothed_in_proportion():
     # 0.7 of label 0 and 0.3 of label 2 cost 0.7 and 0.3 of their losses
-    loss = smoothed_cross_entropy(torch.tensor([LOGITS]), torch.tensor([[0.7, 0, 0.3, 0]]))
+    loss = smoothed_cross_entropy(torch.tensor([LOGITS]).double(), torch.tensor([[0.7, 0, 0.3, 0]]))
     assert loss.item() == pytest.approx(0.7 * ZERO + 0.3 * TWO, abs=1e-6)
 
 
@@ -220,7 +220,7 @@ def test_one_default_variant_and_a_warning_where_it_was_another():
         rows = smooth_one_hot(one_hot, 0.3)
     assert rows.tolist() == [pytest.approx([0.7, 0.1, 0.1, 0.1])]
     with pytest.warns(DeprecationWarning, match="the next release's default is 'mean'"):
-        loss = soft_cross_entropy(torch.tensor([LOGITS]), rows)
+        loss = soft_cross_entropy(torch.tensor([LOGITS]).double(), rows)
     assert loss.shape == (1,)
-    same = smoothed_cross_entropy(torch.tensor([LOGITS]), torch.tensor([0]), 0.3)
+    same = smoothed_cross_entropy(torch.tensor([LOGITS]).double(), torch.tensor([0]), 0.3)
     assert loss.item() == pytest.approx(same.item(), abs=1e-6)

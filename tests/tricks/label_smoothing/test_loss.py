@@ -189,7 +189,7 @@ def test_what_cannot_be_smoothed_is_refused_by_name(make, message):
 
 @pytest.mark.parametrize('kind', [SmoothedCrossEntropyLoss, SmoothedFocalLoss])
 def test_a_single_class_is_learned_as_without_smoothing(kind):
-    pred, target = torch.tensor([[0.3], [-0.7]]), torch.tensor([0, 1])
+    pred, target = torch.tensor([[0.3], [-0.7]], dtype=torch.float64), torch.tensor([0, 1])
     parent = kind.__mro__[1](use_sigmoid=True)
     assert kind(use_sigmoid=True, eps=0.3)(pred, target) == pytest.approx(
         float(parent(pred, target)), abs=1e-6)

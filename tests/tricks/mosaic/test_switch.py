@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from tricks_plugin import MosaicOffHook, MosaicToScale
 from tricks_plugin.evidence import Training
 from tricks_plugin.mm.parts import parts
+from tricks_plugin.mm.phases import switched_from
 from tricks_plugin.tricks.mosaic.evidence import MosaicEvidence
 
 WHOLE = (0.5, 0.5)  # the whole canvas in the window, so that no box is lost
@@ -48,6 +49,10 @@ class Seen(Training):
 
     def component(self, kind):
         return next((hook for hook in self.hooks if isinstance(hook, kind)), None)
+
+    def replaced_from(self, kind):
+        return switched_from(types.SimpleNamespace(
+            hooks=self.hooks, train_dataloader=self._loaders['train']), kind)
 
 
 Seen.__abstractmethods__ = frozenset()

@@ -69,7 +69,8 @@ class MixUpEvidence(Evidence):
         by_epoch = training.by_epoch
         replaced_from = self.off_from
         if self.replaced:
-            replaced_from = self._switch_epoch(training)
+            from .transform import GeometryPreservingMixUp
+            replaced_from = training.replaced_from(GeometryPreservingMixUp)
         self._times = phases(
             by_epoch, training.max_epochs if by_epoch else training.max_iterations,
             self.off_fraction, self.off_epochs, epoch_length=training.epoch_length,
@@ -85,12 +86,6 @@ class MixUpEvidence(Evidence):
         if phase is not None:
             phase.wait_for(*of_scores(targets.detach()))
             self._switch_seen = self._switch_seen or phase is self.off
-
-    @staticmethod
-    def _switch_epoch(training: Training) -> int | None:
-        from mmdet.engine.hooks import PipelineSwitchHook
-        hook = training.component(PipelineSwitchHook)
-        return None if hook is None else int(hook.switch_epoch)
 
     def before_iteration(self, training: Training) -> None:
         """Counts one batch."""

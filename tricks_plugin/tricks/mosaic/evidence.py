@@ -43,11 +43,7 @@ class MosaicEvidence(SwitchedEvidence):
 
     def replaced_from(self, training: Training) -> int | None:
         """The epoch of a PipelineSwitchHook, where the plan has seen that it reaches them."""
-        if not self.replaced:
-            return None
-        from mmdet.engine.hooks import PipelineSwitchHook
-        hook = training.component(PipelineSwitchHook)
-        return None if hook is None else int(hook.switch_epoch)
+        return training.replaced_from(self.kind()) if self.replaced else None
 
     def start(self, training: Training) -> None:
         """Learns also how long a sample may take to come."""
