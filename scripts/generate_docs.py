@@ -88,15 +88,22 @@ def _floor(module: str) -> str:
 
 def imports() -> list[tuple[str, str]]:
     """Which part imports which, at the tops of modules or later; a part's own left out."""
-    found: set[tuple[str, str]] = set()
-    for path in sorted(PACKAGE.rglob('*.py')):
-        if '.mim' in path.parts:
-            continue
-        module = '.'.join(path.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__')
-        package = module if path.stem == '__init__' else module.rpartition('.')[0]
-        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
-            found |= {(_floor(module), _floor(target)) for target in _targets(node, package)}
+    found = {(_floor(_module(path)), _floor(target)) for path in sorted(PACKAGE.rglob('*.py'))
+             if '.mim' not in path.parts for target in imported(path)}
     return sorted(edge for edge in found if edge[0] != edge[1])
+
+
+def _module(path: Path) -> str:
+    """The dotted name of a file of the package."""
+    return '.'.join(path.relative_to(ROOT).with_suffix('').parts).removesuffix('.__init__')
+
+
+def imported(path: Path) -> list[str]:
+    """The modules of this package that a file imports, anywhere in it."""
+    module = _module(path)
+    package = module if path.stem == '__init__' else module.rpartition('.')[0]
+    return [target for node in ast.walk(ast.parse(path.read_text(encoding='utf-8')))
+            for target in _targets(node, package)]
 
 
 def _targets(node: ast.AST, package: str) -> list[str]:

@@ -16,6 +16,7 @@ from .common import Parser, add_config_arguments, needs_timm, split_flags
 if TYPE_CHECKING:
     from ..ablate.ablation import Ablation
     from ..ablate.folder import Folder
+    from ..ablate.study import Run
 
 __all__ = ['main']
 
@@ -202,7 +203,7 @@ def _report(folder: Folder, args: argparse.Namespace) -> int:
     return 1
 
 
-def _why(run: Any) -> str:
+def _why(run: Run) -> str:
     """Why a run does not count."""
     if run.dead:
         return f'{", ".join(run.dead)} had no effect'

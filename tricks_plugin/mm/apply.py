@@ -113,11 +113,12 @@ def _apply_one(trick: Trick, tree: dict[str, Any], advised: RunFacts | None,
     if against:
         return tree, TrickPlan(trick.name, 'held_back', f'{against}; tricks.{trick.name}=True (or '
                                f'--tricks ...,{trick.name}) applies it all the same')
-    record = edited.setdefault('tricks_applied', {})
-    parameters = {
-        key: value for key, value in dataclasses.asdict(trick.params).items() if value is not None
-    }
-    record[trick.name] = {**parameters, **record.get(trick.name, {})}
+    # A parameter that was left open is what the trick's measurement is told of it.
+    told = verdict.evidence or {}
+    parameters = {key: told.get(key) if value is None else value
+                  for key, value in dataclasses.asdict(trick.params).items()}
+    edited.setdefault('tricks_applied', {})[trick.name] = {
+        key: value for key, value in parameters.items() if value is not None}
     changes = tuple(c for c in changes if not c.path.startswith('tricks_applied'))
     return edited, TrickPlan(trick.name, 'applied', verdict.reason, changes, verdict.evidence)
 

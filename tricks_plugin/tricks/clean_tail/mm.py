@@ -52,8 +52,6 @@ class Edit(ConfigEdit):
         if not closed.names:
             return Verdict.not_applicable(self._none(pipelines, closed.notes))
         append_hook(cfg, dict(type='tricks_plugin.ClosingHook', **ending.settings))
-        record = cfg.setdefault('tricks_applied', {})
-        record['clean_tail'] = dict(off_fraction=ending.fraction)
         notes = [f'{_listed(closed.names)} {ending}', *closed.notes]
         if own is not None:
             notes.append(f'{own.words}; it is left as it is')

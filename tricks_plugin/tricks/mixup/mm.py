@@ -81,8 +81,6 @@ class Edit(ConfigEdit):
                     placement.ends_in_packer(hook.get('switch_pipeline'), scope):
                 *steps, last = placement.without(hook['switch_pipeline'], scope)
                 hook['switch_pipeline'] = [*steps, placement.weighted(last, scope)]
-        record = cfg.setdefault('tricks_applied', {})
-        record['mixup'] = dict(alpha=self._alpha, off_fraction=ending.fraction)
         append_hook(cfg, dict(type='tricks_plugin.MixUpOffHook', **ending.settings),
                     dict(type='tricks_plugin.MixUpWeightingHook'))
 

@@ -83,8 +83,6 @@ class Edit(ConfigEdit):
                 ratio_range=tuple(params.ratio_range),
                 max_cached_images=params.max_cached_images), *pipeline.steps[place:]]
         append_hook(cfg, dict(type='tricks_plugin.MosaicOffHook', **ending.settings))
-        record = cfg.setdefault('tricks_applied', {})
-        record['mosaic'] = dict(off_fraction=ending.fraction)
 
     def _words(self, scales: list[tuple[int, int]], ending: Ending) -> str:
         """What is made, and until when."""
