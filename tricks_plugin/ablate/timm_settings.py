@@ -20,13 +20,6 @@ from .identity import digest, portable
 
 __all__ = ['Effective', 'effective', 'flags_digest', 'images_digest', 'shared_ground']
 
-# What says where things lie or what is shown, and decides no result.
-_NO_RESULT = (
-    'output', 'experiment', 'seed', 'data', 'data_dir', 'log_interval', 'recovery_interval',
-    'checkpoint_hist', 'save_images', 'log_wandb', 'wandb_project', 'wandb_tags',
-    'wandb_resume_id', 'pin_mem', 'tricks', 'trick_options', 'plan', 'json', 'resume',
-    'no_resume_opt', 'data_cache_folder', 'data_cache_mb', 'eval_metric')
-
 
 @dataclasses.dataclass(frozen=True)
 class Effective:
@@ -92,7 +85,8 @@ def shared_ground(words: list[str], wishes: Iterable[Any]) -> dict[str, Any]:
 
 def flags_digest(args: argparse.Namespace) -> str:
     """A digest of the settings that decide results, the seed and the images left out."""
-    settings = {key: value for key, value in vars(args).items() if key not in _NO_RESULT}
+    settings = {key: value for key, value in vars(args).items() if key != 'seed' and not (
+        key in flags.FLAGS and flags.FLAGS[key].role == 'place')}
     splits = [settings.pop(key) for key in ('train_split', 'val_split')]  # tars may be huge
     return digest([portable(settings, args.data_dir or ''), splits])
 

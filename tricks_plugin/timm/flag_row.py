@@ -63,6 +63,9 @@ class Flag:
         read: When it has an effect: all of these must hold.
         since: The first timm release whose script knows it, by the releases' tags (1.0.29 has
             none: by the library's create_loader); empty: 1.0.3, the first 1.0, or before.
+        role: ``training`` for what a resumed run takes from its checkpoint; ``place`` for what
+            says where things lie, or what is shown, and decides no result; empty for data,
+            devices and what is validated.
     """
 
     names: tuple[str, ...]
@@ -80,6 +83,7 @@ class Flag:
     loose: bool = False
     read: tuple[Read, ...] = ()
     since: str = ''
+    role: str = ''
 
     @property
     def long(self) -> str:

@@ -15,13 +15,16 @@ from timm.task import load_task_ema_checkpoint, resume_task_checkpoint
 
 from ..plan.errors import TrickError
 from .boundary import naming, one_line
+from .flags import FLAGS
 from .model import SAFE
-from .resumable import EITHER, RESUMABLE
 
 __all__ = ['Former', 'Resumed', 'compare', 'former_run', 'inherit', 'keep_asked', 'restore',
            'restore_average']
 
 _logger = logging.getLogger('tricks_plugin')
+_RESUMABLE = tuple(name for name, row in FLAGS.items() if row.role == 'training')
+# Where one of these is given, none of them comes from the checkpoint.
+_EITHER = (('lr', 'lr_base', 'lr_base_size', 'lr_base_scale'), ('img_size', 'input_size'))
 _ASKED = 'asked'  # the settings before the tricks, in those that a checkpoint keeps
 # Settings by the name that the optimizer's parameter groups have for them.
 _IN_GROUPS = {'lr': 'lr', 'weight_decay': 'weight_decay', 'momentum': 'momentum',
@@ -144,11 +147,11 @@ def inherit(
         raise TrickError(f'--opt must be {own} as in --resume {former.path}, whose state another '
                          f'optimizer cannot use, got {args.opt!r}; --no-resume-opt starts anew')
     source = former.settings if args.tricks is None else former.asked
-    shut = {name for names in EITHER if set(names) & set(given) for name in names}
-    taken = {name: copy.deepcopy(source[name]) for name in RESUMABLE
+    shut = {name for names in _EITHER if set(names) & set(given) for name in names}
+    taken = {name: copy.deepcopy(source[name]) for name in _RESUMABLE
              if name in source and name not in given and name not in shut
              and not _equal(source[name], getattr(args, name))}
-    theirs = former.given & set(RESUMABLE) if args.tricks is not None else frozenset()
+    theirs = former.given & set(_RESUMABLE) if args.tricks is not None else frozenset()
     return (argparse.Namespace(**{**vars(args), **taken}), frozenset(given) | (theirs - shut),
             taken)
 
@@ -169,8 +172,8 @@ def compare(args: argparse.Namespace, former: Former, taken: Mapping[str, Any]) 
         former: The checkpoint's training.
         taken: As `inherit` returned it.
     """
-    now = {name: getattr(args, name) for name in RESUMABLE}
-    changed = {name: (former.settings[name], now[name]) for name in RESUMABLE
+    now = {name: getattr(args, name) for name in _RESUMABLE}
+    changed = {name: (former.settings[name], now[name]) for name in _RESUMABLE
                if name in former.settings and not _equal(former.settings[name], now[name])}
     kept = {name: now[name] for name in taken if name not in changed}
     if args.rank == 0:
