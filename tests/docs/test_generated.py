@@ -96,5 +96,7 @@ def test_planning_needs_neither_torch_nor_a_trainer():
 
 def test_evidence_needs_no_trainer():
     code = ("import sys\nfor name in ('mmengine', 'mmdet', 'timm'):\n    sys.modules[name] = None\n"
-            'import tricks_plugin.evidence, tricks_plugin.common.shared_state')
+            'import importlib, tricks_plugin.evidence, tricks_plugin.common.shared_state\n'
+            'for trick in tricks_plugin.TRICKS.in_order():\n'
+            "    importlib.import_module(trick.evidence.partition(':')[0])\n")
     subprocess.run([sys.executable, '-c', code], check=True, cwd=ROOT)

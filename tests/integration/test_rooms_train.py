@@ -31,8 +31,6 @@ OPTIONS = {'step_decay': {'milestones': (0.5,)}}
 NOTHING = {
     'sync_bn': 'a single process has the whole batch',
     'runtime': 'help on a GPU only',
-    'finite_guard': 'tools/timm_train.py does so in every run',
-    'data_monitor': 'tools/timm_train.py does so in every run',
 }
 
 pytestmark = pytest.mark.slow

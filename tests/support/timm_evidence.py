@@ -12,6 +12,7 @@ from timm.scheduler import create_scheduler_v2, scheduler_kwargs
 from timm.task import ClassificationTask
 from torch import nn
 
+from tricks_plugin.common.finite import NonFinite
 from tricks_plugin.plan import TRICKS, Plan, TrickPlan
 from tricks_plugin.timm.evidence import TimmEvidence
 
@@ -67,7 +68,7 @@ def build(updates_per_epoch=4, start_epoch=0, model=None, output_dir=None, loss=
         scheduler=scheduler, loader_train=None, mixup=mixup, loss_scaler=None,
         autocast=nullcontext, model_dtype=torch.float32, updates_per_epoch=updates_per_epoch,
         num_epochs=epochs, start_epoch=start_epoch, reference_batch=float(args.batch_size),
-        output_dir=output_dir)
+        output_dir=output_dir, watch=NonFinite())
 
 
 def plan_of(run, *names, status='applied'):
@@ -122,6 +123,7 @@ def train(run, *names, epochs=None, off_works=True, late=0, step=True, side=8, s
                 if step:
                     run.optimizer.step()
                 run.optimizer.zero_grad()
+                run.watch.add(loss)
                 update += 1
                 if average:
                     run.task.update_ema(step=update)

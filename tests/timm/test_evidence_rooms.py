@@ -360,3 +360,19 @@ def test_a_loader_that_stops_to_pin_is_found(monkeypatch):
     run.loader_train.pin_memory = False
     evidence.on_batch(0, on_device, torch.zeros(2, device='meta'))
     assert found(evidence, 'runtime').live is False
+
+
+def test_a_guard_that_sees_each_updates_loss_is_live_and_one_that_misses_some_is_dead():
+    run = build(grad_accum_steps=2)
+    evidence = train(run, 'finite_guard', epochs=1)  # 4 updates of 2 batches
+    finding = found(evidence, 'finite_guard')
+    assert finding.live is True and finding.values == {'watched': 4, 'updates': 4}
+    assert finding.planned == 'stops after 10 updates in a row without a finite loss'
+    run.watch.added -= 1
+    assert found(evidence, 'finite_guard').live is False
+    assert 'finite_guard' not in watched(run).monitor.evidence  # nobody asked for a row
+
+
+def test_a_monitor_that_is_not_there_is_dead():
+    finding = found(train(build(), 'data_monitor', epochs=1), 'data_monitor')
+    assert finding.live is False and finding.measured == 'no monitor at work'

@@ -54,7 +54,7 @@ def test_a_recipe_trains_and_every_trick_is_live(train: Callable[..., Path]) -> 
     found = evidence(folder)
     assert {name: row['live'] for name, row in found.items()} == dict.fromkeys(
         ('linear_lr', 'cosine_warmup', 'no_bias_decay', 'zero_gamma', 'label_smoothing', 'mixup',
-         'amp', 'ema'), True)
+         'amp', 'ema', 'finite_guard', 'data_monitor'), True)
     # He's eps 0.1 for K = 3 is timm's 0.1 * 3 / 2 = 0.15: targets 0.9 and 0.05.
     assert yaml.safe_load((folder / 'args.yaml').read_text())['smoothing'] == pytest.approx(0.15)
     (low, _), = found['label_smoothing']['values']['targets'].values()

@@ -41,6 +41,10 @@ class NonFinite:
 
     Args:
         limit: Updates in a row from which on `found` reports.
+        unit: What is added, in the plural.
+
+    Attributes:
+        added: How many were.
 
     Example:
         >>> watch = NonFinite(limit=2)
@@ -50,11 +54,12 @@ class NonFinite:
         Streak(since=1, length=2)
     """
 
-    def __init__(self, limit: int = LIMIT) -> None:
+    def __init__(self, limit: int = LIMIT, unit: str = 'updates') -> None:
         if limit < 1:
             raise ValueError(f'limit must be 1 or more, got {limit!r}')
         self.limit = limit
-        self._added = 0
+        self.unit = unit
+        self.added = 0
         self._row: torch.Tensor | None = None  # the row under way, the longest one, its last update
 
     def add(self, loss: torch.Tensor) -> None:
@@ -68,9 +73,9 @@ class NonFinite:
             self._row = torch.zeros(3, dtype=torch.int64, device=bad.device)
         under_way, longest, last = self._row.unbind()
         under_way = (under_way + 1) * bad.to(self._row.device)
-        last = torch.where(under_way > longest, self._added, last)
+        last = torch.where(under_way > longest, self.added, last)
         self._row = torch.stack([under_way, torch.maximum(under_way, longest), last])
-        self._added += 1
+        self.added += 1
 
     def found(self) -> Streak | None:
         """The longest row if it reached the limit, else None. Waits for the device."""
@@ -82,7 +87,7 @@ class NonFinite:
     def at_the_end(self) -> Streak | None:
         """The row that the latest update belongs to, of any length. Waits for the device."""
         length = 0 if self._row is None else int(self._row[0])
-        return Streak(self._added - length, length) if length else None
+        return Streak(self.added - length, length) if length else None
 
 
 def is_finite(value: Any) -> bool:

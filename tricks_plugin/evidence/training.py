@@ -134,7 +134,7 @@ class Training(ABC):
 
     @abstractmethod
     def component(self, kind: type) -> Any:
-        """The registered hook or other component of a class that takes part, or None."""
+        """The hook or other component of a class that takes part, or what a hook holds; or None."""
 
     def replaced_from(self, kind: type) -> int | None:
         """The epoch from which a hook of the trainer's own puts transforms of a class away.

@@ -175,7 +175,8 @@ class RunnerTraining(Training):
 
     @override
     def component(self, kind: type) -> Any:
-        return next((hook for hook in self.runner.hooks if isinstance(hook, kind)), None)
+        return next((part for hook in self.runner.hooks for part in (hook, *vars(hook).values())
+                     if isinstance(part, kind)), None)
 
     @override
     def replaced_from(self, kind: type) -> int | None:

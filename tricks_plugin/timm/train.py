@@ -195,6 +195,7 @@ def _epochs(run: Run, order: Order, follower: Follower | None) -> int:
                      'update' if args.sched_on_updates else 'epoch')
     evidence.start()
     watch = DataWatch(run, evidence)
+    evidence.training.observers.append(watch.monitor)
     failed = True
     try:
         if follower is not None:

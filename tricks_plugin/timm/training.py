@@ -22,10 +22,14 @@ class TimmTraining(Training):
 
     Args:
         run: The training.
+
+    Attributes:
+        observers: What else follows the training, for `component`.
     """
 
     def __init__(self, run: Run) -> None:
         self.run = run
+        self.observers: list[Any] = []
         self.updates = self.attempts = 0
         self.outputs: Any = None
         self._batch: tuple[Any, Any] | None = None
@@ -168,8 +172,10 @@ class TimmTraining(Training):
 
     @override
     def component(self, kind: type) -> Any:
-        return next((part for part in (self.run.mixup, self.run.scheduler, self.run.task)
-                     if isinstance(part, kind)), None)
+        run = self.run
+        return next((part for part in (
+            run.mixup, run.scheduler, run.task, run.watch, *self.observers)
+            if isinstance(part, kind)), None)
 
     @property
     @override

@@ -114,7 +114,8 @@ class Stand:
         self.hook = hook
 
     def component(self, kind):
-        return self.hook if isinstance(self.hook, kind) else None
+        return next((part for part in vars(self.hook).values() if isinstance(part, kind)), None) \
+            if self.hook else None
 
     def measure(self, iterations):
         evidence = FiniteGuardEvidence()
@@ -127,7 +128,8 @@ def test_the_evidence_says_no_where_the_guard_is_missing_or_stops_watching():
     hook = FiniteGuardHook()
     assert Stand(None).measure(3).live is False
     assert Stand(hook).measure(0).live is None
-    hook.watched = 3
+    for _ in range(3):
+        hook.after_train_iter(None, 0, outputs={'loss': torch.tensor(1.0)})
     assert Stand(hook).measure(3).live is True
     assert Stand(hook).measure(5).live is False
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from ...common.waiting.monitor import DataMonitor
 from ...evidence import Evidence, Finding, Training
-from .hook import DataBottleneckHook
 
 __all__ = ['DataMonitorEvidence']
 
@@ -20,11 +20,11 @@ class DataMonitorEvidence(Evidence):
 
     def finding(self, training: Training) -> Finding:
         """The share of the time that was spent waiting, and of how many iterations it is known."""
-        hook = training.component(DataBottleneckHook)
+        monitor = training.component(DataMonitor)
         planned = 'the share of the time spent waiting for data, in every iteration'
-        if hook is None or hook.monitor is None:
+        if monitor is None:
             return Finding(planned, False, 'no monitor at work')
-        known, share = hook.monitor.meter.iterations, hook.monitor.share
+        known, share = monitor.meter.iterations, monitor.share
         live = None if not self._iterations else known >= self._iterations
         return Finding(planned, live, f'{share:.1%} at the last look; known for {known} of '
                        f'{self._iterations} iterations',

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from ...common.finite import NonFinite
 from ...evidence import Evidence, Finding, Training
-from .hook import FiniteGuardHook
 
 __all__ = ['FiniteGuardEvidence']
 
 
 class FiniteGuardEvidence(Evidence):
-    """Counts the iterations, and compares them with those that the guard has watched."""
+    """Counts the losses, and compares them with those that the guard has watched.
+
+    mmengine's guard takes the loss of each iteration, timm's that of each update.
+    """
 
     def __init__(self) -> None:
         self._iterations = 0
@@ -19,13 +22,12 @@ class FiniteGuardEvidence(Evidence):
         self._iterations += 1
 
     def finding(self, training: Training) -> Finding:
-        """How many iterations' losses the guard has seen."""
-        guard = training.component(FiniteGuardHook)
-        if guard is None:
+        """How many losses the guard has seen, of those that there were."""
+        watch = training.component(NonFinite)
+        if watch is None:
             return Finding('a guard against losses that are not finite', False, 'no guard at work')
-        planned = f'stops after {guard.limit} iterations in a row without a finite loss'
-        live = None if not self._iterations else guard.watched >= self._iterations
-        return Finding(planned, live,
-                       f'the losses of {guard.watched} of {self._iterations} iterations watched',
-                       {'watched': guard.watched, 'iterations': self._iterations,
-                        'unreadable': guard.unreadable})
+        due = self._iterations if watch.unit == 'iterations' else training.attempts
+        planned = f'stops after {watch.limit} {watch.unit} in a row without a finite loss'
+        return Finding(planned, watch.added >= due if due else None,
+                       f'the losses of {watch.added} of {due} {watch.unit} watched',
+                       {'watched': watch.added, watch.unit: due})

@@ -38,15 +38,20 @@ class FiniteGuardHook(Hook):
             raise ValueError(f'limit and interval must be >= 1, got {limit!r} and {interval!r}')
         self.limit = limit
         self.interval = interval
-        self.watched = self.unreadable = 0
-        self._watch = NonFinite(limit)
+        self.unreadable = 0
+        self._watch = NonFinite(limit, 'iterations')
         self._first = 0
         self._last: Mapping[str, Any] = {}
 
+    @property
+    def watched(self) -> int:
+        """The iterations whose loss was counted."""
+        return self._watch.added
+
     def before_train(self, runner: Any) -> None:
         """Begins to count."""
-        self._watch, self._first = NonFinite(self.limit), int(runner.iter)
-        self.watched = self.unreadable = 0
+        self._watch, self._first = NonFinite(self.limit, 'iterations'), int(runner.iter)
+        self.unreadable = 0
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None,
@@ -59,7 +64,6 @@ class FiniteGuardHook(Hook):
                 runner.logger.warning('FiniteGuardHook: the training step returns no loss as a '
                                       'tensor, so nothing watches it')
             return
-        self.watched += 1
         self._last = losses
         self._watch.add(torch.stack([value.detach().float().sum() for value in losses.values()]))
         if self.watched % self.interval == 0:
