@@ -48,7 +48,7 @@ def test_a_stack_of_tricks(images):
     assert {row['name']: row['status'] for row in last.rung.plan}['mixup'] == 'applied'
     assert any(line.startswith('+') and "'mixup': 0.3" in line
                for line in last.rung.diff.splitlines())
-    assert 'mixup' in last.evidence and rungs[0].evidence == () and rungs[0].rung.diff == ''
+    assert 'mixup' in last.promised and rungs[0].promised == () and rungs[0].rung.diff == ''
 
 
 def test_a_run_reads_what_was_planned(images, tmp_path):

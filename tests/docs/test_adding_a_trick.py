@@ -116,10 +116,10 @@ def test_the_example_is_planned_and_measured_under_timm_too(room):
     from tricks_plugin.timm.plan import plan_tricks
     args, plan, _ = plan_tricks(settings_of(), frozenset(), {'clip_grad': {'max_norm': 2.0}})
     assert args.clip_grad == 2.0
-    assert plan['clip_grad'].status == 'applied' and plan['clip_grad'].evidence == {'max_norm': 2.0}
-    assert type(build_evidence('clip_grad', plan['clip_grad'].evidence)).__name__ == 'ClipEvidence'
+    assert plan['clip_grad'].status == 'applied' and plan['clip_grad'].promise == {'max_norm': 2.0}
+    assert type(build_evidence('clip_grad', plan['clip_grad'].promise)).__name__ == 'ClipEvidence'
     args, plan, _ = plan_tricks(settings_of(clip_grad=1.0), {'clip_grad'}, 'clip_grad')
-    assert args.clip_grad == 1.0 and plan['clip_grad'].evidence == {'max_norm': 1.0}
+    assert args.clip_grad == 1.0 and plan['clip_grad'].promise == {'max_norm': 1.0}
 
 
 @pytest.mark.parametrize('broken', [False, True])

@@ -44,7 +44,7 @@ def test_timm_trains_in_16_bits_channels_last_from_its_prefetcher(device, tmp_pa
     evidence.on_batch = lambda epoch, *batch: seen.append(batch) or look(epoch, *batch)
     evidence.start()
     loss = train_epoch(run, 0, evidence, quiet)['loss']
-    found = {name: evidence.monitor.evidence[name].finding(evidence.training)
+    found = {name: evidence.monitor.measurements[name].finding(evidence.training)
              for name in ('amp', 'runtime', 'mixup')}
     evidence.close()
     assert 0 < loss < 20 and 0 < validate(run, quiet)['loss'] < 20

@@ -114,12 +114,12 @@ def test_changes_are_computed_and_the_evidence_hook_is_added_once(toy):
     assert rows == [('number', 3, 12), ('multiplied', None, True)]
     assert first.tricks_applied == {'toy': {'factor': 4, 'mode': 'plain'}}
     hook = {'type': 'tricks_plugin.TrickEvidenceHook', 'strict': False,
-            'tricks': [{'name': 'toy', 'evidence': {'wanted': 12}}]}
+            'tricks': [{'name': 'toy', 'promise': {'wanted': 12}}]}
     assert first.custom_hooks == [hook]
     first.multiplied = False
     second, _ = tricks_plugin.apply_tricks(first, {'toy': {'factor': 2}, 'strict': True})
     assert [item.tricks for item in second.custom_hooks] == [
-        [{'name': 'toy', 'evidence': {'wanted': 24}}]]
+        [{'name': 'toy', 'promise': {'wanted': 24}}]]
     assert second.custom_hooks[0].strict is True
 
 

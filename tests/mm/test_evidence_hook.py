@@ -85,7 +85,7 @@ def run(tmp_path, hook, epochs=2):
 
 
 def test_reports_come_first_at_a_switch_and_at_the_end(measured, tmp_path):
-    hook = TrickEvidenceHook([{'name': 'toy', 'evidence': {}}], first=3)
+    hook = TrickEvidenceHook([{'name': 'toy', 'promise': {}}], first=3)
     run(tmp_path, hook)
     saved = json.loads((tmp_path / 'tricks_evidence.json').read_text())
     everything = [*saved['history'], saved]
@@ -94,7 +94,7 @@ def test_reports_come_first_at_a_switch_and_at_the_end(measured, tmp_path):
     assert [r['tricks'][0]['values']['samples'] for r in everything] == [6, 10, 24]
     assert [r['tricks'][0]['live'] for r in everything] == [None, True, True]
     assert all(0 <= r['cost'] <= 1 for r in everything)
-    calls = hook.evidence['toy'].calls
+    calls = hook.measurements['toy'].calls
     assert calls[0] == 'start' and calls[-1] == 'close' and calls.count('before') == 12
 
 
@@ -106,7 +106,7 @@ def test_a_short_first_epoch_is_reported_at_its_end(measured, tmp_path):
 
 
 def test_a_dead_trick_is_an_error_in_the_log(measured, tmp_path):
-    hook = TrickEvidenceHook([{'name': 'toy', 'evidence': {'alive': False}}], first=5)
+    hook = TrickEvidenceHook([{'name': 'toy', 'promise': {'alive': False}}], first=5)
     run(tmp_path, hook)
     log = next(tmp_path.glob('*/*.log')).read_text()
     errors = [line for line in log.splitlines() if ' - ERROR - ' in line]
@@ -115,17 +115,17 @@ def test_a_dead_trick_is_an_error_in_the_log(measured, tmp_path):
 
 
 def test_a_dead_trick_stops_a_strict_run(measured, tmp_path):
-    hook = TrickEvidenceHook([{'name': 'toy', 'evidence': {'alive': False}}], first=5, strict=True)
+    hook = TrickEvidenceHook([{'name': 'toy', 'promise': {'alive': False}}], first=5, strict=True)
     with pytest.raises(DeadTrickError, match='without effect under tricks.strict=True: toy'):
         run(tmp_path, hook)
-    assert hook.evidence['toy'].last == 4
+    assert hook.measurements['toy'].last == 4
 
 
 @pytest.mark.parametrize(('promise', 'words'), [
-    ({'name': 'no_bias_decay', 'evidence': {'weight_decay': 1e-4}},
+    ({'name': 'no_bias_decay', 'promise': {'weight_decay': 1e-4}},
      "evidence of no_bias_decay: got an unexpected keyword argument 'weight_decay'"),
     ({'name': 'resnet_d'}, "evidence of resnet_d: missing a required argument: 'variant'"),
-    ({'evidence': {}}, 'TrickEvidenceHook.tricks must hold dicts with a name'),
+    ({'promise': {}}, 'TrickEvidenceHook.tricks must hold dicts with a name'),
     ('ema', 'TrickEvidenceHook.tricks must hold dicts with a name'),
     ({'name': 'emma'}, "unknown trick 'emma'; did you mean 'ema'"),
 ])

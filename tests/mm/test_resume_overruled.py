@@ -51,7 +51,7 @@ def train(folder, epochs, milestones=(2,), resume=None, schedule=None, paramwise
             'type': 'SGD', 'lr': 0.01, 'momentum': 0.9, **optimizer}.items() if value is not None},
                        'paramwise_cfg': paramwise},
         custom_hooks=[{'type': 'tricks_plugin.TrickEvidenceHook',
-                       'tricks': [{'name': 'step_decay', 'evidence': {}}]}],
+                       'tricks': [{'name': 'step_decay', 'promise': {}}]}],
         default_scope='mmengine', log_level='WARNING',
         experiment_name=f'{folder.parent.name}_{next(RUNS)}')))
     lines: list[str] = []

@@ -92,7 +92,7 @@ def test_another_driver_is_named_and_no_schedule_is_claimed(cfg, words):
         assert row.status == 'not_applicable' and row.reason.startswith(words)
     effective, plan = tricks_plugin.apply_tricks(Config(copy.deepcopy(cfg)), 'linear_lr')
     row, nobody = plan['linear_lr'], words.endswith('None')
-    assert (row.status, row.evidence) == ('applied', {} if nobody else {'rate': False})
+    assert (row.status, row.promise) == ('applied', {} if nobody else {'rate': False})
     assert (words in row.reason) is not nobody
     assert effective.optim_wrapper.optimizer.lr == pytest.approx(0.005)
 

@@ -74,7 +74,7 @@ def build(updates_per_epoch=4, start_epoch=0, model=None, output_dir=None, loss=
 def plan_of(run, *names, status='applied'):
     """A plan with these tricks, and the promises that the run's settings let them make."""
     return Plan('', tuple(
-        TrickPlan(name, status, '', evidence=TRICKS.get(name).timm_promise(vars(run.args)))
+        TrickPlan(name, status, '', promise=TRICKS.get(name).timm_promise(vars(run.args)))
         for name in names))
 
 
@@ -138,4 +138,4 @@ def train(run, *names, epochs=None, off_works=True, late=0, step=True, side=8, s
 
 def found(evidence, name):
     """The finding of a row."""
-    return evidence.monitor.evidence[name].finding(evidence.training)
+    return evidence.monitor.measurements[name].finding(evidence.training)

@@ -59,4 +59,4 @@ def test_a_dead_trick_stops_a_strict_run_and_leaves_its_report(tmp_path):
 def test_other_processes_measure_and_write_nothing(tmp_path):
     evidence = train(build(rank=1, mixup=0.2, output_dir=tmp_path))
     evidence.close()
-    assert evidence.monitor.evidence == {} and not list(tmp_path.iterdir())
+    assert evidence.monitor.measurements == {} and not list(tmp_path.iterdir())

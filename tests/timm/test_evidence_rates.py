@@ -68,7 +68,7 @@ def test_a_schedule_without_closed_form_is_live_once_the_rate_changes():
     assert found(evidence, 'sched').live is True
     assert 'measured, not compared' in found(evidence, 'sched').measured
     assert found(train(build(sched='cosine', lr_k_decay=2.0), epochs=1), 'sched').live is True
-    assert 'sched' not in watched(build(sched='none')).monitor.evidence
+    assert 'sched' not in watched(build(sched='none')).monitor.measurements
 
 
 @pytest.mark.parametrize('sched', ['step', 'poly', 'none'])
@@ -149,10 +149,10 @@ def test_nothing_is_said_of_the_batch_before_the_first_update():
 
 def test_a_derived_rate_is_watched_without_a_plan_and_a_given_one_is_not():
     run = build(lr=0.003125)
-    assert 'linear_lr' in watched(run, settings={'lr': None}).monitor.evidence
-    assert 'linear_lr' not in watched(build(lr=0.05)).monitor.evidence
+    assert 'linear_lr' in watched(run, settings={'lr': None}).monitor.measurements
+    assert 'linear_lr' not in watched(build(lr=0.05)).monitor.measurements
     adaptive = {'lr': None, 'opt': 'adamw'}
-    assert 'linear_lr' not in watched(run, settings=adaptive).monitor.evidence
+    assert 'linear_lr' not in watched(run, settings=adaptive).monitor.measurements
 
 
 def test_the_users_own_rate_stands_in_plan_and_run_and_strict_does_not_stop_it(tmp_path):
@@ -160,10 +160,10 @@ def test_the_users_own_rate_stands_in_plan_and_run_and_strict_does_not_stop_it(t
     settings, plan, strict = plan_tricks(
         argparse.Namespace(**vars(run.args)), {'lr'}, {'linear_lr': True, 'strict': True})
     row = plan['linear_lr']
-    assert (row.status, row.evidence, strict) == ('present', None, True)
+    assert (row.status, row.promise, strict) == ('present', None, True)
     assert row.reason.startswith('--lr 0.05 is yours and stands')
     evidence = TimmEvidence(run, vars(settings), plan, strict)
-    assert set(evidence.monitor.evidence).isdisjoint({'linear_lr'})
+    assert set(evidence.monitor.measurements).isdisjoint({'linear_lr'})
 
 
 def test_strict_stops_for_a_schedule_that_was_asked_for_and_for_no_other(tmp_path):

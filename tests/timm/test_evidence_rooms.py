@@ -26,7 +26,7 @@ def test_measuring_changes_no_weight_and_draws_no_number():
         run = build(rank=rank, **flags)
         np.random.seed(5)
         evidence = train(run, 'zero_gamma', epochs=2)
-        assert set(evidence.monitor.evidence) >= ({
+        assert set(evidence.monitor.measurements) >= ({
             'zero_gamma', 'no_bias_decay', 'ema', 'amp', 'runtime'} if rank == 0 else set())
         evidence.close()
         runs.append(run)
@@ -47,12 +47,12 @@ def test_decay_is_counted_per_parameter():
 
 def test_decay_on_biases_is_dead_and_without_any_there_is_no_row():
     run = build(weight_decay=0.05, opt_kwargs=dict(filter_bias_and_bn=False))
-    assert 'no_bias_decay' not in watched(run).monitor.evidence
+    assert 'no_bias_decay' not in watched(run).monitor.measurements
     finding = found(train(run, 'no_bias_decay', epochs=1), 'no_bias_decay')
     assert finding.live is False
     assert finding.values['wrongly_decayed'] == ['bn.weight', 'bn.bias', 'fc.bias']
     assert 'no_bias_decay' not in watched(
-        build(weight_decay=0.0), 'no_bias_decay').monitor.evidence
+        build(weight_decay=0.0), 'no_bias_decay').monitor.measurements
 
 
 def groups(run, decays):
@@ -114,7 +114,7 @@ def test_zeros_that_stay_are_dead_after_twenty_updates():
     assert found(evidence, 'zero_gamma').live is True
     run = build(model=resnet(zero_init_last=True))
     evidence = watched(run, 'zero_gamma')
-    evidence.monitor.evidence['zero_gamma'].before_iteration(evidence.training)
+    evidence.monitor.measurements['zero_gamma'].before_iteration(evidence.training)
     evidence.training.updates = 19
     assert found(evidence, 'zero_gamma').live is True
     evidence.training.updates = 20
@@ -127,7 +127,7 @@ def test_loaded_weights_have_no_start_to_tell_of():
     finding = found(watched(run), 'zero_gamma')
     assert finding.live is None and finding.measured == 'weights were loaded (resume)'
     run.args.pretrained = True
-    assert 'zero_gamma' not in watched(run).monitor.evidence
+    assert 'zero_gamma' not in watched(run).monitor.measurements
 
 
 def test_the_variant_of_a_resnet_is_read_from_its_layers():
@@ -138,7 +138,7 @@ def test_the_variant_of_a_resnet_is_read_from_its_layers():
         evidence.start()
         assert found(evidence, 'resnet_d').live is live
     run.args.model = 'vit_tiny_patch16_224'
-    assert 'resnet_d' not in watched(run, 'resnet_d').monitor.evidence
+    assert 'resnet_d' not in watched(run, 'resnet_d').monitor.measurements
 
 
 def test_a_stem_that_is_exchanged_later_is_found():
@@ -370,7 +370,7 @@ def test_a_guard_that_sees_each_updates_loss_is_live_and_one_that_misses_some_is
     assert finding.planned == 'stops after 10 updates in a row without a finite loss'
     run.watch.added -= 1
     assert found(evidence, 'finite_guard').live is False
-    assert 'finite_guard' not in watched(run).monitor.evidence  # nobody asked for a row
+    assert 'finite_guard' not in watched(run).monitor.measurements  # nobody asked for a row
 
 
 def test_a_monitor_that_is_not_there_is_dead():

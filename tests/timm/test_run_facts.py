@@ -65,7 +65,7 @@ def test_a_recipe_holds_back_and_a_name_applies(monkeypatch):
     args = settings_of(batch_size=8, num_classes=10, smoothing=0.0)
     after, plan, _ = plan_tricks(args, frozenset(), 'bag_of_tricks')
     row = plan['label_smoothing']
-    assert row.status == 'held_back' and row.changes == () and row.evidence is None
+    assert row.status == 'held_back' and row.changes == () and row.promise is None
     assert row.reason == ('8 images are few; --tricks ...,label_smoothing applies it all the same')
     assert after.smoothing == 0.0 and plan.run.batch_size == 8
     assert plan.to_dict()['run'] == plan.run.to_dict()

@@ -117,7 +117,7 @@ class Engine:
             'config': self._content(job.planned, place), 'folder': str(place),
             'subject': job.subject, 'rung': job.planned.rung.name, 'seed': job.seed,
             'metric': self._metric, 'settings': job.planned.settings,
-            'planned': list(job.planned.evidence), 'keep_checkpoint': self._keep,
+            'planned': list(job.planned.promised), 'keep_checkpoint': self._keep,
             'parent': os.getpid() if self._watched else None}
         write_json(place / 'spec.json', spec)
         command = [sys.executable, '-m', job.planned.program, str(place / 'spec.json')]

@@ -122,9 +122,9 @@ def _plan_arm(base: Any, arm: Arm, first: dict[str, Any]) -> Planned:
     rung = Rung(
         arm.name, arm.label, arm.tricks, arm.reference, tuple(plan.to_dict()['tricks']),
         Plan('', (), first, after).diff())
-    evidence = tuple(row.name for row in plan.tricks if row.evidence is not None)
+    promised = tuple(row.name for row in plan.tricks if row.promise is not None)
     return Planned(rung, digest(portable(_deciding(plain(bare)))), 'tricks_plugin.ablate.mm_run',
-                   _text(after), evidence, speed='tricks_plugin.ablate.mm_speed')
+                   _text(after), promised, speed='tricks_plugin.ablate.mm_speed')
 
 
 class _Printer(pprint.PrettyPrinter):

@@ -18,7 +18,7 @@ class Planned:
         settings: Digest of the settings that decide its results, the seed left out.
         program: The module that runs it.
         content: What that program reads: the text of the effective config, or settings as JSON.
-        evidence: The tricks that were promised a measurement.
+        promised: The tricks that were promised a measurement.
         suffix: Of the file that holds the content.
         speed: The module that measures the throughput of inference; empty for none.
     """
@@ -27,7 +27,7 @@ class Planned:
     settings: str
     program: str
     content: str
-    evidence: tuple[str, ...] = ()
+    promised: tuple[str, ...] = ()
     suffix: str = '.py'
     speed: str = ''
 

@@ -95,11 +95,11 @@ def _planned(arm: Arm, one: Effective, first: Effective, content: dict[str, Any]
     rung = Rung(arm.name, arm.label, arm.tricks, arm.reference, tuple(rows),
                 '' if arm.name == PLAIN else Plan('', (), before, after).diff())
     known = flags_digest(one.args)
-    evidence = () if one.plan is None else tuple(
-        row.name for row in one.plan.tricks if row.evidence is not None)
+    promised = () if one.plan is None else tuple(
+        row.name for row in one.plan.tricks if row.promise is not None)
     return Planned(
         rung, digest([known, images_digest(one.args)]), 'tricks_plugin.ablate.timm_run',
-        json.dumps({**content, 'digest': known}, indent=1), evidence, '.json',
+        json.dumps({**content, 'digest': known}, indent=1), promised, '.json',
         'tricks_plugin.ablate.timm_speed')
 
 

@@ -56,7 +56,7 @@ class Monitor:
 
     Args:
         training: What is measured.
-        evidence: The measurements by trick, or another name for what no trick asked for.
+        measurements: By trick, or another name for what no trick asked for.
         strict: Whether a trick without effect stops the run.
         judged: The names that ``strict`` looks at; by default all.
         folder: Where the file goes; None writes none.
@@ -66,14 +66,14 @@ class Monitor:
     """
 
     def __init__(
-        self, training: Training, evidence: Mapping[str, Evidence], *, strict: bool = False,
+        self, training: Training, measurements: Mapping[str, Evidence], *, strict: bool = False,
         judged: Collection[str] | None = None, folder: Path | None = None,
         logger: logging.Logger, first: int | None = 20,
     ) -> None:
         self.training = training
-        self.evidence = dict(evidence)
+        self.measurements = dict(measurements)
         self._strict = strict
-        self._judged = set(self.evidence if judged is None else judged)
+        self._judged = set(self.measurements if judged is None else judged)
         self._folder = folder
         self._logger = logger
         self._first = first
@@ -88,7 +88,7 @@ class Monitor:
 
     def start(self) -> None:
         """Lets every measurement attach itself."""
-        for one in self.evidence.values():
+        for one in self.measurements.values():
             one.start(self.training)
         self._updates = self.training.updates
 
@@ -96,7 +96,7 @@ class Monitor:
         """Measures what is set for this iteration, and its batch."""
         begin = time.perf_counter()
         self._began = self._began or begin
-        for one in self.evidence.values():
+        for one in self.measurements.values():
             one.before_iteration(self.training)
         self._last = time.perf_counter()
         self._spent += self._last - begin
@@ -111,7 +111,7 @@ class Monitor:
         self._seen += 1
         stepped = self.training.updates != self._updates
         self._updates = self.training.updates
-        for name, one in self.evidence.items():
+        for name, one in self.measurements.items():
             one.after_iteration(self.training)
             if stepped:
                 one.on_update(self.training)
@@ -158,16 +158,16 @@ class Monitor:
             if self._seen:
                 self._report('at the end', judge=not failed)
         finally:
-            for one in self.evidence.values():
+            for one in self.measurements.values():
                 one.close()
-            self.evidence, self._seen = {}, 0
+            self.measurements, self._seen = {}, 0
 
     def _take_switched(self) -> str:
         names, self._switched = self._switched, []
         return f'{", ".join(dict.fromkeys(names))} switched'
 
     def _findings(self) -> dict[str, Finding]:
-        return {name: one.finding(self.training) for name, one in self.evidence.items()}
+        return {name: one.finding(self.training) for name, one in self.measurements.items()}
 
     def _report(self, when: str, findings: dict[str, Finding] | None = None,
                 judge: bool = True) -> None:

@@ -104,23 +104,23 @@ def _apply_one(trick: Trick, tree: dict[str, Any], advised: RunFacts | None,
         if verdict.status == 'not_applicable' and (old := old_form(tree)):
             reason = f'{reason}: {old}'
         return tree, TrickPlan(trick.name, verdict.status, reason,
-                               evidence=verdict.evidence)
+                               promise=verdict.promise)
     changes = tuple(compare(tree, edited))
     if not changes:
         reason = verdict.reason or 'the config has everything that this trick would set'
-        return tree, TrickPlan(trick.name, 'present', reason, evidence=verdict.evidence)
+        return tree, TrickPlan(trick.name, 'present', reason, promise=verdict.promise)
     against = advised and trick.config_pays(tree, advised)
     if against:
         return tree, TrickPlan(trick.name, 'held_back', f'{against}; tricks.{trick.name}=True (or '
                                f'--tricks ...,{trick.name}) applies it all the same')
     # A parameter that was left open is what the trick's measurement is told of it.
-    told = verdict.evidence or {}
+    told = verdict.promise or {}
     parameters = {key: told.get(key) if value is None else value
                   for key, value in dataclasses.asdict(trick.params).items()}
     edited.setdefault('tricks_applied', {})[trick.name] = {
         key: value for key, value in parameters.items() if value is not None}
     changes = tuple(c for c in changes if not c.path.startswith('tricks_applied'))
-    return edited, TrickPlan(trick.name, 'applied', verdict.reason, changes, verdict.evidence)
+    return edited, TrickPlan(trick.name, 'applied', verdict.reason, changes, verdict.promise)
 
 
 def _add_evidence(tree: dict[str, Any], rows: list[TrickPlan], strict: bool) -> None:
@@ -129,8 +129,8 @@ def _add_evidence(tree: dict[str, Any], rows: list[TrickPlan], strict: bool) -> 
     A trick that is present because an earlier application put it there keeps the promise that
     was made then.
     """
-    promises = {row.name: {'name': row.name, 'evidence': row.evidence}
-                for row in rows if row.evidence is not None}
+    promises = {row.name: {'name': row.name, 'promise': row.promise}
+                for row in rows if row.promise is not None}
     if not promises:
         return
     present = {row.name for row in rows if row.status == 'present'}

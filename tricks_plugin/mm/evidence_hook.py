@@ -22,7 +22,7 @@ class TrickEvidenceHook(Hook):
     """Measures the tricks of the plan; see `tricks_plugin.evidence.Monitor`.
 
     Args:
-        tricks: One ``dict(name=..., evidence=...)`` per trick that is applied or present.
+        tricks: One ``dict(name=..., promise=...)`` per trick that is applied or present.
         first: Iterations before the first table; at the latest it comes with the first epoch's
             end.
         strict: Whether a trick without effect stops the run.
@@ -41,8 +41,10 @@ class TrickEvidenceHook(Hook):
         if wrong:
             raise TrickError('TrickEvidenceHook.tricks must hold dicts with a name, got '
                              f'{wrong[0]!r}')
-        self.evidence = {one['name']: build_evidence(one['name'], one.get('evidence'))
-                         for one in tricks}
+        # `evidence` is what configs dumped before release 0.1 call it.
+        self.measurements = {
+            one['name']: build_evidence(one['name'], one.get('promise', one.get('evidence')))
+            for one in tricks}
         self._monitor: Monitor | None = None
         self._training: RunnerTraining | None = None
 
@@ -63,7 +65,7 @@ class TrickEvidenceHook(Hook):
                 'Resumed: the checkpoint overrules what the config has changed since: '
                 f'{"; ".join(words)}. Train from its weights (load_from) to change them.')
         self._monitor = Monitor(
-            self._training, self.evidence, strict=self.strict, logger=runner.logger,
+            self._training, self.measurements, strict=self.strict, logger=runner.logger,
             folder=Path(runner.work_dir) if runner.rank == 0 else None, first=self.first)
         self._monitor.start()
 

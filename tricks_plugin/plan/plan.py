@@ -24,14 +24,14 @@ class TrickPlan:
         status: See `tricks_plugin.plan.Verdict`.
         reason: One sentence; may be empty for ``applied``.
         changes: What the trick changed in the config.
-        evidence: The settings of the trick's measurement in the run; None if it is not measured.
+        promise: The settings of the trick's measurement in the run; None if it is not measured.
     """
 
     name: str
     status: Status
     reason: str
     changes: tuple[Change, ...] = ()
-    evidence: dict[str, Any] | None = None
+    promise: dict[str, Any] | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """As ``tricks plan --json`` prints it."""

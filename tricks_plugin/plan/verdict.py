@@ -20,30 +20,30 @@ class Verdict:
             ``not_applicable`` (it means nothing there); ``held_back`` (a recipe's trick that would
             cost more than it brings in a run of this kind).
         reason: One sentence. Required unless the status is ``applied``.
-        evidence: The settings of the trick's measurement in the run, plain values that a config
-            file can hold (``Trick.evidence`` receives them as keywords); None where nothing is to
+        promise: The settings of the trick's measurement in the run, plain values that a config
+            file can hold (the `Evidence` receives them as keywords); None where nothing is to
             be measured. What is promised is a rule, never a number that another data set or
             another learning rate would change.
     """
 
     status: Status
     reason: str = ''
-    evidence: dict[str, Any] | None = None
+    promise: dict[str, Any] | None = None
 
     @classmethod
-    def applied(cls, reason: str = '', **evidence: Any) -> Verdict:
+    def applied(cls, reason: str = '', **promise: Any) -> Verdict:
         """The trick edited the config; the keywords go to its measurement."""
-        return cls('applied', reason, evidence)
+        return cls('applied', reason, promise)
 
     @classmethod
-    def present(cls, reason: str, evidence: dict[str, Any] | None = None) -> Verdict:
+    def present(cls, reason: str, promise: dict[str, Any] | None = None) -> Verdict:
         """The config already does what the trick would do.
 
         Args:
             reason: Where and by what.
-            evidence: What the measurement needs to check that it is so; None if it cannot.
+            promise: What the measurement needs to check that it is so; None if it cannot.
         """
-        return cls('present', reason, evidence)
+        return cls('present', reason, promise)
 
     @classmethod
     def not_applicable(cls, reason: str) -> Verdict:

@@ -39,7 +39,7 @@ class TimmEvidence:
                  strict: bool = False) -> None:
         self.training = TimmTraining(run)
         rows = plan.tricks if plan is not None else ()
-        promises = {row.name: row.evidence for row in rows if row.evidence is not None}
+        promises = {row.name: row.promise for row in rows if row.promise is not None}
         asked = set(promises)
         for trick in TRICKS.in_order():
             if trick.name not in promises and trick.timm_active(dict(settings)):

@@ -61,7 +61,7 @@ def plan_tricks(
                              f"{row.reason}, got --epochs {now['epochs']}")
     # The promises follow from the settings that all tricks together have left.
     rows = [row if row.status not in ('applied', 'present') else dataclasses.replace(
-        row, evidence=trick.timm_promise({**now, **facts(now)}))
+        row, promise=trick.timm_promise({**now, **facts(now)}))
         for row, trick in zip(rows, selected.tricks, strict=True)]
     plan = Plan(config, tuple(rows), before, now, run, tuple(recipes))
     return argparse.Namespace(**copy.deepcopy(now)), plan, selected.strict

@@ -54,7 +54,7 @@ def test_yolov3_trains_in_bfloat16_on_a_cpu_and_keeps_its_clipping(zoo, machine)
     cfg, verdict = planned(zoo, YOLO)
     assert cfg['optim_wrapper']['type'] == 'tricks_plugin.BFloat16OptimWrapper'
     assert cfg['optim_wrapper']['clip_grad'] == dict(max_norm=35, norm_type=2)
-    assert verdict.evidence == {}
+    assert verdict.promise == {}
     assert 'bfloat16 on this machine (CPU)' in verdict.reason
 
 
@@ -131,7 +131,7 @@ def test_a_format_of_the_users_own_stays_and_is_said(machine):
     assert amp.Amp.from_dict({}).apply(cfg).reason == \
         'optim_wrapper is AmpOptimWrapper with dtype float16'
     verdict = amp.Amp.from_dict({'dtype': 'bfloat16'}).apply(cfg)
-    assert verdict.status == 'present' and verdict.evidence == {}
+    assert verdict.status == 'present' and verdict.promise == {}
     assert verdict.reason.endswith('and stays so: the bfloat16 asked for is not set')
     cfg['optim_wrapper'].update(type='ApexOptimWrapper', opt_level='O0')
     assert amp.Amp.from_dict({}).apply(cfg).status == 'not_applicable'

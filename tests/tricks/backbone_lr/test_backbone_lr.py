@@ -122,9 +122,9 @@ def verdict(cfg, **params):
 def test_the_edit_and_its_promise():
     cfg = config()
     found = verdict(cfg, lr_mult=0.25)
-    assert found.status == 'applied' and found.evidence == {'lr_mult': 0.25}
+    assert found.status == 'applied' and found.promise == {'lr_mult': 0.25}
     assert cfg['optim_wrapper']['paramwise_cfg'] == {'backbone_lr_mult': 0.25}
-    assert verdict(cfg).evidence == {'lr_mult': 0.25}
+    assert verdict(cfg).promise == {'lr_mult': 0.25}
 
 
 @pytest.mark.parametrize('change, status, words', [
@@ -184,7 +184,7 @@ def test_timm_s_layer_decay_is_clamped_at_once():
 
     from tricks_plugin.timm.plan import plan_tricks
     args, plan, _ = plan_tricks(settings_of(), frozenset(), 'backbone_lr')
-    assert plan['backbone_lr'].evidence == {'lr_mult': 0.1}
+    assert plan['backbone_lr'].promise == {'lr_mult': 0.1}
     model = timm.create_model('resnet18', num_classes=3, layers=(1, 1, 1, 1),
                               channels=(8, 8, 8, 16))
     optim = create_optimizer_v2(model, 'sgd', lr=0.5, weight_decay=0.01,

@@ -56,9 +56,9 @@ def test_the_usual_steps_end_for_the_last_tenth():
                           'counted from 0')
     assert effective.custom_hooks[0] == dict(type='tricks_plugin.ClosingHook', off_fraction=0.1,
                                              off_epochs=None)
-    assert row.evidence == dict(off_fraction=0.1, off_epochs=None)
+    assert row.promise == dict(off_fraction=0.1, off_epochs=None)
     _, again = plan_of(effective)
-    assert again.status == 'present' and again.evidence == row.evidence
+    assert again.status == 'present' and again.promise == row.promise
 
 
 @pytest.mark.parametrize('wrap', ['RepeatDataset', 'ConcatDataset', 'ClassBalancedDataset'])

@@ -43,7 +43,7 @@ def test_faster_rcnn_keeps_its_own_warm_up_of_500_iterations(zoo):
     assert cfg['param_scheduler'] == [{
         'type': TYPE, 'warmup_iters': 500, 'by_epoch': True, 'convert_to_iter_based': True,
         'fit_warmup': True, 'eta_min': 0.0}]
-    assert verdict.evidence == {}
+    assert verdict.promise == {}
 
 
 def test_a_flat_part_goes_into_the_scheduler_and_1_is_refused():
@@ -128,7 +128,7 @@ def test_each_optimizer_with_schedulers_of_its_own_is_judged_alone():
            'optim_wrapper': {'g': copy.deepcopy(SGD), 'd': copy.deepcopy(SGD),
                              'constructor': 'Mine'}}
     verdict = apply(cfg)
-    assert verdict.evidence['optimizers'] == ['d']
+    assert verdict.promise['optimizers'] == ['d']
     assert cfg['param_scheduler']['g'] == cosine
     assert [item['type'] for item in cfg['param_scheduler']['d']] == [TYPE]
 

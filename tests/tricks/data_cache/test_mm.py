@@ -81,7 +81,7 @@ def planned(cfg, **params):
         before = json.dumps(cfg)
         again = trick.from_dict(params).apply(cfg)
         assert again.status == 'present' and json.dumps(cfg) == before
-        assert again.evidence == verdict.evidence
+        assert again.promise == verdict.promise
     return verdict
 
 

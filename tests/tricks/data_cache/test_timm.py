@@ -118,7 +118,7 @@ def test_the_plan_sets_the_trainers_flags_and_says_what_fits(images, cache_folde
         'auto', cache_folder, 7)
     assert row.reason.startswith('training images: 24 files (all read) need ')
     assert row.reason.endswith(f'the budget of {cache_folder} is 7 MB: decoded, all of it fits')
-    assert row.evidence == {'level': 'auto', 'folder': cache_folder}
+    assert row.promise == {'level': 'auto', 'folder': cache_folder}
     args, row = planned(images, '--data-cache', 'encoded', level='decoded')
     assert args.data_cache == 'encoded' and 'is yours and stands' in row.reason
 

@@ -175,7 +175,7 @@ def test_a_run_is_live_resumes_exactly_and_ends_without_the_teacher(
 
     def hooks():
         rows = Losses()
-        evidence = TrickEvidenceHook([dict(name='distill', evidence=dict(off_epochs=1))],
+        evidence = TrickEvidenceHook([dict(name='distill', promise=dict(off_epochs=1))],
                                      strict=True)
         return [DistillationHook(path, weights, off_epochs=1), rows, evidence,
                 EMAHook(momentum=0.1)], rows

@@ -36,7 +36,7 @@ def test_the_plan_sets_timms_flags_and_names_the_cost(weights):
     args, plan, _ = planned('--tricks', 'distill', '--trick-options', f'distill.teacher={NAME}',
                             f'distill.checkpoint={weights}')
     row = plan['distill']
-    assert row.status == 'applied' and row.evidence == {}
+    assert row.status == 'applied' and row.promise == {}
     assert (args.kd_model_name, args.kd_checkpoint) == (NAME, weights)
     assert (args.kd_temperature, args.distill_loss_weight) == (20.0, 1.0)
     assert 'multiply-adds forward to the' in row.reason and '32 x 32 px' in row.reason

@@ -82,7 +82,7 @@ def test_hooks_that_are_switched_off_do_not_count():
     cfg['default_hooks']['ema'] = dict(type='EMAHook')
     cfg['custom_hooks'] = []
     verdict = planned(cfg)
-    assert (verdict.status, verdict.evidence) == ('present', {})
+    assert (verdict.status, verdict.promise) == ('present', {})
     assert verdict.reason == 'default_hooks.ema is EMAHook'
 
 
@@ -137,7 +137,7 @@ def trained(tmp_path, hook, epochs=2, model=None, wrapper=(), **kwargs):
         optim_wrapper=dict(dict(optimizer=dict(type='SGD', lr=0.1), paramwise_cfg=dict(
             custom_keys=dict(slow=dict(lr_mult=0.0)))), **dict(wrapper)),
         custom_hooks=[hook, weights, tricks_plugin.TrickEvidenceHook(
-            [dict(name='ema', evidence={})])],
+            [dict(name='ema', promise={})])],
         train_cfg=dict(by_epoch=True, max_epochs=epochs), log_level='WARNING',
         experiment_name=f'ema{next(RUNS)}', **kwargs)
     runner.train()

@@ -164,7 +164,7 @@ def test_timm_is_told_who_does_it():
 def test_a_training_with_the_trick_shows_it_live_and_one_that_fails_keeps_its_report(tmp_path):
     hooks = [dict(type='tricks_plugin.FiniteGuardHook', limit=2, interval=1),
              dict(type='tricks_plugin.TrickEvidenceHook', first=2,
-                  tricks=[dict(name='finite_guard', evidence={})])]
+                  tricks=[dict(name='finite_guard', promise={})])]
     runner = Runner(
         model=Told(), work_dir=str(tmp_path), experiment_name='guarded', log_level='ERROR',
         train_dataloader=DataLoader(Losses([1.0, 2.0, 3.0, NAN, NAN, NAN]), batch_size=1),

@@ -39,7 +39,7 @@ def test_faster_rcnn_is_smoothed_at_its_box_head_and_not_at_its_rpn(smooth):
     assert verdict.status == 'applied'
     assert verdict.reason == \
         f'roi_head.bbox_head: softmax he, K=81: true 0.9, others 0.00125; {RPN_LEFT}'
-    assert verdict.evidence == {'expected': [
+    assert verdict.promise == {'expected': [
         {'path': 'roi_head.bbox_head.loss_cls', 'variant': 'he', 'eps': 0.1}]}
 
 
@@ -77,7 +77,7 @@ def test_every_stage_of_a_cascade_is_smoothed_and_named_together(smooth):
     stages = cfg['model']['roi_head']['bbox_head']
     assert [stage['loss_cls']['type'] for stage in stages] == [CE] * 3
     assert verdict.reason.startswith('roi_head.bbox_head[0..2]: softmax he, K=81')
-    assert [item['path'] for item in verdict.evidence['expected']] == [
+    assert [item['path'] for item in verdict.promise['expected']] == [
         f'roi_head.bbox_head.{stage}.loss_cls' for stage in range(3)]
 
 
@@ -147,7 +147,7 @@ def test_an_unknown_head_gets_the_formula_instead_of_the_numbers():
         'type': 'Mine', 'num_classes': 7, 'loss_cls': {'type': 'CrossEntropyLoss'}}}})
     assert verdict.reason == \
         'head: softmax he, K=unknown: true 1 - eps, others eps / (K - 1), eps=0.1'
-    assert verdict.evidence == {'expected': [
+    assert verdict.promise == {'expected': [
         {'path': 'head.loss_cls', 'variant': 'he', 'eps': 0.1}]}
 
 
@@ -226,5 +226,5 @@ def test_timm_s_row_shows_the_targets_of_a_number():
 def test_what_is_smoothed_already_is_measured_where_that_is_possible(head, promise):
     _, verdict = _smooth({'model': {'bbox_head': head}})
     assert verdict.status == 'present'
-    assert verdict.evidence == (promise and {
+    assert verdict.promise == (promise and {
         'expected': [{'path': 'bbox_head.loss_cls', **promise}]})

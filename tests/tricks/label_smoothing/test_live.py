@@ -64,7 +64,7 @@ def seen(model, targets=(), iteration=0):
 def _train(model, verdict, iterations=1):
     """Steps on random images, watched as in a run; returns the finding and the last losses."""
     training = seen(model)
-    evidence = LabelSmoothingEvidence(**verdict.evidence)
+    evidence = LabelSmoothingEvidence(**verdict.promise)
     evidence.start(training)
     for step in range(iterations):
         data = demo_mm_inputs(2, [[3, 96, 128], [3, 128, 112]], num_items=[2, 3], num_classes=4)

@@ -28,10 +28,10 @@ def test_a_softmax_head_gets_hes_targets():
     assert cfg['model']['head']['loss'] == dict(type=LOSS, loss_weight=1.0, eps=0.1, variant='he')
     assert verdict.status == 'applied'
     assert verdict.reason == 'head: softmax he, K=1000: true 0.9, others 0.0001001001001'
-    assert verdict.evidence == {'expected': [
+    assert verdict.promise == {'expected': [
         {'path': 'head.loss_module', 'variant': 'he', 'eps': 0.1}]}
     _, again = smooth(cfg)
-    assert again.status == 'present' and again.evidence == verdict.evidence
+    assert again.status == 'present' and again.promise == verdict.promise
 
 
 def test_soft_labels_and_several_labels_each_take_their_form():
@@ -59,7 +59,7 @@ def test_mmpretrains_own_smoothing_is_present_by_its_own_formula(mode, variant, 
     _, verdict = smooth(cfg)
     assert verdict.status == 'present'
     assert verdict.reason == f'head: smoothed already by LabelSmoothLoss {formula}'
-    assert verdict.evidence == {'expected': [
+    assert verdict.promise == {'expected': [
         {'path': 'head.loss_module', 'variant': variant, 'eps': 0.1}]}
 
 
@@ -85,7 +85,7 @@ def test_the_heads_of_several_tasks_are_smoothed_each():
     _, verdict = smooth(cfg)
     assert verdict.reason == ('head.task_heads.a: softmax he, K=3: true 0.9, others 0.05; '
                               'head.task_heads.b: softmax he, K=5: true 0.9, others 0.025')
-    assert [one['path'] for one in verdict.evidence['expected']] == [
+    assert [one['path'] for one in verdict.promise['expected']] == [
         'head.task_heads.a.loss_module', 'head.task_heads.b.loss_module']
 
 

@@ -40,7 +40,7 @@ def test_faster_rcnn_for_8_gpus_is_scaled_to_one(zoo):
         'lr 0.02 x 2/16 = 0.0025 (2 images x 1 process x 1 accumulation); 16 is auto_scale_lr.'
         'base_batch_size: an lr that is for 2 images already needs '
         'tricks.linear_lr.base_batch_size=2')
-    assert verdict.evidence == {}
+    assert verdict.promise == {}
     assert cfg['auto_scale_lr'] == {'enable': False, 'base_batch_size': 2}
 
 
@@ -148,7 +148,7 @@ def test_every_optimizer_and_every_absolute_lr_is_scaled():
                                                        'eta_min': 0.8}],
         'd': {'type': 'PolyLR', 'eta_min': 0.0008, 'eta_min_ratio': None}}
     verdict = apply(cfg)
-    assert verdict.evidence == {}
+    assert verdict.promise == {}
     assert cfg['optim_wrapper']['g']['optimizer']['lr'] == pytest.approx(0.005)
     assert cfg['optim_wrapper']['d']['optimizer']['lr'] == pytest.approx(0.00075)
     assert cfg['optim_wrapper']['g']['paramwise_cfg']['custom_keys']['stem'] == {
@@ -273,5 +273,5 @@ def test_a_dumped_config_with_another_batch_is_scaled_from_what_its_lr_fits():
 def test_another_driver_of_the_rate_is_said_and_the_rate_not_judged():
     cfg = config(default_hooks={'param_scheduler': {'type': 'PPYOLOEParamSchedulerHook'}})
     verdict = apply(cfg)
-    assert verdict.status == 'applied' and verdict.evidence == {'rate': False}
+    assert verdict.status == 'applied' and verdict.promise == {'rate': False}
     assert 'PPYOLOEParamSchedulerHook' in verdict.reason

@@ -31,7 +31,7 @@ def test_a_classifier_gets_mmpretrains_own_augment_with_the_papers_alpha():
     assert 'custom_hooks' not in cfg
     assert verdict.status == 'applied'
     assert verdict.reason == 'model.train_cfg mixes each batch with itself, alpha 0.2'
-    assert verdict.evidence == dict(scores=True, alpha=0.2, prob=1.0, off_fraction=0.0,
+    assert verdict.promise == dict(scores=True, alpha=0.2, prob=1.0, off_fraction=0.0,
                                     off_epochs=None, off_from=None)
     assert mix(cfg)[1].reason == 'model.train_cfg is Mixup, with alpha 0.2'
 
@@ -45,7 +45,7 @@ def test_it_ends_only_where_that_is_asked_for():
                               '90 of 100, counted from 0')
     own = augmented(dict(type='Mixup', alpha=0.8), dict(type='CutMix', alpha=1.0))
     cfg, verdict = mix(own, off_epochs=20)
-    assert verdict.status == 'applied' and verdict.evidence['off_epochs'] == 20
+    assert verdict.status == 'applied' and verdict.promise['off_epochs'] == 20
     assert verdict.reason.endswith('off from epoch 80 of 100, counted from 0')
     assert cfg['model'] == config_edit.plain(own)['model']
     assert mix(cfg, off_epochs=20)[1].status == 'present'
@@ -58,7 +58,7 @@ def test_the_configs_own_augments_stay_unless_they_are_to_be_replaced():
     assert verdict.reason == ('model.train_cfg is Mixup or CutMix, with alpha 0.8 for Mixup, drawn '
                               'for 50% of the batches; mixup.replace=True would put this trick in '
                               'its place')
-    assert verdict.evidence == dict(scores=True, alpha=0.8, prob=1.0, cutmix=1.0, off_fraction=0.0,
+    assert verdict.promise == dict(scores=True, alpha=0.8, prob=1.0, cutmix=1.0, off_fraction=0.0,
                                     off_epochs=None, off_from=None)
     cfg, verdict = mix(both, replace=True)
     assert verdict.status == 'applied'
@@ -107,9 +107,9 @@ def test_a_hook_of_mmpretrain_that_ends_it_first_is_told_and_counted():
     _, verdict = mix(classifier(custom_hooks=[hook]))
     assert 'custom_hooks[0] is SwitchRecipeHook, which puts an end to it from epoch 40' in \
         verdict.reason
-    assert verdict.evidence['off_from'] == 40
+    assert verdict.promise['off_from'] == 40
     hook['schedule'][0]['batch_augments'] = dict(augments=dict(type='CutMix', alpha=1.0))
-    assert mix(classifier(custom_hooks=[hook]))[1].evidence is None
+    assert mix(classifier(custom_hooks=[hook]))[1].promise is None
 
 
 def test_scores_are_read_as_they_are():

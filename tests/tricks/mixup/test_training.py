@@ -60,7 +60,7 @@ def train(cfg, tamper=None, **params):
     cfg.pop('runner_type', None)
     cfg.experiment_name = f'mixup-{id(cfg)}'
     runner = Runner.from_cfg(cfg)
-    watch = Watch(MixUpEvidence(**promise.evidence))
+    watch = Watch(MixUpEvidence(**promise.promise))
     runner.register_hook(watch)
     if tamper:
         tamper(runner)

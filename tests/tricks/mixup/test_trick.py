@@ -42,7 +42,7 @@ def test_yolov3_gets_the_mixing_before_the_packing_and_two_hooks(zoo):
     cfg, verdict = apply(before, alpha=1.0, off_epochs=20)
     steps = cfg['train_dataloader']['dataset']['pipeline']
     assert verdict.status == 'applied' and verdict.reason == ''
-    assert verdict.evidence == dict(alpha=1.0, prob=1.0, off_fraction=0.1, off_epochs=20)
+    assert verdict.promise == dict(alpha=1.0, prob=1.0, off_fraction=0.1, off_epochs=20)
     assert len(steps) == len(before.train_dataloader.dataset.pipeline) + 1
     assert steps[-2] == dict(type=MIX, alpha=1.0, prob=1.0, partner='cache', cache_size=64,
                              pad_value=0.0)
@@ -74,7 +74,7 @@ def test_a_second_application_changes_nothing(zoo):
     again, verdict = apply(cfg)
     assert verdict.status == 'present' and again == cfg
     assert verdict.reason.startswith('train_dataloader.dataset')
-    assert verdict.evidence == dict(alpha=1.5, prob=1.0, off_fraction=0.1, off_epochs=None)
+    assert verdict.promise == dict(alpha=1.5, prob=1.0, off_fraction=0.1, off_epochs=None)
 
 
 def test_yolox_keeps_its_mixup_unless_it_is_to_be_replaced(zoo):
@@ -231,7 +231,7 @@ def test_a_pipeline_switch_that_ends_it_earlier_is_in_the_plan(epochs, epoch, wo
     hook = dict(type='PipelineSwitchHook', switch_epoch=epoch, switch_pipeline=[LOAD, PACK])
     cfg = small(LOAD, PACK, custom_hooks=[hook], train_cfg=dict(max_epochs=epochs))
     _, verdict = apply(cfg)
-    assert verdict.evidence['replaced'] is True
+    assert verdict.promise['replaced'] is True
     assert verdict.reason.startswith(words) and bool(verdict.reason) == bool(words)
     outer = small(LOAD, PACK, wrapper=dict(type='RepeatDataset', times=2), custom_hooks=[hook],
                   train_cfg=dict(max_epochs=epochs))

@@ -55,9 +55,9 @@ def test_it_stands_behind_the_loading_at_the_configs_own_scale():
     assert (row.status, row.reason) == ('applied', (
         'windows of 32 x 24 px out of mosaics of four images, off from epoch 9 of 10, counted '
         'from 0'))
-    assert row.evidence == dict(prob=1.0, off_fraction=0.1, off_epochs=None)
+    assert row.promise == dict(prob=1.0, off_fraction=0.1, off_epochs=None)
     again, second = plan_of(effective)
-    assert second.status == 'present' and second.evidence == row.evidence
+    assert second.status == 'present' and second.promise == row.promise
     assert same(plain(again), plain(effective))
 
 
@@ -164,11 +164,11 @@ def test_what_ends_it_first_and_what_empties_its_caches_is_said():
         'off from epoch 7, counted from 0, as custom_hooks[0] puts a pipeline without mosaics in '
         'place; train_dataloader.persistent_workers is off: each worker begins every epoch with '
         'an empty cache, and its first four samples are no mosaics')
-    assert row.evidence['replaced'] is True
+    assert row.promise['replaced'] is True
     _, row = plan_of(config(PLAIN, 'RepeatDataset', [hook],
                             dict(num_workers=2, persistent_workers=True)))
     assert row.reason.endswith('off from epoch 9 of 10, counted from 0')
-    assert 'replaced' not in row.evidence
+    assert 'replaced' not in row.promise
 
 
 @pytest.mark.parametrize('loop, params, words', [

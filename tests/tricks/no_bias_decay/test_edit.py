@@ -61,7 +61,7 @@ def test_yolox_has_it_already(zoo):
     cfg = plain(Config.fromfile(zoo / 'yolox/yolox_s_8xb8-300e_coco.py'))
     verdict = apply(cfg)
     assert verdict.reason == 'paramwise_cfg takes the decay off biases and norms already'
-    assert verdict.evidence == {}
+    assert verdict.promise == {}
 
 
 @pytest.mark.parametrize(('name', 'words'), [

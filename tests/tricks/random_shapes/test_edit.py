@@ -51,7 +51,7 @@ def test_yolov3_608_draws_the_papers_sizes_from_its_largest_scale(zoo):
     cfg, verdict = apply(before)
     assert verdict.status == 'applied'
     rule = dict(RULE, sizes=PAPER, base=608, home=608, side='long')
-    assert verdict.evidence == dict(rule, off_fraction=0.1, off_epochs=None)
+    assert verdict.promise == dict(rule, off_fraction=0.1, off_epochs=None)
     assert cfg['model']['data_preprocessor']['batch_augments'] == [dict(rule, type=AUGMENT)]
     assert cfg['custom_hooks'] == [HOOK]
     assert dict(type='mmdet.Resize', scale=(608, 608), keep_ratio=True) in steps_of(cfg)
@@ -65,7 +65,7 @@ def test_yolov3_608_draws_the_papers_sizes_from_its_largest_scale(zoo):
 
 def test_yolov3_416_has_its_resize_raised_and_the_memory_is_named(zoo):
     cfg, verdict = apply(load(zoo, 'yolo/yolov3_mobilenetv2_8xb24-ms-416-300e_coco.py'))
-    assert verdict.evidence['sizes'] == PAPER
+    assert verdict.promise['sizes'] == PAPER
     assert dict(type='mmdet.Resize', scale=(608, 608), keep_ratio=True) in steps_of(cfg)
     # (608 / 416) ** 2 = 2.14
     assert "it has 2.1 times the pixels of the config's own 416" in verdict.reason
@@ -78,8 +78,8 @@ def test_retinanet_draws_around_its_test_scale_by_the_short_side(zoo):
     before = config_edit.plain(load(zoo, 'retinanet/retinanet_r50_fpn_1x_coco.py'))
     cfg, verdict = apply(before)
     # 0.75 * 800 = 600 and 1.25 * 800 = 1000, nearest to 608 and 992
-    assert verdict.evidence['sizes'] == list(range(608, 993, 32))
-    assert (verdict.evidence['home'], verdict.evidence['side']) == (800, 'short')
+    assert verdict.promise['sizes'] == list(range(608, 993, 32))
+    assert (verdict.promise['home'], verdict.promise['side']) == (800, 'short')
     # 1333 * 992 / 800 = 1652.9
     assert (1653, 992) in [step.get('scale') for step in steps_of(cfg)]
 
@@ -119,16 +119,16 @@ def test_the_share_and_the_tail_can_be_set():
 def test_a_range_above_one_raises_both_sides_of_the_resize(zoo):
     cfg, verdict = apply(load(zoo, 'retinanet/retinanet_r50_fpn_1x_coco.py'),
                          ratio_range=(0.8, 1.2), interval=5)
-    assert verdict.evidence['sizes'] == [640, 672, 704, 736, 768, 800, 832, 864, 896, 928, 960]
+    assert verdict.promise['sizes'] == [640, 672, 704, 736, 768, 800, 832, 864, 896, 928, 960]
     # 1333 * 960 / 800 = 1599.6
     assert (1600, 960) in [step.get('scale') for step in steps_of(cfg)]
-    assert verdict.evidence['interval'] == 5
+    assert verdict.promise['interval'] == 5
 
 
 def test_a_fixed_canvas_is_left_alone_and_larger_sizes_are_enlarged(zoo):
     before = config_edit.plain(load(zoo, 'rtmdet/rtmdet_l_8xb32-300e_coco.py'))
     cfg, verdict = apply(before)
-    assert verdict.evidence['sizes'] == list(range(480, 801, 32))  # 0.75 and 1.25 of 640
+    assert verdict.promise['sizes'] == list(range(480, 801, 32))  # 0.75 and 1.25 of 640
     assert config_edit.train_pipelines(cfg) == config_edit.train_pipelines(before)
     assert cfg['custom_hooks'] == [*before['custom_hooks'], HOOK]
     _, verdict = apply(before, sizes=[512, 768])
@@ -179,8 +179,8 @@ def test_two_stage_detectors_get_it_on_request(zoo):
     cfg, verdict = apply(load(zoo, 'pascal_voc/faster-rcnn_r50_fpn_1x_voc0712.py'),
                          two_stage=True)
     # 450 and 750 px are nearest to 448 and 736; the test scale of 600 to 608
-    assert verdict.evidence['sizes'] == list(range(448, 737, 32))
-    assert (verdict.evidence['base'], verdict.evidence['home']) == (736, 608)
+    assert verdict.promise['sizes'] == list(range(448, 737, 32))
+    assert (verdict.promise['base'], verdict.promise['home']) == (736, 608)
     # 1000 * 736 / 600 = 1226.7
     assert {step['scale'] for pipeline in config_edit.train_pipelines(cfg)
             for step in pipeline.steps if step['type'] == 'Resize'} == {(1227, 736)}
@@ -191,10 +191,10 @@ def test_two_stage_detectors_get_it_on_request(zoo):
 def test_a_second_application_changes_nothing(zoo, path):
     cfg, verdict = apply(load(zoo, path))
     assert verdict.status == 'applied'
-    promised = verdict.evidence
+    promised = verdict.promise
     again, verdict = apply(cfg)
     assert verdict.status == 'present' and again == cfg
-    assert verdict.evidence == promised
+    assert verdict.promise == promised
     assert verdict.reason == 'model.data_preprocessor.batch_augments[0] is BatchRandomShapes'
 
 

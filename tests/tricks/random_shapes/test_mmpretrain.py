@@ -29,10 +29,10 @@ def test_the_sizes_are_those_of_the_timm_side():
     assert verdict.status == 'applied'
     assert verdict.reason.startswith('3 sizes of 160 to 224 px (squares), the largest first; '
                                      'cudnn_benchmark is off')
-    assert verdict.evidence == dict(sizes=[160, 192, 224], divisor=32, interval=10, square=True,
+    assert verdict.promise == dict(sizes=[160, 192, 224], divisor=32, interval=10, square=True,
                                     inside=True)
     again, second = edit(cfg)
-    assert second.status == 'present' and second.evidence == verdict.evidence
+    assert second.status == 'present' and second.promise == verdict.promise
     assert again == cfg
 
 

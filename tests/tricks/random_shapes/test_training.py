@@ -62,7 +62,7 @@ def train(cfg, tamper=None, **params):
     cfg.pop('runner_type', None)
     cfg.experiment_name = f'shapes-{id(cfg)}'
     runner = (FlexibleRunner if cfg.get('strategy') else Runner).from_cfg(cfg)
-    watch = Watch(RandomShapesEvidence(**promise.evidence))
+    watch = Watch(RandomShapesEvidence(**promise.promise))
     runner.register_hook(watch)
     if tamper:
         tamper(runner)

@@ -116,7 +116,7 @@ def test_from_scratch_only_the_architecture_changes():
     assert cfg['model']['backbone'] == dict(
         type='ResNet', style='pytorch', depth=34, deep_stem=True, avg_down=True)
     assert cfg['model']['data_preprocessor']['mean'] == CAFFE['mean']
-    assert verdict.evidence == dict(variant='d', pretrained=False)
+    assert verdict.promise == dict(variant='d', pretrained=False)
     assert verdict.reason.endswith('it trains from scratch as before')
 
 

@@ -103,7 +103,7 @@ def test_lsj_with_amp_gets_all_that_a_gpu_has(zoo, gpu):
     name = 'retinanet/retinanet_r50_fpn_8xb8-amp-lsj-200e_coco.py'
     cfg = plain(Config.fromfile(zoo / name))
     verdict = planned(cfg)
-    assert verdict.evidence['options'] == ['cudnn_benchmark', 'tf32', 'channels_last',
+    assert verdict.promise['options'] == ['cudnn_benchmark', 'tf32', 'channels_last',
                                            'persistent_workers', 'pin_memory']
     assert cfg['env_cfg']['cudnn_benchmark'] and cfg['env_cfg']['mp_cfg']
     assert cfg['train_dataloader']['pin_memory']
@@ -124,7 +124,7 @@ def test_workers_stay_but_for_hooks_that_restart_them():
     cfg = config(num_workers=4)
     cfg.update(val_dataloader=dict(loader), test_dataloader=dict(num_workers=0))
     verdict = planned(cfg)
-    assert verdict.evidence['loaders'] == ['train_dataloader', 'val_dataloader']
+    assert verdict.promise['loaders'] == ['train_dataloader', 'val_dataloader']
     assert cfg['test_dataloader'] == dict(num_workers=0)
     cfg = dict(config(num_workers=4), val_dataloader=dict(loader),
                custom_hooks=[dict(type='PipelineSwitchHook')])
@@ -150,7 +150,7 @@ def test_on_cpus_the_layout_changes_where_it_was_measured_to_help(cfg, words):
     dict(roi_head=dict(type='StandardRoIHead', e=dict(type='SingleRoIExtractor')))])
 def test_models_with_compiled_operations_keep_the_plain_layout(gpu, part):
     cfg = config(wrapper='AmpOptimWrapper')
-    assert 'channels_last' in planned(cfg).evidence['options']
+    assert 'channels_last' in planned(cfg).promise['options']
     cfg = config(wrapper='AmpOptimWrapper')
     cfg['model'].update(part)
     assert 'reads the plain layout only' in planned(cfg).reason
@@ -182,7 +182,7 @@ def test_each_option_can_be_left_out(gpu):
     assert planned(config([RESIZE], num_workers=1), **off).reason == 'every option is switched off'
     for name in off:
         cfg = config([RESIZE], wrapper='AmpOptimWrapper', num_workers=1)
-        assert planned(cfg, **dict(off, **{name: True})).evidence['options'] == [name]
+        assert planned(cfg, **dict(off, **{name: True})).promise['options'] == [name]
 
 
 def test_timm_gets_its_flags(gpu):
@@ -338,6 +338,6 @@ def test_what_is_present_is_measured_too(gpu):
     cfg['env_cfg'] = dict(cudnn_benchmark=True)
     verdict = planned(cfg, tf32=False)
     assert verdict.status == 'present'
-    assert verdict.evidence == dict(
+    assert verdict.promise == dict(
         options=['cudnn_benchmark', 'persistent_workers', 'pin_memory'],
         loaders=['train_dataloader'])

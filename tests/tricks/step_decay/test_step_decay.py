@@ -53,7 +53,7 @@ def test_faster_rcnn_keeps_its_warm_up(zoo):
         dict(type='LinearLR', start_factor=0.001, by_epoch=False, begin=0, end=500),
         dict(type='MultiStepLR', by_epoch=True, milestones=[3, 7, 10], gamma=0.1)]
     assert verdict.reason == "LR times 0.1 at epoch 3, 7, 10 of 12; the config's own warm-up stays"
-    assert verdict.evidence == {}
+    assert verdict.promise == {}
 
 
 def test_a_constant_start_goes_and_the_reason_says_so():
@@ -141,7 +141,7 @@ STEPS = [dict(type='LinearLR', start_factor=0.5, by_epoch=False, end=2),
 def test_the_lr_of_a_run_falls_where_planned_and_the_evidence_follows():
     cfg = dict(optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.4)),
                train_cfg=dict(by_epoch=True, max_epochs=4), param_scheduler=STEPS[:1])
-    assert planned(cfg).evidence == {} and cfg['param_scheduler'] == STEPS
+    assert planned(cfg).promise == {} and cfg['param_scheduler'] == STEPS
     finding, rates, switches = run(cfg['param_scheduler'], 4, 3)
     assert rates == pytest.approx([0.2, 0.4, 0.4, *[0.04] * 3, *[0.004] * 3, *[0.0004] * 3])
     assert [i for i, switch in enumerate(switches) if switch] == [2, 3, 6, 9]

@@ -132,7 +132,7 @@ def test_synchronized_layers_beside_plain_ones_leave_work_to_do():
 def test_mmengines_own_switch_is_present():
     cfg = dict(config(neck=dict(type='YOLOV3Neck')), sync_bn='torch')
     assert apply(cfg).reason == "mmengine's own sync_bn='torch' converts every BN layer"
-    assert apply(cfg).evidence == {}
+    assert apply(cfg).promise == {}
     # which freezing makes void
     cfg = dict(config(backbone=dict(type='ResNet', depth=18)), sync_bn='torch')
     assert apply(cfg).reason == FROZEN

@@ -80,7 +80,7 @@ class Edit(ConfigEdit):
                if name in todo else items for name, items in lists.items()}
         if new == lists:
             return Verdict.present(next(iter(found.values()), '') or 'nothing is scheduled',
-                                   evidence={} if any(found.values()) else None)
+                                   promise={} if any(found.values()) else None)
         cfg['param_scheduler'] = new.get('', new)
         ends = ' and '.join(dict.fromkeys(f'{floor}{floor.note}' for floor in floors.values()))
         flat = f', then flat for {self.params.flat_fraction:g} of the rest' \

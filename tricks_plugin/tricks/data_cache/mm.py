@@ -27,7 +27,7 @@ class Edit(ConfigEdit):
         if not plain:
             first = found[0]
             return Verdict.present(f'{first.path} reads through the cache already',
-                                   evidence=_promise(first))
+                                   promise=_promise(first))
         room, needs, level, _, trouble = self._survey(cfg, plain)
         spawned = get(cfg, 'env_cfg.mp_cfg.mp_start_method') == 'spawn'
         for one in plain:

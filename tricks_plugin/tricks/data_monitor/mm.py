@@ -17,7 +17,7 @@ class Edit(ConfigEdit):
         """Adds the hook to a config that trains."""
         for path, _ in find(cfg.get('custom_hooks'), 'DataBottleneckHook', path='custom_hooks',
                             scope=default_scope(cfg)):
-            return Verdict.present(f'{path} is DataBottleneckHook', evidence={})
+            return Verdict.present(f'{path} is DataBottleneckHook', promise={})
         if not optim_wrappers(cfg) or run_length(cfg) is None:
             return Verdict.not_applicable('the config does not train')
         params = self.params

@@ -30,7 +30,7 @@ class Edit(ConfigEdit):
         scope = default_scope(cfg)
         for section in ('custom_hooks', 'default_hooks'):
             for path, node in find(cfg.get(section), 'EMAHook', path=section, scope=scope):
-                return Verdict.present(f'{path} is {type_name(node)}', evidence={})
+                return Verdict.present(f'{path} is {type_name(node)}', promise={})
             for path, node in walk(cfg.get(section), section):
                 if _AVERAGES.search(type_name(node)) and not_seen(node, scope):
                     return Verdict.not_applicable(

@@ -61,12 +61,12 @@ class Edit(ConfigEdit):
         enabled = bool(get(cfg, 'auto_scale_lr.enable', False))
         if not enabled and batch.effective == base == declared:
             return Verdict.present(f'the effective batch of {base} ({batch}) is the base batch'
-                                   + _earlier(cfg), evidence=_promise(cfg))
+                                   + _earlier(cfg), promise=_promise(cfg))
         left = list(absolute_rates(cfg)) if batch.effective != base else []
         if enabled and batch.accumulation == 1 and base == declared and not left:
             return Verdict.present(f'auto_scale_lr is enabled: mmengine scales the LR by '
                                    f'{batch.effective}/{base} itself',
-                                   evidence=None if driver(cfg, idle=False) else {})
+                                   promise=None if driver(cfg, idle=False) else {})
         return self._scale(cfg, wrappers, batch, base, left)
 
     def _base(self, cfg: dict[str, Any], declared: int | None) -> int | None:

@@ -63,8 +63,8 @@ def _ended(cfg: dict[str, Any], verdict: Verdict, params: Any,
     """The config's own mixup stays, and ends when it was asked to."""
     words = _end(cfg, params, hooks)
     fraction, epochs = _off(params)
-    return Verdict('applied', '; '.join([verdict.reason, *words]), verdict.evidence and {
-        **verdict.evidence, 'off_fraction': fraction, 'off_epochs': epochs})
+    return Verdict('applied', '; '.join([verdict.reason, *words]), verdict.promise and {
+        **verdict.promise, 'off_fraction': fraction, 'off_epochs': epochs})
 
 
 def _off(params: Any) -> tuple[float, int | None]:

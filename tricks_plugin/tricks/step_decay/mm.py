@@ -34,7 +34,7 @@ class Edit(ConfigEdit):
         new = {name: [*(item for item in items if not is_lr(item, scope) or is_warmup(item, scope)),
                       copy_plain(node)] for name, items in lists.items()}
         if new == lists:
-            return Verdict.present('the config steps at these points already', evidence={})
+            return Verdict.present('the config steps at these points already', promise={})
         cfg['param_scheduler'] = new.get('', new)
         unit = 'epoch' if run.by_epoch else 'iteration'
         return Verdict.applied(
