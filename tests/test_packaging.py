@@ -1,5 +1,6 @@
 """What a wheel, an sdist and an editable install carry, and how an environment is set up."""
 
+import importlib
 import os
 import re
 import shutil
@@ -116,6 +117,12 @@ def test_editable_install_links_to_the_tree(tree, tmp_path):
     (tmp_path / 'wheel').mkdir()
     names = build_wheel(source, tmp_path / 'wheel')
     assert not [name for name in names if name.count('.mim') > 1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize('name', ['torchvision', 'mmengine', 'mmcv.ops', 'mmdet.models', 'timm'])
+def test_a_trainer_that_does_not_load_fails_here_and_is_no_reason_to_skip(name):
+    importlib.import_module(name)
 
 
 def test_both_stacks_are_pinned_in_full():
