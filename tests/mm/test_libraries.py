@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.libraries import LIBRARIES, classifier, contrastive, segmentor, video, yolo
+from support.libraries import LIBRARIES, classifier, contrastive, hide, segmentor, video, yolo
 
 from tricks_plugin import apply_tricks
 from tricks_plugin.mm.config_edit import plain
@@ -111,6 +111,24 @@ def test_a_model_of_mmpretrain_that_knows_no_classes():
     assert found['random_shapes'].reason.startswith(
         'data_preprocessor is SelfSupDataPreprocessor')
     assert found['sync_bn'].status == 'applied'
+
+
+def test_a_resnet_of_mmpretrain_that_was_not_seen_stays_known_to_both_tricks(monkeypatch):
+    hide(monkeypatch, 'mmpretrain')
+    found = rows(classifier(), ['resnet_d', 'zero_gamma'])
+    assert found['resnet_d'].status == found['zero_gamma'].status == 'applied'
+    assert found['resnet_d'].reason.startswith(
+        'ResNet50-D in place of -B (ResNet is not registered or importable here, and was not '
+        'looked into); a forward pass')
+    assert found['zero_gamma'].reason == (
+        'ResNetV1d trains from scratch (ResNetV1d is not registered or importable here, and was '
+        'not looked into)')
+    cfg = classifier(backbone=dict(zero_init_residual=True))
+    cfg.model.backbone.type = 'ResNetV1d'
+    found = rows(cfg, ['resnet_d', 'zero_gamma'])
+    assert found['resnet_d'].status == found['zero_gamma'].status == 'present'
+    assert found['resnet_d'].reason == ('ResNetV1d is ResNet50-D already (ResNetV1d is not '
+                                        'registered or importable here, and was not looked into)')
 
 
 def test_the_preprocessor_at_the_top_of_a_config_is_found():
