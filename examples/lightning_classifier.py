@@ -7,7 +7,7 @@ from typing import Any
 
 import lightning
 import torch
-import torchvision
+from torchvision import datasets, models
 from torchvision.transforms import v2
 
 import tricks_plugin.functional as tricks
@@ -48,12 +48,12 @@ class Classifier(lightning.LightningModule):
 
 
 def main(folder: str, epochs: int = 120, batch_size: int = 64) -> None:
-    view = v2.Compose([v2.RandomResizedCrop(224), v2.ToImage(), v2.ToDtype(torch.float32, True)])
-    sets = [torchvision.datasets.ImageFolder(f'{folder}/{name}', view) for name in ('train', 'val')]
+    crops = dict(train=[v2.RandomResizedCrop(224)], val=[v2.Resize(256), v2.CenterCrop(224)])
+    ends = [v2.ToImage(), v2.ToDtype(torch.float32, True)]
+    sets = [datasets.ImageFolder(f'{folder}/{one}', v2.Compose(crops[one] + ends)) for one in crops]
     loaders = [torch.utils.data.DataLoader(one, batch_size, shuffle=one is sets[0]) for one in sets]
-    classes = len(sets[0].classes)
-    network = torchvision.models.resnet50(num_classes=classes)
-    lightning.Trainer(max_epochs=epochs).fit(Classifier(network, classes, batch_size), *loaders)
+    classes, trainer = len(sets[0].classes), lightning.Trainer(max_epochs=epochs)
+    trainer.fit(Classifier(models.resnet50(num_classes=classes), classes, batch_size), *loaders)
 
 
 if __name__ == '__main__':

@@ -6,8 +6,10 @@ import importlib.util
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 EXAMPLES = Path(__file__).resolve().parents[2] / 'examples'
@@ -151,3 +153,32 @@ def test_the_lightning_example_fits_on_a_page_and_trains(tmp_path):
     gap = (model.average.module[-1].weight - network[-1].weight).abs().max()
     assert 0 < gap < 0.05
     assert trainer.callback_metrics['accuracy'] > 0.5
+
+
+def test_the_lightning_example_validates_on_images_as_tested(tmp_path, monkeypatch):
+    pytest.importorskip('lightning')
+    example, seen = load('lightning_classifier'), []
+
+    class Trainer:
+        def __init__(self, max_epochs):
+            assert max_epochs == 3
+
+        def fit(self, model, *loaders):
+            seen.extend([model, *loaders])
+
+    monkeypatch.setattr(example.lightning, 'Trainer', Trainer)
+    monkeypatch.setattr(example.models, 'resnet50', lambda num_classes: nn.Linear(1, num_classes))
+    pixels = np.random.default_rng(0).integers(0, 256, (256, 320, 3), dtype=np.uint8)
+    for name in ('train/ant', 'train/bee', 'val/ant', 'val/bee'):
+        (tmp_path / name).mkdir(parents=True)
+        Image.fromarray(pixels).save(tmp_path / name / 'one.png')
+    example.main(str(tmp_path), 3)
+    model, train, val = seen
+    assert model.classes == 2
+    images, labels = next(iter(val))
+    assert labels.tolist() == [0, 1]
+    # The short side is 256 px already: the middle 224 px of both.
+    middle = torch.from_numpy(pixels[16:240, 48:272]).permute(2, 0, 1) / 255
+    torch.testing.assert_close(images, middle.expand(2, 3, 224, 224))
+    first, second = next(iter(train))[0]
+    assert not torch.equal(first, second)

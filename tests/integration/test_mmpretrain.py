@@ -18,6 +18,7 @@ from support.sums import tolerance  # noqa: E402
 
 from tricks_plugin import apply_tricks  # noqa: E402
 from tricks_plugin.mm.runner import build_runner  # noqa: E402
+from tricks_plugin.plan import TrickError  # noqa: E402
 from tricks_plugin.tricks.label_smoothing.class_loss import SmoothedClassificationLoss  # noqa: E402
 from tricks_plugin.tricks.mixup.batch_hook import unmixed  # noqa: E402
 
@@ -172,3 +173,42 @@ def test_mmpretrains_own_smoothing_and_mixing_are_measured_and_can_be_dead(folde
     tricks = measured(folder)
     assert tricks['label_smoothing']['live'] is True and tricks['mixup']['live'] is True
     assert tricks['mixup']['values']['mixed'] > 3
+
+
+def teacher(folder, classes):
+    """The config of a ResNet-34 that knows as many classes, and where it lies."""
+    cfg, path = config(folder), folder / f'resnet34_{classes}.py'
+    cfg.model.backbone.depth, cfg.model.head.num_classes = 34, classes
+    Config(dict(model=cfg.model, data_preprocessor=cfg.data_preprocessor,
+                default_scope='mmpretrain')).dump(path)
+    return cfg, str(path)
+
+
+def test_a_teachers_share_is_of_all_losses_and_its_weights_must_fit(folder):
+    from mmpretrain.registry import MODELS
+    cfg = config(folder)
+    cfg.train_cfg.max_epochs, cfg.train_dataloader.batch_size = 1, 8
+    cfg.val_cfg = cfg.val_dataloader = cfg.val_evaluator = None
+    (of_three, path), (_, four) = teacher(folder, 3), teacher(folder, 4)
+    torch.manual_seed(1)
+    held = MODELS.build(of_three.model).state_dict()
+    more = {**held, 'head.fc.weight': torch.zeros(4, 512), 'head.fc.bias': torch.zeros(4)}
+    wrong = {'extra.weight' if name == 'backbone.conv1.weight' else name: value
+             for name, value in held.items()}
+    weights, of_four, renamed = (str(folder / f'{name}.pth') for name in ('own', 'four', 'wrong'))
+    for state, file in ((held, weights), (more, of_four), (wrong, renamed)):
+        torch.save(dict(state_dict=state), file)
+    for named, message in (
+            (dict(teacher=four, checkpoint=of_four), 'the 3 classes of the student, got 4'),
+            (dict(teacher=path, checkpoint=of_four),
+             r'must fit tricks\.distill\.teacher, got .*shapes: head\.fc\.weight is \(4, 512\) and '
+             r'not \(3, 512\), head\.fc\.bias'),
+            (dict(teacher=path, checkpoint=renamed),
+             r'missing: backbone\.conv1\.weight; left over: extra\.weight$')):
+        with pytest.raises(TrickError, match=message):
+            apply_tricks(cfg, dict(distill=named))
+    # A weight at which a share of the head's own loss alone would be more than the whole.
+    cfg.tricks = dict(distill=dict(teacher=path, checkpoint=weights, weight=1000.0), strict=True)
+    build_runner(cfg).train()
+    found = measured(folder)['distill']
+    assert found['live'] is True and 0.5 < found['values']['share'] < 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from support.libraries import LIBRARIES, classifier, contrastive, segmentor, video, yolo
+from support.libraries import LIBRARIES, classifier, contrastive, hide, segmentor, video, yolo
 
 from tricks_plugin import apply_tricks
 from tricks_plugin.mm.config_edit import plain
@@ -109,8 +109,52 @@ def test_a_model_of_mmpretrain_that_knows_no_classes():
     assert found['mixup'].reason.startswith(
         'train_dataloader.dataset.pipeline ends in PackInputs, and MoCo is no classifier')
     assert found['random_shapes'].reason.startswith(
-        'data_preprocessor is SelfSupDataPreprocessor')
+        'MoCo is no classifier of mmpretrain (' if installed('mmpretrain') else
+        'whether MoCo is a classifier of mmpretrain is not known (MoCo is not registered')
     assert found['sync_bn'].status == 'applied'
+
+
+def test_a_resnet_of_mmpretrain_that_was_not_seen_stays_known_to_both_tricks(monkeypatch):
+    hide(monkeypatch, 'mmpretrain')
+    found = rows(classifier(), ['resnet_d', 'zero_gamma'])
+    assert found['resnet_d'].status == found['zero_gamma'].status == 'applied'
+    assert found['resnet_d'].reason.startswith(
+        'ResNet50-D in place of -B (ResNet is not registered or importable here, and was not '
+        'looked into); a forward pass')
+    assert found['zero_gamma'].reason == (
+        'ResNetV1d trains from scratch (ResNetV1d is not registered or importable here, and was '
+        'not looked into)')
+    cfg = classifier(backbone=dict(zero_init_residual=True))
+    cfg.model.backbone.type = 'ResNetV1d'
+    found = rows(cfg, ['resnet_d', 'zero_gamma'])
+    assert found['resnet_d'].status == found['zero_gamma'].status == 'present'
+    assert found['resnet_d'].reason == ('ResNetV1d is ResNet50-D already (ResNetV1d is not '
+                                        'registered or importable here, and was not looked into)')
+
+
+@pytest.mark.parametrize('kind', [
+    'ImageToImageRetriever', 'mmpretrain.BlipCaption', 'MyClassifier'])
+def test_random_shapes_says_of_a_model_of_mmpretrain_what_it_is_there(monkeypatch, kind):
+    cfg = classifier(model=dict(type=kind))
+    reason = 'whether {0} is a classifier of mmpretrain is not known ({0} is not registered or ' \
+        'importable here, and was not looked into)'
+    if installed('mmpretrain') and kind != 'MyClassifier':
+        row = rows(cfg, 'random_shapes')['random_shapes']
+        assert (row.status, row.reason) == ('not_applicable', (
+            f'{kind.removeprefix("mmpretrain.")} is no classifier of mmpretrain (ImageClassifier, '
+            'TimmClassifier, HuggingFaceClassifier); of that library this trick resizes their '
+            'batches alone'))
+    hide(monkeypatch, 'mmpretrain')
+    row = rows(cfg, 'random_shapes')['random_shapes']
+    assert (row.status, row.reason) == (
+        'not_applicable', reason.format(kind.removeprefix('mmpretrain.')))
+
+
+def test_a_classifiers_preprocessor_that_was_not_seen_is_not_said_to_be_another():
+    row = rows(classifier(preprocessor=dict(type='MyPreprocessor')), 'random_shapes')
+    assert row['random_shapes'].reason == (
+        'data_preprocessor is MyPreprocessor; whether it is a ClsDataPreprocessor is not known '
+        '(MyPreprocessor is not registered or importable here, and was not looked into)')
 
 
 def test_the_preprocessor_at_the_top_of_a_config_is_found():

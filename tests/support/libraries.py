@@ -26,6 +26,15 @@ def config(scope, model, train_dataloader, **more):
                                      train_dataloader=train_dataloader, **more)))
 
 
+def hide(monkeypatch, library):
+    """Lets no class of a library be found until the test ends, as where it is not installed."""
+    from tricks_plugin.mm import classes
+    search = classes._scoped_registries
+    monkeypatch.setattr(classes, '_found', {})
+    monkeypatch.setattr(classes, '_scoped_registries', lambda scopes: search(
+        tuple(scope for scope in scopes if scope != library)))
+
+
 def classifier(head=None, backbone=None, size=224, preprocessor=None, **more):
     """mmpretrain's ResNet-50, as resnet50_8xb32_in1k has it."""
     model = dict(

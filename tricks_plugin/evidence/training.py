@@ -39,7 +39,7 @@ class Average:
     buffers: bool = True
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass
 class Distillation:
     """A teacher that a trainer learns from beside the labels.
 
@@ -49,10 +49,13 @@ class Distillation:
         teacher: The model that must not change.
         gradients: The largest gradient so far that each of these losses has sent to the student,
             by name; scalars on the device. A loss that has sent none is not there.
+        whole: What the latest step with a teacher minimised, those losses included; a scalar on
+            the device, None before it. An entry ``loss`` of the outputs may be a head's own.
     """
 
     teacher: nn.Module
     gradients: dict[str, torch.Tensor]
+    whole: torch.Tensor | None = None
 
 
 class Training(ABC):

@@ -6,14 +6,13 @@ import argparse
 import copy
 import itertools
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from tricks_plugin.plan.errors import TrickError, did_you_mean
 
-from .facts import model_arguments
+from .facts import facts, model_arguments
 from .flags import FLAGS
 
-__all__ = ['check_device', 'check_names', 'check_teacher']
+__all__ = ['check_device', 'check_names']
 
 # What is blamed first stands first; what can hardly be but the whole's fault, last.
 _OPTIMIZER = ('opt_kwargs', 'opt_betas', 'opt_eps', 'momentum', 'weight_decay', 'layer_decay',
@@ -78,44 +77,14 @@ def _check_words(args: argparse.Namespace) -> None:
         raise TrickError(f'--model must be a model that timm knows, got {args.model!r}'
                          f'{did_you_mean(args.model.split(".")[0].lower(), timm.list_models())}')
     if args.kd_model_name is not None:
-        check_teacher(args.kd_model_name, args.kd_checkpoint, args.num_classes)
+        from .teacher import check_teacher
+        settings = vars(args)
+        check_teacher(args.kd_model_name, args.kd_checkpoint, {**settings, **facts(settings)})
     optimizer = args.opt.lower().split('_')[-1]  # as timm reads lookahead_NAME
     known = list_optimizers()
     if optimizer not in known:
         raise TrickError(f'--opt must be an optimizer that timm knows, got {args.opt!r}'
                          f'{did_you_mean(optimizer, known)}')
-
-
-def check_teacher(name: str, checkpoint: str | None, classes: int | None,
-                  flags: tuple[str, str] = ('--kd-model-name', '--kd-checkpoint')) -> None:
-    """Refuses a teacher that timm does not know, or that would know nothing.
-
-    Args:
-        name: Of the model.
-        checkpoint: A file with its weights, or None for timm's published ones.
-        classes: Of the student; None where that is not known.
-        flags: What the user calls name and checkpoint.
-
-    Raises:
-        TrickError: Of an unknown name, a file that is not there, and published weights of none or
-            of other classes, whose classifier timm would replace by an untrained one.
-    """
-    import timm
-    base = name.split('.')[0]
-    if not timm.is_model(base):
-        raise TrickError(f'{flags[0]} must be a model that timm knows, got {name!r}'
-                         f'{did_you_mean(base.lower(), timm.list_models())}')
-    if checkpoint:
-        if not Path(checkpoint).is_file():
-            raise TrickError(f'{flags[1]} must be a file that is there, got {checkpoint!r}')
-        return
-    published = timm.models.get_pretrained_cfg(name)
-    if published is None or not published.has_weights:
-        raise TrickError(f'{flags[1]} must name the weights of {flags[0]} {name}, for which timm '
-                         f'has none, got {checkpoint!r}')
-    if classes is not None and published.num_classes != classes:
-        raise TrickError(f'{flags[1]} must name weights for {classes} classes, as timm has '
-                         f'{flags[0]} {name} for {published.num_classes}, got {checkpoint!r}')
 
 
 def _try(

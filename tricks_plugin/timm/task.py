@@ -7,11 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from timm.models import create_model, load_checkpoint
+from timm.models import create_model
 from timm.task import ClassificationTask, DistillationTeacher, LogitDistillationTask
 
 from .boundary import naming
-from .model import SAFE
+from .teacher import load_weights
 
 __all__ = ['build_task']
 
@@ -57,8 +57,7 @@ def _teacher(args: argparse.Namespace, data_config: Mapping[str, Any], device: t
             args.kd_model_name, pretrained=not args.kd_checkpoint, num_classes=args.num_classes,
             in_chans=data_config['input_size'][0])
     if args.kd_checkpoint:
-        with naming(f'--kd-checkpoint {args.kd_checkpoint} with {flag}'):
-            load_checkpoint(model, args.kd_checkpoint, strict=True, weights_only=SAFE)
+        load_weights(model, args.kd_model_name, args.kd_checkpoint)
     model.to(device=device, dtype=dtype).requires_grad_(False)
     return DistillationTeacher(model, device=device, dtype=dtype).eval()
 

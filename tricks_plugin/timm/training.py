@@ -59,6 +59,7 @@ class TimmTraining(Training):
         loss, name = result['kd_loss'], 'loss_distill'
         self._distilled = {name: task.distill_loss_weight * loss.detach()}  # type: ignore[operator]
         assert self._distillation is not None
+        self._distillation.whole = result['loss'].detach()
         largest = self._distillation.gradients
         if loss.requires_grad:
             loss.register_hook(lambda grad: largest.update({

@@ -28,7 +28,10 @@ class Run:
     def step(self, *values):
         losses = {f'loss_distill_{index}': torch.tensor(value)
                   for index, value in enumerate(values)}
-        self.outputs = {'loss': torch.tensor(4.0), 'loss_cls': torch.tensor(1.0), **losses}
+        # As of a head that names its loss so; the whole of a step is 4.
+        self.outputs = {'loss': torch.tensor(0.5), **losses}
+        if self.distillation is not None:
+            self.distillation.whole = torch.tensor(4.0)
         self.evidence.after_iteration(self)
         self.epoch += 1
 

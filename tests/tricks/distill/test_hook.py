@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import logging
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,12 +16,11 @@ from mmdet.structures import DetDataSample  # noqa: E402
 from mmengine.config import ConfigDict  # noqa: E402
 from mmengine.dataset import pseudo_collate  # noqa: E402
 from mmengine.hooks import EMAHook, Hook  # noqa: E402
-from mmengine.model import BaseModel, BaseModule  # noqa: E402
 from mmengine.optim import OptimWrapper  # noqa: E402
-from mmengine.registry import MODELS as MMENGINE_MODELS  # noqa: E402
 from mmengine.registry import init_default_scope  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
 from mmengine.structures import InstanceData  # noqa: E402
+from support.distill import attached  # noqa: E402
 from torch.utils.data import DataLoader, Dataset  # noqa: E402
 
 from tricks_plugin.mm.evidence_hook import TrickEvidenceHook  # noqa: E402
@@ -105,16 +102,6 @@ def student_of(yolov3):
     with torch.no_grad():  # else the features of an untrained model fade in evaluation mode
         model.train().extract_feat(torch.randn(4, 3, 64, 64))
     return model
-
-
-def attached(model, hook):
-    """The hook on a model, outside a run."""
-    optimizer = torch.optim.SGD(model.parameters(), lr=0.01)
-    runner = SimpleNamespace(
-        model=model, optim_wrapper=OptimWrapper(optimizer), train_loop=None, max_epochs=2, epoch=0,
-        logger=logging.getLogger('test'))
-    hook.before_train(runner)
-    return runner
 
 
 def batch(model):
@@ -234,59 +221,6 @@ def test_a_teacher_of_another_normalisation_gets_its_own_pixels():
     torch.testing.assert_close(turn(data['inputs'], data['data_samples']), wanted['inputs'],
                                rtol=1e-5, atol=1e-4)
     assert TeacherInputs(mine, mine)(data['inputs'], None) is data['inputs']
-
-
-class ScoreHead(BaseModule):
-    """A head of mmpretrain's form: its scores are its own call, its loss uses them."""
-
-    def __init__(self, width):
-        super().__init__()
-        self.fc = torch.nn.Linear(width, 3)
-
-    def forward(self, features):
-        return self.fc(features)
-
-    def loss(self, features, samples):
-        return dict(loss=torch.nn.functional.cross_entropy(self(features), samples))
-
-
-@MMENGINE_MODELS.register_module()
-class ScorerOfTests(BaseModel):
-    """A classifier of mmpretrain's form."""
-
-    def __init__(self, width=4):
-        super().__init__()
-        self.backbone = torch.nn.Linear(3, width)
-        self.head = ScoreHead(width)
-
-    def loss(self, inputs, samples):
-        return self.head.loss(self.backbone(inputs), samples)
-
-    def forward(self, inputs, data_samples=None, mode='tensor'):
-        if mode == 'loss':
-            return self.loss(inputs, data_samples)
-        return self.head(self.backbone(inputs))
-
-
-def test_a_classifier_learns_from_the_teachers_class_scores(tmp_path):
-    config, weights = tmp_path / 'scorer.py', tmp_path / 'scorer.pth'
-    config.write_text("default_scope = 'mmengine'\nmodel = dict(type='ScorerOfTests', width=8)\n")
-    torch.manual_seed(0)
-    teacher, model = ScorerOfTests(8), ScorerOfTests()
-    torch.save(teacher.state_dict(), weights)
-    hook = DistillationHook(str(config), str(weights), scores=True, weight=0.5, temperature=2.0)
-    attached(model, hook)
-    images, labels = torch.randn(5, 3), torch.tensor([0, 1, 2, 1, 0])
-    losses = model(images, labels, mode='loss')
-    # Of KL at T = 2, times T^2 and the weight: the sum of p (ln p - ln q) by hand.
-    p, q = (torch.softmax(one(images) / 2, 1) for one in (teacher, model))
-    expected = 0.5 * 4 * (p * (p.log() - q.log())).sum() / 5
-    torch.testing.assert_close(losses['loss_distill'], expected)
-    losses['loss_distill'].backward()
-    assert float(model.backbone.weight.grad.abs().max()) > 0
-    config.write_text("default_scope = 'mmengine'\nmodel = dict(type='ScorerOfTests')\n")
-    with pytest.raises(TrickError, match=r'shapes: backbone.weight is \(8, 3\) and not \(4, 3\)'):
-        attached(model, DistillationHook(str(config), str(weights), scores=True))
 
 
 class Scaled(OptimWrapper):

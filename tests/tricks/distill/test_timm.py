@@ -13,6 +13,7 @@ from timm.task import DistillationTeacher, LogitDistillationTask
 
 from tricks_plugin.plan import TrickError
 from tricks_plugin.timm import flags
+from tricks_plugin.timm.checks_names import check_names
 from tricks_plugin.timm.plan import plan_tricks
 from tricks_plugin.timm.train import main
 
@@ -58,6 +59,32 @@ def test_without_a_teacher_it_means_nothing(weights):
 def test_a_wrong_teacher_is_refused(options, message):
     with pytest.raises(TrickError, match=message):
         planned('--tricks', 'distill', '--trick-options', *options)
+
+
+def test_weights_that_do_not_fit_are_refused_before_the_run(tmp_path, weights):
+    held = torch.load(weights)['state_dict']
+    held['fc.weight'], held['fc.bias'] = torch.zeros(2, 96), torch.zeros(2)
+    two, damaged, named = tmp_path / 'two.pth', tmp_path / 'damaged.pth', f'distill.teacher={NAME}'
+    torch.save(dict(state_dict=held), two)
+    damaged.write_bytes(b'nothing')
+    for teacher, file, message in (
+            (named, two, rf'^distill.checkpoint .*two\.pth with distill\.teacher {NAME}: .*size '
+             r'mismatch for \S+weight: .*\[2, \d+\]\) .*\[3, \d+\]\)'),
+            (named, damaged, r'^distill.checkpoint .*damaged\.pth with'),
+            ('distill.teacher=resnet18', weights, 'Missing key')):
+        with pytest.raises(TrickError, match=message):
+            planned('--tricks', 'distill', '--trick-options', teacher,
+                    f'distill.checkpoint={file}')
+    args, plan, _ = planned('--tricks', 'distill', '--trick-options', named,
+                            f'distill.checkpoint={two}', '--num-classes', '2')
+    assert plan['distill'].status == 'applied' and args.kd_checkpoint == str(two)
+
+
+def test_the_flags_own_checkpoint_is_compared_before_the_run_too(weights):
+    args = flags.parse([*TINY, '--kd-model-name', 'resnet18', '--kd-checkpoint', weights]).args
+    with pytest.raises(TrickError, match='^--kd-checkpoint .* with --kd-model-name resnet18: .*'
+                                         'Missing key'):
+        check_names(args)
 
 
 def test_a_kind_of_timms_that_is_left_out_is_refused():

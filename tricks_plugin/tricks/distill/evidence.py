@@ -87,9 +87,9 @@ class DistillEvidence(Evidence):
                 self._losses[name].add(value)
             else:
                 self._losses[name] = _Loss(value, value, value)
-        whole = outputs.get('loss')
-        if found and isinstance(whole, torch.Tensor):
-            whole = whole.detach().float()
+        held = training.distillation
+        if found and held is not None and held.whole is not None:
+            whole = held.whole.float()
             self._whole = whole if self._whole is None else self._whole + whole
 
     def switched(self, training: Training) -> bool:

@@ -140,7 +140,10 @@ class DistillationHook(Hook):
                 self._watching = False
             with torch.no_grad():
                 wanted = self._ask(teacher, inputs(images, samples))
-            return {**losses, **self._losses(self._only(part), wanted)}
+            losses = {**losses, **self._losses(self._only(part), wanted)}
+            if self.distillation is not None:
+                self.distillation.whole = _sum(losses)
+            return losses
 
         self._remove.append(part.register_forward_hook(catch).remove)
         self._remove.append(Wrapped(student, 'loss', around).remove)
@@ -227,6 +230,16 @@ class DistillationHook(Hook):
         self._caught.clear()
         if self._adapters is not None:
             self._adapters.remove()
+
+
+def _sum(losses: dict[str, Any]) -> torch.Tensor:
+    """What a step minimises, as mmengine's ``parse_losses`` adds it up.
+
+    What that returns as ``loss`` is a head's own loss where the head has given it that name.
+    """
+    parts = [part for name, value in losses.items() if 'loss' in name
+             for part in (value if isinstance(value, (list, tuple)) else [value])]
+    return torch.stack([part.detach().float().mean() for part in parts]).sum()
 
 
 def _plain(model: Any) -> Any:

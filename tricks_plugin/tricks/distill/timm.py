@@ -29,8 +29,8 @@ class Flags(TimmFlags):
         params = self.params
         if not params.teacher:
             return "no teacher is named: distill.teacher is a model's name"
-        from ...timm.checks_names import check_teacher
-        check_teacher(params.teacher, params.checkpoint, args.get('num_classes'),
+        from ...timm.teacher import check_teacher
+        check_teacher(params.teacher, params.checkpoint, args,
                       ('distill.teacher', 'distill.checkpoint'))
         wanted = {'kd_model_name': params.teacher, 'kd_temperature': params.temperature,
                   'distill_loss_weight': params.weight or _WEIGHT}

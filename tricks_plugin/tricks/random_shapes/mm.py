@@ -68,6 +68,8 @@ class Edit(ConfigEdit):
     def _obstacle(self, cfg: dict[str, Any], scope: str) -> str:
         """Why the batches of this model cannot have random shapes, or an empty string."""
         model, found = cfg['model'], preprocessor(cfg)
+        if strange := mmpretrain.stranger(cfg):
+            return strange
         if found is None:
             return 'the model has no data_preprocessor, which would resize its batches' \
                 f'{not_seen(model, scope)}'

@@ -6,13 +6,14 @@ from typing import Any
 
 import torch
 
-from ...mm.classification import preprocessor, switching_hook
+from ...mm.classification import CLASSIFIERS, preprocessor, switching_hook
 from ...mm.config_edit import (
     append_hook,
     default_scope,
     find,
     get,
     is_a,
+    lookup_class,
     no_pipeline,
     not_seen,
     train_pipelines,
@@ -25,7 +26,7 @@ from . import MIN_SIZE
 from .fixed import runs
 from .functional import training_sizes
 
-__all__ = ['edit']
+__all__ = ['edit', 'stranger']
 
 _HOOK = 'ClassifierShapesHook'
 _RANGE = (5 / 7, 1.0)  # 160 to 224 px, as in timm: below, the last map has fewer than 5 x 5 cells
@@ -75,6 +76,24 @@ def edit(cfg: dict[str, Any], params: Any) -> Verdict:
     return Verdict('applied', '; '.join(words), _promise(node))
 
 
+def stranger(cfg: dict[str, Any]) -> str:
+    """Why a model of mmpretrain that is no classifier known here is left; empty for any other.
+
+    Args:
+        cfg: A plain config whose model has a type and is no classifier.
+    """
+    kind, scope = cfg['model'].get('type'), default_scope(cfg)
+    found = lookup_class(kind, scope) if isinstance(kind, str) else kind
+    homes = [str(kind) if '.' in str(kind) else scope, getattr(found, '__module__', '')]
+    if 'mmpretrain' not in (home.partition('.')[0] for home in homes):
+        return ''
+    name, unseen = type_name(kind), not_seen(kind, scope)
+    if unseen:
+        return f'whether {name} is a classifier of mmpretrain is not known{unseen}'
+    return (f'{name} is no classifier of mmpretrain ({", ".join(CLASSIFIERS)}); of that library '
+            'this trick resizes their batches alone')
+
+
 def _promise(node: dict[str, Any]) -> dict[str, Any]:
     return {'sizes': sorted(set(node.get('sizes') or ())), 'divisor': node.get('divisor', 32),
             'interval': node.get('interval', 10), 'square': True, 'inside': True}
@@ -96,8 +115,9 @@ def _obstacle(cfg: dict[str, Any], scope: str) -> str | int:
     found = preprocessor(cfg)
     if found is not None and found.node.get('type') and \
             not is_a(found.node, 'ClsDataPreprocessor', scope=scope):
-        return (f'{found.path} is {type_name(found.node)}, which is no ClsDataPreprocessor, whose '
-                'batches would be resized')
+        unseen, what = not_seen(found.node, scope), f'{found.path} is {type_name(found.node)}'
+        return f'{what}; whether it is a ClsDataPreprocessor is not known{unseen}' if unseen else \
+            f'{what}, which is no ClsDataPreprocessor, whose batches would be resized'
     pipelines = train_pipelines(cfg)
     if not pipelines:
         return no_pipeline(cfg)

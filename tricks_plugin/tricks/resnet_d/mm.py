@@ -60,9 +60,10 @@ class Edit(ConfigEdit):
         new = self.params.checkpoint or (old and _weights(wanted, depth))
         mine = _initializer(backbone) == _INITIALIZER
         reason = self._obstacle(cfg, backbone, before, old, new)
+        unseen = not_seen(backbone, scope)
         if before == wanted and (reason or not self._reloads(old, mine)):
             return Verdict.present(
-                f'{type_name(backbone)} is ResNet{depth}-{wanted.upper()} already',
+                f'{type_name(backbone)} is ResNet{depth}-{wanted.upper()} already{unseen}',
                 dict(variant=wanted, pretrained=mine))
         if reason:
             return Verdict.not_applicable(reason)
@@ -72,7 +73,7 @@ class Edit(ConfigEdit):
             backbone['init_cfg'] = dict(type=_INITIALIZER, checkpoint=new)
             if not self.params.checkpoint:
                 _normalise(cfg, library)
-        return Verdict.applied(self._reason(depth, before, old, new), variant=wanted,
+        return Verdict.applied(self._reason(depth, before, old, new, unseen), variant=wanted,
                                pretrained=bool(new))
 
     def _obstacle(self, cfg: dict[str, Any], backbone: dict[str, Any], before: str,
@@ -106,12 +107,14 @@ class Edit(ConfigEdit):
         # mmengine's own initializer leaves the stem of these at random.
         return bool(old) and old.startswith('mmcls://') and not mine  # type: ignore[union-attr]
 
-    def _reason(self, depth: int, before: str, old: str | None, new: str | None) -> str:
+    def _reason(self, depth: int, before: str, old: str | None, new: str | None,
+                unseen: str) -> str:
         wanted = self.params.variant
         cost = [resnet_multiply_adds(depth, one) / 1e9 for one in (before, wanted)]
         name = f'ResNet{depth}-{wanted.upper()}'
         reason = f'{name} stays' if before == wanted else f'{name} in place of ' + (
             'the original' if before == 'a' else f'-{before.upper()}')
+        reason += unseen
         reason += (f'; a forward pass takes {cost[1]:.2f} in place of {cost[0]:.2f} billion '
                    'multiply-adds at 224 px, also at inference') if cost[0] != cost[1] else ''
         if not new:

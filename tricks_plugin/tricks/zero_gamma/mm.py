@@ -23,10 +23,11 @@ __all__ = ['Edit']
 
 _PATH = 'model.backbone'
 _OPTION = 'zero_init_residual'
-# Their option works; mmdet's HRNet has one of the same name that it never reaches.
-_BY_OPTION = ('ResNet', 'RegNet')
-_BY_HOOK = ('ResNet', 'HRNet', 'Darknet', 'CSPDarknet', 'CSPNeXt', 'MobileNetV2', 'EfficientNet',
-            'HourglassNet')
+# By name where the library cannot be looked into. Their option works; mmdet's HRNet has one of the
+# same name that it never reaches.
+_BY_OPTION = ('ResNet', 'ResNetV1c', 'ResNetV1d', 'RegNet')
+_BY_HOOK = (*_BY_OPTION, 'HRNet', 'Darknet', 'CSPDarknet', 'CSPNeXt', 'MobileNetV2',
+            'EfficientNet', 'HourglassNet')
 
 
 class Edit(ConfigEdit):
