@@ -281,6 +281,19 @@ def test_a_training_with_workers_reads_its_second_epoch_from_the_cache(
     assert (row['values']['hits'], row['values']['misses']) == (16, 0)
 
 
+def test_a_stock_runner_with_the_backend_alone_logs_once_that_the_budget_is_full(
+        tmp_path, cache_folder):
+    write_jpegs(tmp_path / 'images', 8)  # a page each
+    cfg = config(tmp_path / 'images', dict(LOAD, backend_args=dict(
+        backend='cached', folder=cache_folder, budget_mb=3 * 4096 / 1e6)))
+    cfg.update(work_dir=str(tmp_path / 'work'), experiment_name=f'stock_{tmp_path.name}')
+    Runner.from_cfg(Config(cfg)).train()
+    (log,) = (tmp_path / 'work').glob('*/*.log')
+    lines = [line for line in log.read_text().splitlines() if 'is full' in line]
+    assert len(lines) == 1 and ' - INFO - data_cache: the budget of ' in lines[0]
+    assert 'it keeps 3 files, 0.0123 MB of 0.0123 MB, which is some ' in lines[0]
+
+
 def test_a_cache_that_is_never_asked_is_dead(tmp_path, cache_folder):
     write_jpegs(tmp_path / 'images', 4)
     effective, _ = tricks_plugin.apply_tricks(
