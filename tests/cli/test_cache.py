@@ -55,9 +55,10 @@ def told(capsys, *words):
 def test_show_fill_and_clear(config, folder, capsys):
     place = ['--folder', folder, '--budget-mb', '5']
     shown = told(capsys, config, *place, '--level', 'decoded')
-    assert (shown['files'], shown['decoded'], shown['share']) == (8, 8 * 3600, 1.0)
-    assert shown['encoded'] == sum(path.stat().st_size for path in Path(config).parent.glob(
-        'images/*.png'))
+    assert (shown['files'], shown['decoded'], shown['share']) == (8, 8 * 4096, 1.0)
+    assert shown['encoded'] == 4096 * sum(
+        -(-(path.stat().st_size + 128) // 4096) for path in Path(config).parent.glob(
+            'images/*.png'))
     assert (shown['entries'], shown['budget']) == (0, 5_000_000)
     filled = told(capsys, config, *place, '--level', 'decoded', '--fill')
     assert (filled['read'], filled['failed'], filled['entries']) == (8, 0, 8)
@@ -77,6 +78,17 @@ def test_filling_stops_where_nothing_more_fits(config, folder, capsys, monkeypat
     filled = told(capsys, config, '--folder', folder, '--level', 'decoded', '--fill')
     assert filled['entries'] == 3 and filled['read'] == 4 and filled['files'] == 8
     assert 0 < filled['fits'] < 1
+
+
+@pytest.mark.parametrize(('budget', 'kept'), [(29_000, 7), (8 * 4096 - 1, 7), (8 * 4096, 8)])
+def test_what_is_said_to_fit_is_what_filling_keeps(config, folder, capsys, budget, kept):
+    # 3600 bytes of pixels each, 28 800 in all; an entry has a header and takes a whole page.
+    from tricks_plugin.tricks.data_cache.store import Store
+    Store(folder, budget)
+    shown = told(capsys, config, '--folder', folder, '--level', 'decoded')
+    assert int(8 * shown['share']) == kept
+    assert told(capsys, config, '--folder', folder, '--level', 'decoded',
+                '--fill')['entries'] == kept
 
 
 def test_a_damaged_image_is_told_and_the_others_are_kept(config, folder, capsys):

@@ -113,6 +113,104 @@ def test_lists_of_names_are_counted_by_their_lines(tmp_path):
         f'{tmp_path}/trainval.txt was not counted: the format of MyDataset is not known here')
 
 
+def folders(root, **counts):
+    """Class folders with so many JPEGs each, one more that is hidden, and a text."""
+    for name, count in counts.items():
+        (root / name / 'deep').mkdir(parents=True)
+        for number in range(count):
+            place = root / name / ('deep' if number % 2 else '')
+            (place / f'{number}.{"JPG" if number else "png"}').write_bytes(b'')
+        (root / name / '.hidden.jpg').write_bytes(b'')
+        (root / name / 'notes.txt').write_text('')
+    (root / 'beside.jpg').write_bytes(b'')  # in no class
+    return root
+
+
+def in_folders(node):
+    found = count_images(node, 'train', 'mmpretrain')
+    return found.images, found.samples, found.why
+
+
+def test_class_folders_are_counted_as_mmpretrain_finds_them(tmp_path):
+    folders(tmp_path / 'train', cat=3, dog=5)
+    folders(tmp_path / 'test', none=4)
+    root = str(tmp_path)
+    custom = dict(type='CustomDataset', data_root=root)
+    nodes = [dict(custom, data_prefix='train'), dict(custom, data_prefix=dict(img_path='train')),
+             dict(type='CustomDataset', data_prefix=f'{root}/train', ann_file=''),
+             dict(type='ImageNet', data_root=root, split='train'),
+             dict(type='mmpretrain.ImageNet', data_root=root, split='val', data_prefix='train')]
+    assert [in_folders(node) for node in nodes] == [(8, 8, '')] * 5
+    more = [(dict(nodes[0], extensions=('.PNG',)), 2), (dict(nodes[0], with_label=False), 9),
+            (dict(type='ImageNet', data_root=root, split='test'), 5), (dict(custom), 14),
+            (dict(nodes[0], indices=3), 3)]
+    assert [in_folders(node)[0] for node, _ in more] == [count for _, count in more]
+    (tmp_path / 'meta').mkdir()
+    (tmp_path / 'meta' / 'train.txt').write_text('a.jpg 0\nb.jpg 1\n')
+    assert in_folders(nodes[3]) == (2, 2, '')
+    datasets = pytest.importorskip('mmpretrain.datasets')
+    for node, count in [*((node, 8) for node in nodes[:3]), (nodes[3], 2), *more]:
+        if node['type'] == 'ImageNet':
+            continue  # its thousand classes must have a folder each
+        settings = {key: value for key, value in node.items() if key != 'type'}
+        assert len(datasets.CustomDataset(**settings, pipeline=[])) == count
+    assert len(datasets.ImageNet(root, 'train')) == 2
+    assert len(datasets.ImageNet(root, 'test')) == 5
+
+
+@pytest.mark.parametrize('node, words', [
+    (dict(type='ImageNet', data_root='/nowhere', split='train'), '/nowhere/train is not here'),
+    (dict(type='CustomDataset', data_root='s3://x', data_prefix='train'),
+     's3://x/train is no local folder'),
+    (dict(type='CustomDataset', data_prefix=dict(img='x')),
+     "train.data_prefix names no folder, got {'img': 'x'}"),
+    (dict(type='CustomDataset', data_root='{root}'),
+     '{root} was not counted: it holds no file that ends in .jpg, '),
+    (dict(type='CustomDataset'), 'train.data_root and data_prefix name no folder'),
+    (dict(type='MyFolders', data_root='{root}'), 'train names no annotation file')])
+def test_class_folders_that_cannot_be_counted_are_said(node, words, tmp_path):
+    node = {key: str(tmp_path) if value == '{root}' else value for key, value in node.items()}
+    images, samples, why = in_folders(node)
+    assert (images, samples) == (None, None) and why.startswith(
+        words.replace('{root}', str(tmp_path)))
+
+
+def test_a_classifiers_run_in_class_folders_is_known(tmp_path):
+    folders(tmp_path / 'train', cat=30, dog=20)
+    load, pack = dict(type='LoadImageFromFile'), dict(type='PackInputs')
+    cfg = dict(
+        default_scope='mmpretrain', model=dict(head=dict(num_classes=2)),
+        train_dataloader=dict(batch_size=8, dataset=dict(
+            type='ImageNet', data_root=str(tmp_path), split='train',
+            pipeline=[load, dict(type='RandomResizedCrop', scale=224), pack])),
+        val_dataloader=dict(dataset=dict(pipeline=[
+            load, dict(type='ResizeEdge', scale=256, edge='short'),
+            dict(type='CenterCrop', crop_size=224), pack])),
+        optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)),
+        train_cfg=dict(by_epoch=True, max_epochs=10))
+    assert run_facts(cfg) == RunFacts(
+        batch_size=8, accumulation=1, epochs=10, images=50, samples=50, updates=70, scale=224,
+        train_scale=224, classes=2, augmentation=('RandomResizedCrop',), task='classification')
+
+
+@pytest.mark.parametrize('steps, side', [
+    ([dict(type='ResizeEdge', scale=256), dict(type='CenterCrop', crop_size=224)], 224),
+    ([dict(type='ResizeEdge', scale=256), dict(type='CenterCrop', crop_size=(224, 192))], 192),
+    ([dict(type='ResizeEdge', scale=200), dict(type='CenterCrop', crop_size=224)], 200),
+    ([dict(type='ResizeEdge', scale=200), dict(type='CenterCrop', crop_size=224, auto_pad=True)],
+     224),
+    ([dict(type='CenterCrop', crop_size=224), dict(type='Resize', scale=(96, 64))], 64),
+    ([dict(type='EfficientNetCenterCrop', crop_size=380)], 380),
+    ([dict(type='ResizeEdge', scale=256, edge='long')], None),
+    ([dict(type='TestTimeAug', transforms=[[dict(type='Resize', scale=(9, 608)), dict(
+        type='Resize', scale=(800, 416))], [dict(type='RandomFlip')]])], 416),
+    ([dict(type='Resize', scale=(1333, 800), keep_ratio=True), dict(type='Pad', size_divisor=32)],
+     800)])
+def test_the_last_resize_or_crop_says_at_which_size_is_tested(steps, side):
+    cfg = dict(val_dataloader=dict(dataset=dict(pipeline=steps)))
+    assert run_facts(cfg).scale == side
+
+
 @pytest.mark.parametrize('node, words', [
     (dict(type='CocoDataset', ann_file='none.json', data_root='/nowhere'),
      '/nowhere/none.json is not here'),

@@ -1,4 +1,4 @@
-"""How many images a config's training set holds, from its annotation files."""
+"""How many images a config's training set holds, from its annotation files or class folders."""
 
 from __future__ import annotations
 
@@ -7,6 +7,12 @@ import math
 import os
 from typing import Any
 
+from .class_folders import (
+    annotation_file,
+    count_folder_images,
+    finds_folders,
+    image_folder,
+)
 from .config_edit import is_a, type_name
 from .json_lists import list_length
 
@@ -83,10 +89,14 @@ def _sum(values: Any) -> int | None:
 
 
 def _leaf(node: dict[str, Any], path: str, scope: str) -> ImageCount:
-    """The images of a data set that has annotations of its own."""
+    """The images of a data set that has files of its own."""
     name, root = node.get('ann_file'), node.get('data_root')
     backend = next((own.get('backend', 'local') for own in (
         node.get('backend_args'), node.get('file_client_args')) if isinstance(own, dict)), 'local')
+    if not name and finds_folders(node, scope):
+        name = annotation_file(node)
+        if not name:
+            return _in_folders(node, path)
     if not isinstance(name, str) or not name:
         return ImageCount(why=f'{path} names no annotation file')
     if '://' in name or (isinstance(root, str) and '://' in root) or backend not in _LOCAL:
@@ -101,6 +111,23 @@ def _leaf(node: dict[str, Any], path: str, scope: str) -> ImageCount:
     except (OSError, ValueError, RecursionError) as error:
         return ImageCount(why=f'{file} was not counted: {" ".join(str(error).split())}')
     count = _picked(count, node.get('indices'))
+    return ImageCount(count, count)
+
+
+def _in_folders(node: dict[str, Any], path: str) -> ImageCount:
+    """The images of a data set whose folders are its classes."""
+    try:
+        folder = image_folder(node)
+    except ValueError as error:
+        return ImageCount(why=f'{path}.{error}')
+    if '://' in folder:
+        return ImageCount(why=f'{folder} is no local folder')
+    try:
+        count = _picked(count_folder_images(node), node.get('indices'))
+    except FileNotFoundError:
+        return ImageCount(why=f'{folder} is not here')
+    except (OSError, ValueError) as error:
+        return ImageCount(why=f'{folder} was not counted: {" ".join(str(error).split())}')
     return ImageCount(count, count)
 
 

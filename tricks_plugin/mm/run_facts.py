@@ -31,6 +31,7 @@ _TASKS = {'mmdet': 'detection', 'mmyolo': 'detection', 'mmrotate': 'detection',
           'mmpretrain': 'classification', 'mmcls': 'classification'}
 _RESIZES = ('Resize', 'RandomResize', 'RandomChoiceResize', 'FixScaleResize', 'ResizeShortestEdge',
             'YOLOv5KeepRatioResize', 'LetterResize', 'ResizeEdge', 'RandomResizedCrop')
+_CROPS = ('CenterCrop', 'EfficientNetCenterCrop')
 
 
 def run_facts(cfg: dict[str, Any]) -> RunFacts:
@@ -55,7 +56,7 @@ def run_facts(cfg: dict[str, Any]) -> RunFacts:
         iterations=length.value if length is not None and not length.by_epoch else None,
         images=found.images, samples=found.samples,
         updates=_updates(cfg, found.samples, processes, accumulation),
-        scale=_largest_short(tests[:1]) or _largest_short(tests[1:]),
+        scale=_tested_short(tests[0]) or _tested_short(tests[1]),
         train_scale=_largest_short(pipelines), classes=_classes(cfg),
         pretrained=_pretrained(cfg), frozen_stages=_frozen(cfg),
         augmentation=tuple(dict.fromkeys(
@@ -90,9 +91,28 @@ def _updates(
     return math.ceil(each * length.value / accumulation)
 
 
+def _tested_short(pipeline: Any) -> int | None:
+    """The short side in px of the images that a pipeline leaves: the last resize or crop decides.
+
+    Args:
+        pipeline: The steps of validation or test; of those within one step the largest counts.
+    """
+    side: int | None = None
+    for step in pipeline if isinstance(pipeline, (list, tuple)) else []:
+        crops = [node for _, node in walk(step) if type_name(node) in _CROPS]
+        resized = _largest_short([step])
+        side = resized or side
+        for crop in crops:
+            cut = min(_shorts(crop.get('crop_size')), default=None)
+            enlarges = type_name(crop) != 'CenterCrop' or crop.get('auto_pad')
+            side = cut if side is None or cut is None or enlarges else min(cut, side)
+    return side
+
+
 def _largest_short(pipelines: list[Any]) -> int | None:
     """The largest short side in px that a resize step of these pipelines names."""
     sides = [side for _, step in walk(pipelines) if type_name(step) in _RESIZES
+             and not (type_name(step) == 'ResizeEdge' and step.get('edge', 'short') != 'short')
              for side in _shorts([step.get('scale'), step.get('scales')])]
     return max(sides, default=None)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from mmcv.transforms import LoadImageFromFile
@@ -90,14 +91,14 @@ def loader_of(cfg):
 
 
 def test_a_set_that_fits_is_decoded_and_the_needs_are_measured(tmp_path, cache_folder):
-    write_jpegs(tmp_path, 6)  # 40 high, 40 to 45 wide: 40 * 255 * 3 bytes
+    write_jpegs(tmp_path, 6)  # 40 high, 40 to 45 wide: at most 5400 bytes, two pages
     cfg = config(tmp_path)
     verdict = planned(cfg, folder=cache_folder, budget_mb=3)
     assert loader_of(cfg) == dict(type='tricks_plugin.LoadCachedImage', level='decoded',
                                   folder=cache_folder, budget_mb=3)
-    encoded = sum(path.stat().st_size for path in tmp_path.glob('*.jpg')) / 1e6
+    # Files of 1.7 to 1.8 kB and their headers take a page each.
     assert verdict.reason == (
-        f'decoded; 6 files (all read) need {encoded:.3g} MB encoded and 0.0306 MB decoded; the '
+        'decoded; 6 files (all read) need 0.0246 MB encoded and 0.0492 MB decoded; the '
         f'budget of {cache_folder} is 3 MB: decoded, all of it fits')
     assert not Path(cache_folder).exists()
 
@@ -108,9 +109,22 @@ def test_a_set_that_does_not_fit_decoded_is_encoded_and_the_share_is_told(tmp_pa
     verdict = planned(cfg, folder=cache_folder, budget_mb=1)
     assert loader_of(cfg) == dict(LOAD, backend_args=dict(
         backend='cached', folder=cache_folder, budget_mb=1))
-    encoded = sum(path.stat().st_size for path in tmp_path.glob('*.jpg'))
+    encoded = sum(-(-(path.stat().st_size + 128) // 4096) * 4096
+                  for path in tmp_path.glob('*.jpg'))
     assert f'encoded, {1e6 / encoded:.0%} of it fits, and the rest is read from the source' in \
         verdict.reason
+
+
+@pytest.mark.parametrize(('bytes_each', 'pages'), [(3968, 1), (3969, 2), (8064, 2), (1, 1)])
+def test_needs_count_the_header_and_whole_pages_of_every_entry(bytes_each, pages):
+    # 150 files; a header has 128 bytes, a page 4096
+    needs = survey.measure(range(150), lambda number: bytes(bytes_each),
+                           lambda data: np.zeros(2 * len(data), np.uint8))
+    assert (needs.sampled, needs.encoded) == (24, 150 * 4096 * pages)
+    assert needs.decoded == 150 * (-(-(2 * bytes_each + 128) // 4096) * 4096)
+    assert Room('x', needs.encoded).words(needs, 'encoded').endswith('all of it fits')
+    assert 'and the rest is read from the source' in Room('x', needs.encoded - 1).words(
+        needs, 'encoded')
 
 
 @pytest.mark.parametrize(('own', 'inner'), [
@@ -265,6 +279,19 @@ def test_a_training_with_workers_reads_its_second_epoch_from_the_cache(
     Runner.from_cfg(again).train()
     (row,) = json.loads((tmp_path / 'again' / 'tricks_evidence.json').read_text())['tricks']
     assert (row['values']['hits'], row['values']['misses']) == (16, 0)
+
+
+def test_a_stock_runner_with_the_backend_alone_logs_once_that_the_budget_is_full(
+        tmp_path, cache_folder):
+    write_jpegs(tmp_path / 'images', 8)  # a page each
+    cfg = config(tmp_path / 'images', dict(LOAD, backend_args=dict(
+        backend='cached', folder=cache_folder, budget_mb=3 * 4096 / 1e6)))
+    cfg.update(work_dir=str(tmp_path / 'work'), experiment_name=f'stock_{tmp_path.name}')
+    Runner.from_cfg(Config(cfg)).train()
+    (log,) = (tmp_path / 'work').glob('*/*.log')
+    lines = [line for line in log.read_text().splitlines() if 'is full' in line]
+    assert len(lines) == 1 and ' - INFO - data_cache: the budget of ' in lines[0]
+    assert 'it keeps 3 files, 0.0123 MB of 0.0123 MB, which is some ' in lines[0]
 
 
 def test_a_cache_that_is_never_asked_is_dead(tmp_path, cache_folder):

@@ -94,11 +94,11 @@ def test_a_data_set_without_files_is_left_alone(caplog):
 
 
 def test_the_level_is_picked_by_what_fits(places, cache_folder, caplog):
-    # 24 images of 36 * 40 pixels: 4320 bytes and a header of 13 each.
+    # 24 images of 36 * 40 pixels: 4320 bytes, headers of 13 and 128, so two pages of 4096 each.
     caplog.set_level('INFO', 'tricks_plugin')
     dataset = create_dataset('', str(places['folders']))
     assert cache_images(dataset, 'auto', cache_folder, 1) == 'decoded'
-    assert '24 files (all read) need' in caplog.text and '0.104 MB decoded' in caplog.text
+    assert '24 files (all read) need' in caplog.text and '0.197 MB decoded' in caplog.text
     assert cache_images(create_dataset('', str(places['folders'])), 'auto', cache_folder,
                         0.05) == 'encoded'
     assert cache_images(create_dataset('', str(places['folders']), input_img_mode='CMYK'),

@@ -11,7 +11,7 @@ from typing import Any
 from mmengine.fileio import BaseStorageBackend, FileClient, LocalBackend, register_backend
 
 from .keeper import keeper
-from .source import Source
+from .source import Source, say
 
 __all__ = ['CachedBackend']
 
@@ -44,7 +44,7 @@ class CachedBackend(BaseStorageBackend):
             raise ValueError(f'inner must be a backend that reads, got {inner!r}')
         self.source = Source(inner)
         self.inner = self.source.inner
-        self.keeper = keeper(folder, budget_mb)
+        self.keeper = keeper(folder, budget_mb, say)
         if self.inner and 'backend' in self.inner:
             self._allow_symlink = getattr(self._at(''), '_allow_symlink', False)
         else:

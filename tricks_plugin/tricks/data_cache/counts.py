@@ -7,8 +7,9 @@ import multiprocessing
 import os
 import struct
 import time
+from pathlib import Path
 
-__all__ = ['NAMES', 'Counts', 'owner', 'totals']
+__all__ = ['NAMES', 'Counts', 'first_in_run', 'owner', 'totals']
 
 NAMES = ('hits', 'misses', 'stored', 'damaged', 'failed', 'hit_bytes', 'missed_bytes')
 """Reads answered by the cache and by the source; entries stored and found damaged; errors of the
@@ -77,6 +78,37 @@ def totals(folder: int) -> dict[str, int]:
     slots = _SLOT.iter_unpack(data[:len(data) // _SLOT.size * _SLOT.size])
     return dict(zip(NAMES, map(sum, zip(*slots, strict=True)), strict=False)) or \
         dict.fromkeys(NAMES, 0)
+
+
+def first_in_run(folder: int, what: str) -> bool:
+    """Whether no process of this run has asked this before.
+
+    Args:
+        folder: Descriptor of the cache's folder.
+        what: A word for a file's name.
+
+    Raises:
+        OSError: If that cannot be noted.
+    """
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(_FOLDER, 0o700, dir_fd=folder)
+    # Processes are numbered again, in each container from 1: the time of their start tells them.
+    place = f'{_FOLDER}/{owner()}.{_started(owner())}.{what}'
+    try:
+        os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+                         | os.O_CLOEXEC, 0o600, dir_fd=folder))
+    except FileExistsError:
+        return False
+    return True
+
+
+def _started(process: int) -> str:
+    """When a process started, in ticks since the system did; empty where that is not known."""
+    try:
+        words = Path(f'/proc/{process}/stat').read_text()
+    except OSError:
+        return ''
+    return words.rpartition(')')[2].split()[19]
 
 
 def _read(fd: int, offset: int) -> list[int]:

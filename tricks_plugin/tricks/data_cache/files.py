@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from . import entries
 from .checked import Checked
 
-__all__ = ['Files', 'rounded']
+__all__ = ['Files', 'cost', 'rounded']
 
 _PAGE = 4096
 _NAME = re.compile('[0-9a-f]{32}')
@@ -182,3 +182,8 @@ def _place(name: str) -> str:
 def rounded(size: int) -> int:
     """A size rounded up to whole pages of memory."""
     return -(-size // _PAGE) * _PAGE
+
+
+def cost(length: int) -> int:
+    """What an entry of so many bytes takes of the budget: its header, and whole pages."""
+    return rounded(entries.HEADER + length)

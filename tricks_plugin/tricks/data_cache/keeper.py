@@ -12,16 +12,19 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from .counts import Counts, totals
+from .counts import Counts, first_in_run, totals
 from .entries import DamagedError
 from .folder import FolderRefusedError, default_folder
+from .keys import MAX_RANK
 from .stamps import UNCHANGING, Stamp, tick
 from .store import Store
+from .survey import size
 
 __all__ = ['Keeper', 'keeper']
 
 _logger = logging.getLogger('tricks_plugin')
 _WAIT = 100_000_000  # nanoseconds
+
 
 class Keeper:
     """Reads through one folder, in whatever process it is called. Pickles and forks.
@@ -29,13 +32,15 @@ class Keeper:
     Args:
         folder: The folder; None for the user's own on this node.
         budget_mb: The largest size in MB of 10^6 bytes; None for the folder's own, or a default.
+        say: Takes the line that says, once a run, that the budget is full. Pickles.
 
     Raises:
         ValueError: If the budget is not above 0.
         TypeError: If an argument is of the wrong type.
     """
 
-    def __init__(self, folder: str | None = None, budget_mb: float | None = None) -> None:
+    def __init__(self, folder: str | None = None, budget_mb: float | None = None,
+                 say: Callable[[str], Any] = _logger.info) -> None:
         if folder is not None and not isinstance(folder, (str, os.PathLike)):
             raise TypeError(f'folder must be a path, got {folder!r}')
         if budget_mb is not None and (isinstance(budget_mb, bool)
@@ -47,6 +52,7 @@ class Keeper:
         self._budget = None if budget_mb is None else max(int(budget_mb * 1e6), 1)
         self._opened: tuple[int, Store | None, Counts | None] | None = None
         self.trouble = ''
+        self._say, self._said = say, False
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, '_opened': None}
@@ -120,8 +126,21 @@ class Keeper:
         try:
             if store.put(name, stamp.digest, value):
                 self._count(stored=1)
+            if not self._said and store.limit < MAX_RANK:
+                self._said = True
+                self._tell_full(store)
         except (OSError, MemoryError, TypeError, ValueError) as error:
             self._failed(error)
+
+    def _tell_full(self, store: Store) -> None:
+        """Says what is kept, if no other process of this run has."""
+        with contextlib.suppress(OSError):
+            if first_in_run(store.dir, 'full'):
+                usage = store.usage()
+                self._say(f'data_cache: the budget of {self.folder} is full: it keeps '
+                          f'{usage.entries} files, {size(usage.used)} of {size(usage.budget)}, '
+                          f'which is some {usage.share:.0%} of the files asked for so far; the '
+                          'others are read from their source each time')
 
     def _failed(self, error: BaseException) -> None:
         self._count(failed=1)
@@ -167,9 +186,10 @@ def _bytes(value: Any) -> int:
 _keepers: dict[tuple[str | None, float | None], Keeper] = {}
 
 
-def keeper(folder: str | None = None, budget_mb: float | None = None) -> Keeper:
+def keeper(folder: str | None = None, budget_mb: float | None = None,
+           say: Callable[[str], Any] = _logger.info) -> Keeper:
     """The process's `Keeper` of a folder; all that read through the same one share it."""
     key = (folder, budget_mb)
     if key not in _keepers:
-        _keepers[key] = Keeper(folder, budget_mb)
+        _keepers[key] = Keeper(folder, budget_mb, say)
     return _keepers[key]

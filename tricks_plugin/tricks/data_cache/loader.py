@@ -11,7 +11,7 @@ from mmcv.transforms.builder import TRANSFORMS
 
 from . import backend  # noqa: F401  registers the backend that `encoded` reads by
 from .keeper import keeper
-from .source import Source, as_backend_args
+from .source import Source, as_backend_args, say
 
 __all__ = ['LoadCachedImage']
 
@@ -49,7 +49,7 @@ class LoadCachedImage(LoadImageFromFile):
         self.level = level
         self.backend_args = own
         self._source = Source(own)
-        self._keeper = keeper(folder, budget_mb)
+        self._keeper = keeper(folder, budget_mb, say)
         if level == 'encoded':
             self.backend_args = {'backend': 'cached', 'inner': own, 'folder': folder,
                                  'budget_mb': budget_mb}

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.fileio import LocalBackend, get_file_backend
+from mmengine.logging import print_log
 
 from .keys import entry_name
 from .stamps import UNCHANGING, Stamp, stamp_of_file
 
-__all__ = ['Source', 'as_backend_args']
+__all__ = ['Source', 'as_backend_args', 'say']
 
 
 def as_backend_args(file_client_args: dict[str, Any]) -> dict[str, Any] | None:
@@ -22,6 +23,11 @@ def as_backend_args(file_client_args: dict[str, Any]) -> dict[str, Any] | None:
     if args.get('backend') == 'disk':
         args['backend'] = 'local'
     return args or None
+
+
+def say(line: str) -> None:
+    """Puts a line into the run's log, for which Python's own loggers are silent."""
+    print_log(line, logger='current')
 
 
 class Source:

@@ -12,7 +12,7 @@ import dataclasses
 import os
 
 from . import entries, state
-from .files import Files, rounded
+from .files import Files, cost, rounded
 from .folder import default_budget, free_bytes, is_tmpfs, open_private
 from .keys import MAX_RANK, rank_of
 from .state import State
@@ -124,30 +124,30 @@ class Store:
         if rank >= self.limit:
             return False
         header, body = entries.pack(name, stamp, payload)
-        cost = rounded(len(header) + len(body))
+        size = cost(len(body))
         with self._lock.held() as held:
             if not held:
                 return False
             now = self._current()
-            if rank >= now.limit or cost > now.budget or cost > free_bytes(self.dir):
+            if rank >= now.limit or size > now.budget or size > free_bytes(self.dir):
                 return False
             if self._files.has(name, stamp):
                 return True
             now = self._begin(now)
             try:
-                now = self._make_room(self._remove(now, name), rank, cost)
+                now = self._make_room(self._remove(now, name), rank, size)
                 if rank < now.limit:
                     self._files.write(name, header, body)
-                    now = dataclasses.replace(now, used=now.used + cost)
+                    now = dataclasses.replace(now, used=now.used + size)
             except OSError:
                 self._recount(now)
                 raise
             self._end(now)
             return rank < now.limit
 
-    def _make_room(self, now: State, rank: int, cost: int) -> State:
-        """Drops entries of higher ranks until ``cost`` fits; lowers the limit where it ends."""
-        while now.used + cost > now.budget:
+    def _make_room(self, now: State, rank: int, size: int) -> State:
+        """Drops entries of higher ranks until ``size`` fits; lowers the limit where it ends."""
+        while now.used + size > now.budget:
             last = self._files.last()
             if last is None or rank_of(last) <= rank:
                 return dataclasses.replace(now, limit=rank)

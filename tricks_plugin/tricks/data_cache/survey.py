@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from .files import cost
 from .folder import available_memory, file_system, planned_budget
 
 __all__ = ['Needs', 'Room', 'in_page_cache', 'measure', 'room_in', 'size', 'slow_source']
@@ -20,13 +21,13 @@ _NETWORK = ('nfs', 'cifs', 'smb', 'fuse', 'lustre', 'ceph', '9p', 'glusterfs', '
 
 @dataclasses.dataclass(frozen=True)
 class Needs:
-    """What a set needs, extrapolated from a sample.
+    """What a set needs of a cache's budget, extrapolated from a sample.
 
     Attributes:
         files: Files of the set.
         sampled: Files that were read for this.
-        encoded: Bytes of all files.
-        decoded: Bytes of all of them as raw arrays.
+        encoded: Bytes of the entries that keep all files: headers and whole pages are counted.
+        decoded: Bytes of those that keep all of them as raw arrays.
         decode_ms: Milliseconds of one core to decode a file, the median of the sample.
     """
 
@@ -97,8 +98,8 @@ def measure(
         begin = time.thread_time()
         image = decode(data)
         times.append(time.thread_time() - begin)
-        encoded += len(data)
-        decoded += image.nbytes
+        encoded += cost(len(data))
+        decoded += cost(image.nbytes)
     return Needs(len(files), count, encoded * len(files) // count,
                  decoded * len(files) // count, 1000 * sorted(times)[count // 2])
 
