@@ -10,8 +10,9 @@ from mmengine.optim import OptimWrapper
 from ..evidence import base_lr
 from ..plan import TrickError
 from .config_edit import optim_wrappers, plain
+from .optimizers import optimizers_of
 from .schedules import own_scaling, scheduler_lists
-from .training import RunnerTraining, optimizers_of
+from .training import RunnerTraining
 
 __all__ = ['check_resumable', 'overruled']
 

@@ -18,27 +18,10 @@ from ..common.processes import world_size
 from ..evidence import Average, Curve, Distillation, Training
 from .config_edit import get, plain
 from .curves import RunUnits, asked_rates, curves, group_scales
+from .optimizers import optimizers_of, wrappers_of
 from .phases import switched_from
 
-__all__ = ['RunnerTraining', 'optimizers_of', 'wrappers_of']
-
-
-def wrappers_of(optim_wrapper: Any) -> dict[str, Any]:
-    """Mmengine's optimizer wrappers by name; ``''`` for the only one.
-
-    Args:
-        optim_wrapper: An OptimWrapper, an OptimWrapperDict, or None before they are built.
-    """
-    if optim_wrapper is None:
-        return {}
-    if hasattr(optim_wrapper, 'optim_wrappers'):
-        return dict(optim_wrapper.items())
-    return {'': optim_wrapper}
-
-
-def optimizers_of(optim_wrapper: Any) -> dict[str, torch.optim.Optimizer]:
-    """The optimizers inside the wrappers, by the same names."""
-    return {name: one.optimizer for name, one in wrappers_of(optim_wrapper).items()}
+__all__ = ['RunnerTraining']
 
 
 class RunnerTraining(Training):

@@ -11,7 +11,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 from ...common.finite import NonFinite, NonFiniteError
-from ...mm.training import optimizers_of
+from ...mm.optimizers import optimizers_of
 
 __all__ = ['FiniteGuardHook']
 
