@@ -29,19 +29,19 @@ class Ending:
     epochs: int | None
 
     @classmethod
-    def of(cls, cfg: dict[str, Any], params: Any, path: str | None = None) -> Ending:
+    def of(cls, cfg: dict[str, Any], params: Any, path: str) -> Ending:
         """The ending of a config.
 
         Args:
             cfg: A plain config.
             params: A trick's settings ``off_fraction`` and ``off_epochs``.
-            path: Of these settings, for the message; without it no length is refused.
+            path: Of these settings, for the message.
 
         Raises:
             TrickError: If it is as long as the run, or longer.
         """
         length, epochs = run_length(cfg), params.off_epochs
-        if path and length is not None and length.by_epoch and (epochs or 0) >= length.value:
+        if length is not None and length.by_epoch and (epochs or 0) >= length.value:
             raise TrickError(f'{path}.off_epochs must be below the {length.value} epochs of the '
                              f'run, got {epochs}')
         fraction = OFF_FRACTION if params.off_fraction is None else params.off_fraction

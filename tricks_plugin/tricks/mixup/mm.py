@@ -56,7 +56,7 @@ class Edit(ConfigEdit):
             reason or placement.undeclared(targets, per_box, scope)
         if reason:
             return Verdict.not_applicable(reason)
-        ending, switch = Ending.of(cfg, params), replacing_hook(cfg, targets)
+        ending, switch = Ending.of(cfg, params, 'tricks.mixup'), replacing_hook(cfg, targets)
         self._edit(cfg, pipelines, targets, scope, ending)
         notes = (ending.replaced(switch, 'mixup'), placement.dropped_proposals(pipelines, scope),
                  _weighting_note(cfg, scope))
