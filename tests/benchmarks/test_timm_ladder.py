@@ -11,6 +11,8 @@ import pytest
 
 from tricks_plugin.plan.errors import TrickError
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -21,6 +21,8 @@ from tricks_plugin.plan.errors import TrickError
 from tricks_plugin.timm import flags
 from tricks_plugin.timm.train import main
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 DOOR = str(ROOT / 'tools' / 'timm_train.py')
 

@@ -23,6 +23,8 @@ from tricks_plugin.plan.errors import TrickError
 from tricks_plugin.tricks.data_cache import mm, survey
 from tricks_plugin.tricks.data_cache.survey import Needs, Room
 
+pytestmark = pytest.mark.slow
+
 
 @DATASETS.register_module()
 class CacheTestImages(BaseDataset):
