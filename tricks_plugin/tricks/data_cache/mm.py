@@ -44,6 +44,8 @@ class Edit(ConfigEdit):
             self._edit(one, level, spawned)
         words = f'what the set needs is not known: {trouble}' if needs is None else \
             f'{needs.words()}; {room.words(needs, level)}'
+        if needs is not None and any(one.maps for one in plain):
+            words += '; the maps of segments are kept too, and not counted'
         return Verdict.applied(f'{level}; {words}', level=level, folder=self.params.folder)
 
     def pays(self, cfg: dict[str, Any], facts: RunFacts) -> str | None:
@@ -101,7 +103,7 @@ def _look(cfg: dict[str, Any], plain: list[Reader]) -> tuple[Needs | None, str, 
 
 
 def _level(needs: Needs | None, room: Room) -> str:
-    return 'decoded' if needs is not None and needs.decoded <= room.budget else 'encoded'
+    return 'decoded' if needs is not None and needs.decoded <= room.holds else 'encoded'
 
 
 def _against(needs: Needs | None, room: Room, level: str, source: str, trouble: str) -> str:
