@@ -7,6 +7,7 @@ import os
 import sys
 import time
 import types
+import weakref
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,27 @@ def _short_breaks(monkeypatch):
     if loops is not None:
         monkeypatch.setattr(loops, 'time', types.SimpleNamespace(
             sleep=lambda seconds: time.sleep(seconds / 20)))
+
+
+@pytest.fixture(autouse=True)
+def _workers_end(monkeypatch):
+    """Workers that a test leaves are sent away while their queues are there.
+
+    Where a runner's cycle is collected later on, the queues go first, and torch waits five seconds
+    for each worker before it kills it.
+    """
+    from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter as Iterator
+    plain, started = Iterator.__init__, []
+
+    def begin(self, *args, **kwargs):
+        started.append(weakref.ref(self))
+        plain(self, *args, **kwargs)
+
+    monkeypatch.setattr(Iterator, '__init__', begin)
+    yield
+    for one in started:
+        if (iterator := one()) is not None:
+            iterator._shutdown_workers()
 
 
 @pytest.fixture(scope='session')
