@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 
-from ...plan import TRICKS, Params, Trick, bounded
+from ...plan import TRICKS, Params, RunFacts, Trick, bounded
 from .variants import SMOOTHING_VARIANTS
 
 __all__ = ['LabelSmoothing', 'LabelSmoothingParams']
 
 COMPONENTS = {'SmoothedCrossEntropyLoss': 'loss', 'SmoothedFocalLoss': 'loss',
               'SmoothedClassificationLoss': 'class_loss'}
+
+# For classifiers, see When it pays in the README.
+MIN_UPDATES = 1500  # 1140 lose, 1560 show neither loss nor gain (measured here, one data set)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,3 +38,12 @@ class LabelSmoothing(Trick):
     Params = LabelSmoothingParams
     evidence = 'tricks_plugin.tricks.label_smoothing.evidence:LabelSmoothingEvidence'
     functions = ('smooth_one_hot', 'smoothed_cross_entropy', 'convert_eps', 'smoothing_targets')
+
+    def pays(self, facts: RunFacts) -> str | None:
+        """Not in a classifier's run as short as the one that it made worse."""
+        if facts.task != 'classification' or facts.updates is None or \
+                facts.updates >= MIN_UPDATES:
+            return None
+        return (f'{facts.updates} updates (of {MIN_UPDATES}) are too few for label smoothing: in '
+                '1140 updates on 2500 images of CIFAR-10 it cost 0.55 points of top-1 (six seeds, '
+                'one data set)')
