@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from tricks_plugin.common.processes import planned_for
 from tricks_plugin.mm.ending import Ending
 from tricks_plugin.plan.errors import TrickError
 
@@ -25,7 +26,8 @@ def ending(cfg, fraction=None, epochs=None):
     (EPOCHS, None, 0, 'on to the end'),
     (ITERATIONS, None, None, 'off from iteration 450 of 500, counted from 0'),
     # how many iterations an epoch has, only the built dataset knows
-    (ITERATIONS, None, 2, 'off for the last 2 epochs'),
+    (ITERATIONS, None, 2, 'off for the last 2 epochs (not checked to be fewer than those of the '
+                          'run: train_dataloader names no batch_size)'),
     (ITERATIONS, None, 0, 'on to the end'),
     ({}, 0.2, None, 'off for the last 0.2 of the training'),
     ({}, 0.0, None, 'on to the end'),
@@ -43,6 +45,40 @@ def test_a_tail_as_long_as_the_run_is_refused():
     assert ending(EPOCHS, None, 23).phases.off_from == 1
     # an epoch's iterations are not known here
     assert ending(ITERATIONS, None, 900).phases is None
+
+
+def loader(tmp_path, **own):
+    """500 iterations over 205 images by 16: 13 an epoch, so 38.46 epochs."""
+    (tmp_path / 'a.json').write_text('{"images": [' + ', '.join(['{}'] * 205) + ']}')
+    dataset = dict(type='CocoDataset', ann_file=str(tmp_path / 'a.json'))
+    return dict(ITERATIONS, default_scope='mmdet', train_dataloader={
+        'batch_size': 16, 'sampler': dict(type='InfiniteSampler'), 'dataset': dataset, **own})
+
+
+def test_epochs_of_an_iteration_based_run_are_those_of_its_images(tmp_path):
+    cfg = loader(tmp_path)
+    assert str(ending(cfg, None, 38)) == 'off for the last 38 epochs'
+    with pytest.raises(TrickError, match=r'^tricks.x.off_epochs must be below the 38.46 epochs of '
+                                         r'the run \(500 iterations, 13 an epoch\), got 39$'):
+        ending(cfg, None, 39)
+    with planned_for(2):  # mmengine counts 13 batches of an InfiniteSampler in each process
+        assert ending(cfg, None, 38).epochs == 38
+        halved = loader(tmp_path, sampler=dict(type='DefaultSampler'))
+        assert ending(halved, None, 71).epochs == 71  # 103 images: 7 batches
+        with pytest.raises(TrickError, match='below the 71.43 epochs'):
+            ending(halved, None, 72)
+    with pytest.raises(TrickError, match='below the 41.67 epochs'):
+        ending(loader(tmp_path, drop_last=True), None, 42)
+
+
+@pytest.mark.parametrize(('own', 'why'), [
+    (dict(sampler=dict(type='MultiDataSampler')),
+     'how many samples MultiDataSampler draws in an epoch is not known'),
+    (dict(dataset=dict(type='CocoDataset', ann_file='none.json')), 'none.json is not here')])
+def test_epochs_that_cannot_be_compared_with_the_run_are_said(own, why, tmp_path):
+    found = ending(loader(tmp_path, **own), None, 900)
+    assert str(found) == ('off for the last 900 epochs (not checked to be fewer than those of the '
+                          f'run: {why})')
 
 
 @pytest.mark.parametrize(('cfg', 'switch', 'said'), [

@@ -8,6 +8,7 @@ from typing import Any
 from ..common.phases import Phases, phases
 from ..plan.errors import TrickError
 from .config_edit import RunLength, run_length
+from .run_facts import epoch_length
 
 __all__ = ['OFF_FRACTION', 'Ending']
 
@@ -22,29 +23,41 @@ class Ending:
         length: The training's length; None where the config does not say.
         fraction: Its last part without the augmentation, in [0, 1).
         epochs: The same in epochs, which overrides the fraction; or None.
+        unchecked: Why these epochs could not be compared with the run's length, or empty.
     """
 
     length: RunLength | None
     fraction: float
     epochs: int | None
+    unchecked: str = ''
 
     @classmethod
-    def of(cls, cfg: dict[str, Any], params: Any, path: str) -> Ending:
+    def of(cls, cfg: dict[str, Any], params: Any, path: str,
+           default: float = OFF_FRACTION) -> Ending:
         """The ending of a config.
 
         Args:
             cfg: A plain config.
             params: A trick's settings ``off_fraction`` and ``off_epochs``.
             path: Of these settings, for the message.
+            default: The fraction where the user sets none.
 
         Raises:
-            TrickError: If it is as long as the run, or longer.
+            TrickError: If it is as long as the run, or longer. In an iteration-based run an epoch
+                is as long as the annotation files say.
         """
         length, epochs = run_length(cfg), params.off_epochs
-        if length is not None and length.by_epoch and (epochs or 0) >= length.value:
-            raise TrickError(f'{path}.off_epochs must be below the {length.value} epochs of the '
-                             f'run, got {epochs}')
-        fraction = OFF_FRACTION if params.off_fraction is None else params.off_fraction
+        fraction = default if params.off_fraction is None else params.off_fraction
+        if length is None or not epochs:
+            return cls(length, fraction, epochs)
+        each, why = (1, '') if length.by_epoch else epoch_length(cfg)
+        if each is None:
+            return cls(length, fraction, epochs, why)
+        if epochs * each >= length.value:
+            detail = '' if length.by_epoch else f' ({length.value} iterations, {each} an epoch)'
+            whole = round(length.value / each, 2)
+            raise TrickError(f'{path}.off_epochs must be below the {whole:g} epochs of the '
+                             f'run{detail}, got {epochs}')
         return cls(length, fraction, epochs)
 
     @property
@@ -68,7 +81,13 @@ class Ending:
         if times is not None or not last:
             return str(Phases())
         return f'off for the last {last:g} of the training' if self.epochs is None else \
-            f'off for the last {last} epochs'
+            f'off for the last {last} epochs{self.doubt}'
+
+    @property
+    def doubt(self) -> str:
+        """Says that the epochs could not be compared with the run's length; empty if they were."""
+        return f' (not checked to be fewer than those of the run: {self.unchecked})' \
+            if self.unchecked else ''
 
     def replaced(self, switch: tuple[str, int] | None, what: str) -> str:
         """Says that another hook ends the augmentation first, if one does.

@@ -19,7 +19,7 @@ from .config_edit import (
 )
 from .image_count import ImageCount, count_images, epoch_iterations
 
-__all__ = ['STRONG', 'run_facts']
+__all__ = ['STRONG', 'epoch_length', 'run_facts']
 
 # Steps after which an image is another one: parts of it, of several, or out of shape. Flips,
 # colours and scales are not among them.
@@ -89,6 +89,30 @@ def _updates(
     each = epoch_iterations(samples, batch_size, processes, dropped)
     each = min(each, _count(get(loader, 'num_batch_per_epoch')) or each)
     return math.ceil(each * length.value / accumulation)
+
+
+def epoch_length(cfg: dict[str, Any]) -> tuple[int | None, str]:
+    """The iterations of an epoch, as an iteration-based run counts them, by the annotation files.
+
+    Images that the data set filters out are counted too.
+
+    Returns:
+        ``(iterations, why)``, of which one is given.
+    """
+    path, loader = 'train_dataloader.dataset', get(cfg, 'train_dataloader')
+    batch_size = _count(get(loader, 'batch_size'))
+    sampler = type_name(get(loader, 'sampler') or 'DefaultSampler')
+    if batch_size is None:
+        return None, 'train_dataloader names no batch_size'
+    if sampler not in ('DefaultSampler', 'InfiniteSampler'):
+        return None, f'how many samples {sampler} draws in an epoch is not known'
+    found = count_images(get(cfg, path), path, default_scope(cfg))
+    if found.samples is None:
+        return None, found.why
+    # InfiniteSampler counts the samples of all processes as its own.
+    processes = world_size(cfg.get('launcher')) if sampler == 'DefaultSampler' else 1
+    dropped = bool(get(loader, 'drop_last') or get(loader, 'batch_sampler.drop_last'))
+    return max(epoch_iterations(found.samples, batch_size, processes, dropped), 1), ''
 
 
 def _tested_short(pipeline: Any) -> int | None:

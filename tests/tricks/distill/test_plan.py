@@ -31,7 +31,8 @@ def test_a_detector_gets_the_hook_and_the_plan_names_adapters_cost_and_end(confi
     assert ('3 levels of strides 32, 16, 8, with adapters from 32 to 48, 32 to 16 channels'
             in found.reason)
     assert 'multiply-adds forward to the' in found.reason
-    assert found.reason.endswith('for an image of 256 x 256 px; off from epoch 9 of 10')
+    assert found.reason.endswith('for an image of 256 x 256 px; off from epoch 9 of 10, '
+                                 'counted from 0')
     again, second = apply_tricks(effective, dict(distill=dict(teacher=path, checkpoint=weights)))
     assert second['distill'].status == 'present' and same(plain(again), plain(effective))
 

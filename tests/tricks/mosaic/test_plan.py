@@ -178,7 +178,8 @@ def test_what_ends_it_first_and_what_empties_its_caches_is_said():
     (dict(max_epochs=20), dict(off_epochs=5, prob=0.5), 'with a probability of 0.5, off from '
                                                         'epoch 15 of 20, counted from 0'),
     (dict(type='IterBasedTrainLoop', max_iters=1000), dict(off_epochs=2),
-     'off for the last 2 epochs'),
+     'off for the last 2 epochs (not checked to be fewer than those of the run: '
+     'train_dataloader.dataset names no annotation file)'),
 ])
 def test_the_plan_says_until_when(loop, params, words):
     _, row = plan_of(config(PLAIN, train_cfg=loop), **params)

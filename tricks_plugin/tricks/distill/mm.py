@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...common.phases import phases
 from ...mm.classification import classifier, num_classes
 from ...mm.config_edit import (
     append_hook,
@@ -16,6 +15,7 @@ from ...mm.config_edit import (
     run_length,
     type_name,
 )
+from ...mm.ending import Ending
 from ...mm.libraries import installed
 from ...mm.meta import built_on_meta
 from ...plan import ConfigEdit, TrickError, Verdict
@@ -53,18 +53,19 @@ class Edit(ConfigEdit):
         if reason:
             return Verdict.not_applicable(reason)
         scores = classifier(cfg) is not None
+        ending = Ending.of(cfg, params, PATH, 0.0 if scores else _OFF)
         facts = _fitting(cfg, params, scores)
         weight = params.weight or (_SCORES if scores else _FEATURES)
-        off = params.off_fraction if params.off_fraction is not None else 0.0 if scores else _OFF
         hook = dict(type=f'tricks_plugin.{_HOOK}', teacher=params.teacher,
-                    checkpoint=params.checkpoint, scores=scores, weight=weight, off_fraction=off)
+                    checkpoint=params.checkpoint, scores=scores, weight=weight,
+                    off_fraction=ending.fraction)
         if scores:
             hook['temperature'] = params.temperature
         if params.off_epochs is not None:
             hook['off_epochs'] = params.off_epochs
         append_hook(cfg, hook)
-        return Verdict.applied('; '.join([_what(hook), *facts, *_end(cfg, hook)]),
-                               off_fraction=off, off_epochs=params.off_epochs)
+        end = [str(ending)] if ending.fraction or ending.epochs else []
+        return Verdict.applied('; '.join([_what(hook), *facts, *end]), **ending.settings)
 
 
 def _obstacle(cfg: dict[str, Any], scope: str) -> str:
@@ -188,13 +189,3 @@ def _what(hook: dict[str, Any]) -> str:
         return (f'class scores at temperature {hook["temperature"]:g} of {hook["teacher"]}, '
                 f'weight {hook["weight"]:g}')
     return f'the neck of {hook["teacher"]}, weight {hook["weight"]:g} for each level'
-
-
-def _end(cfg: dict[str, Any], hook: dict[str, Any]) -> list[str]:
-    length = run_length(cfg)
-    if length is None or not (hook['off_fraction'] or hook.get('off_epochs')):
-        return []
-    if not length.by_epoch and hook.get('off_epochs') is not None:
-        return [f'off for the last {hook["off_epochs"]} epochs']
-    return [str(phases(length.by_epoch, length.value, hook['off_fraction'],
-                       hook.get('off_epochs'))) + f' of {length.value}']

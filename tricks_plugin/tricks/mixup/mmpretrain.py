@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...common.phases import phases
 from ...mm.classification import (
     Augments,
     augments,
@@ -13,7 +12,8 @@ from ...mm.classification import (
     preprocessor,
     switching_hook,
 )
-from ...mm.config_edit import append_hook, default_scope, find, is_a, run_length, type_name, walk
+from ...mm.config_edit import append_hook, default_scope, find, is_a, type_name, walk
+from ...mm.ending import Ending
 from ...plan import Verdict
 
 __all__ = ['edit']
@@ -177,8 +177,5 @@ def _end(cfg: dict[str, Any], params: Any, hooks: list[dict[str, Any]]) -> list[
     if not hooks and (fraction or epochs):
         append_hook(cfg, dict(type=f'tricks_plugin.{_HOOK}', off_fraction=fraction,
                               off_epochs=epochs))
-    length = run_length(cfg)
-    if not (fraction or epochs) or length is None or not length.by_epoch:
-        return []
-    first = phases(True, length.value, fraction, epochs).off_from
-    return [f'off from epoch {first} of {length.value}, counted from 0']
+    ending = Ending.of(cfg, params, 'tricks.mixup', 0.0)
+    return [str(ending)] if fraction or epochs else []

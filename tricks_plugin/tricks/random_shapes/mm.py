@@ -140,8 +140,9 @@ class Edit(ConfigEdit):
             words.append(f'all from {times.unit} {times.off_from} of {times.total} on, counted '
                          'from 0,')
         elif times is None and (ending.epochs or ending.epochs is None and ending.fraction):
-            words.append('all of the last ' + (
-                f'{ending.epochs} epochs' if ending.epochs else f'{ending.fraction:g}'))
+            last = f'{ending.epochs} epochs{ending.doubt}' if ending.epochs else \
+                f'{ending.fraction:g}'
+            words.append(f'all of the last {last}')
         if not words:
             return 'all are drawn alike to the end'
         what = f'at the test scale of {home} px' if tested else \
