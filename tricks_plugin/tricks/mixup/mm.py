@@ -58,8 +58,8 @@ class Edit(ConfigEdit):
             return Verdict.not_applicable(reason)
         ending, switch = Ending.of(cfg, params, 'tricks.mixup'), replacing_hook(cfg, targets)
         self._edit(cfg, pipelines, targets, scope, ending)
-        notes = (ending.replaced(switch, 'mixup'), placement.dropped_proposals(pipelines, scope),
-                 _weighting_note(cfg, scope))
+        notes = (ending.replaced(switch, 'mixup') or str(ending),
+                 placement.dropped_proposals(pipelines, scope), _weighting_note(cfg, scope))
         return Verdict.applied(
             '; '.join(filter(None, notes)), alpha=self._alpha, prob=params.prob,
             **ending.settings, **({'replaced': True} if switch else {}))
