@@ -21,7 +21,7 @@ tricks = dict(
     # 3.6): YOLOv3 +0.4 mAP. All ranks draw the same one, and the largest comes first. Where it departs
     # from the paper: half of the draws and the last tenth of the run are at the test scale, and other
     # scales take 0.75 to 1.25 of it. The paper: single-stage detectors only. Held back below 320 px
-    # and 2000 updates, where it cost 8 points and more here.
+    # and 2000 updates, where it cost 8 points and more here (one seed each).
     random_shapes=dict(),
     # Linear warm-up from 0, then cosine to 0 per iteration (1902.04103 section 3.4): YOLOv3
     # about +0.4, Faster R-CNN +1.8 mAP. The warm-up keeps the config's own length, where the paper's

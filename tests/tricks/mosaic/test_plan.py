@@ -266,7 +266,7 @@ FACTS = dict(task='detection', images=5000, epochs=150, updates=90000, batch_siz
 @pytest.mark.parametrize('change, words', [
     ({}, None), (dict(task=None, images=10), None),
     (dict(images=None, updates=None, epochs=None), None),  # what is not known holds nothing back
-    (dict(images=205, updates=3900), '205 images (of 1000) are fewer than in any run'),
+    (dict(images=205, updates=3900), '205 images (of 1000) are fewer than in the smallest run'),
     (dict(updates=7500), '12 passes over the images (of 100) are fewer'),
     (dict(images=None, updates=None, epochs=12), '12 passes over the images (of 100) are fewer'),
     # 12 epochs of a set that is repeated ten times are enough

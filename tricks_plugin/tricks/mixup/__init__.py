@@ -13,7 +13,7 @@ COMPONENTS = {'GeometryPreservingMixUp': 'transform', 'PackWeightedDetInputs': '
               'BatchMixUpHook': 'batch_hook'}
 
 # Beside a strong augmentation of the config's own, see When it pays in the README.
-MIN_UPDATES = 2000  # 520 lose (measured here), 50,000 gain (published); in between not measured
+MIN_UPDATES = 2000  # 520 lose (here, one seed), 50,000 gain (published); in between not measured
 MIN_IMAGES = 1000  # published
 
 
@@ -68,4 +68,4 @@ class MixUp(Trick):
             if value is not None and value < bound]
         return (f'{" and ".join(small)} are too few for mixup beside '
                 f'{", ".join(facts.augmentation)}: on 205 images and 520 updates it cost 4 points '
-                'of mAP') if small else None
+                'of mAP (one seed)') if small else None

@@ -14,8 +14,8 @@ COMPONENTS = {'BatchRandomShapes': 'batch_augment', 'BatchRandomShapesHook': 'ho
               'ClassifierShapesHook': 'class_hook'}
 MIN_SIZE = 64  # px; two cells of a stride-32 feature map
 # For detectors, see When it pays in the README.
-MIN_UPDATES = 2000  # 1120 lose (measured here), 50,000 gain (published); in between not measured
-MIN_SCALE = 320  # px, the paper's smallest; runs at 128 and 192 px lose (measured here)
+MIN_UPDATES = 2000  # 1120 lose (here, one seed), 50,000 gain (published); in between not measured
+MIN_SCALE = 320  # px, the paper's smallest; runs at 128 and 192 px lose (here, one seed each)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,4 +105,4 @@ class RandomShapes(Trick):
             small.append(f'{facts.updates} updates (of {MIN_UPDATES})')
         return (f'{" and ".join(small)} {"are" if len(small) > 1 else "is"} too small a run for '
                 'random shapes: at 128 px and 1120 updates they cost 8 points of mAP even around '
-                'the test scale') if small else None
+                'the test scale (a prototype, one seed)') if small else None
