@@ -211,6 +211,19 @@ def test_the_last_resize_or_crop_says_at_which_size_is_tested(steps, side):
     assert run_facts(cfg).scale == side
 
 
+@pytest.mark.parametrize('steps, words', [
+    ([dict(type='Resize', scale=(192, 192), keep_ratio=True)],
+     'test scale 192 px (a square that images are fitted into: their short sides are less)'),
+    ([dict(type='Resize', scale=192, keep_ratio=True)],
+     'test scale 192 px (a square that images are fitted into: their short sides are less)'),
+    ([dict(type='Resize', scale=(192, 192), keep_ratio=False)], 'tested at 192 px'),
+    ([dict(type='Resize', scale=(1333, 800), keep_ratio=True)], 'tested at 800 px'),
+    ([dict(type='Resize', scale=(640, 640), keep_ratio=True),
+      dict(type='Pad', pad_to_square=True)], 'tested at 640 px')])
+def test_a_square_scale_that_keeps_the_aspect_is_said_to_deliver_less(steps, words):
+    assert run_facts(dict(val_dataloader=dict(dataset=dict(pipeline=steps)))).words() == words
+
+
 @pytest.mark.parametrize('node, words', [
     (dict(type='CocoDataset', ann_file='none.json', data_root='/nowhere'),
      '/nowhere/none.json is not here'),

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..common.processes import world_size
 from ..plan.run_facts import RunFacts
+from .canvas import find_canvas
 from .config_edit import (
     default_scope,
     get,
@@ -57,7 +58,7 @@ def run_facts(cfg: dict[str, Any]) -> RunFacts:
         images=found.images, samples=found.samples,
         updates=_updates(cfg, found.samples, processes, accumulation),
         scale=_tested_short(tests[0]) or _tested_short(tests[1]),
-        train_scale=_largest_short(pipelines), classes=_classes(cfg),
+        fitted=_fitted(tests), train_scale=_largest_short(pipelines), classes=_classes(cfg),
         pretrained=_pretrained(cfg), frozen_stages=_frozen(cfg),
         augmentation=tuple(dict.fromkeys(
             type_name(step) for _, step in walk(pipelines) if type_name(step) in STRONG)),
@@ -131,6 +132,16 @@ def _tested_short(pipeline: Any) -> int | None:
             enlarges = type_name(crop) != 'CenterCrop' or crop.get('auto_pad')
             side = cut if side is None or cut is None or enlarges else min(cut, side)
     return side
+
+
+def _fitted(pipelines: list[Any]) -> bool:
+    """Whether the first of these that names a scale fits its images into a square, unpadded."""
+    for steps in pipelines:
+        canvas = find_canvas(steps) if isinstance(steps, (list, tuple)) else None
+        if canvas is not None:
+            return canvas.fits and not any(
+                isinstance(step, dict) and step.get('pad_to_square') for step in steps)
+    return False
 
 
 def _largest_short(pipelines: list[Any]) -> int | None:

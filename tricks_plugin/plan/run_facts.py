@@ -22,7 +22,9 @@ class RunFacts:
             that the data set filters out are counted too.
         samples: Samples of an epoch: the images, times what wrappers repeat.
         updates: Optimizer steps of the whole run.
-        scale: Short side in px of the scale at which the run tests.
+        scale: Short side in px of the scale at which the run tests, as its settings name it.
+        fitted: Whether that scale is a square into which each image is fitted with its aspect kept:
+            the short sides that arrive are then less, but for square images.
         train_scale: Short side in px of the largest scale that training resizes to.
         classes: Classes of the data.
         pretrained: ``'detector'`` where weights of a whole model are loaded, ``'backbone'`` where
@@ -42,6 +44,7 @@ class RunFacts:
     samples: int | None = None
     updates: int | None = None
     scale: int | None = None
+    fitted: bool = False
     train_scale: int | None = None
     classes: int | None = None
     pretrained: str | None = None
@@ -64,12 +67,17 @@ class RunFacts:
             self.epochs is not None and f'{self.epochs} epochs',
             self.updates is not None and f'{self.updates} updates',
             self.effective_batch is not None and f'{self.effective_batch} images per update',
-            self.scale is not None and f'tested at {self.scale} px',
+            self.scale is not None and self._tested,
             self.classes is not None and f'{self.classes} classes',
             self.pretrained is not None and f'pretrained {self.pretrained}',
             bool(self.augmentation) and f'augmented by {", ".join(self.augmentation)}']
         known = ', '.join(part for part in parts if isinstance(part, str))
         return '; '.join(filter(None, [known, *self.unknown]))
+
+    @property
+    def _tested(self) -> str:
+        return (f'test scale {self.scale} px (a square that images are fitted into: their short '
+                'sides are less)') if self.fitted else f'tested at {self.scale} px'
 
     def to_dict(self) -> dict[str, Any]:
         """As ``tricks plan --json`` prints it under ``run``."""
