@@ -2,7 +2,7 @@
 # weights, a schedule that stays flat before its cosine, a mosaic and a clean tail. Why the others are
 # there, and what their paper found, is said in bag_of_freebies.py. What would not pay in the run at hand
 # is held back, and tricks.NAME=True applies it all the same. In timm, whose cosine has no flat part, it
-# is refused: bag_of_tricks is for classifiers.
+# goes without; bag_of_tricks is for classifiers.
 runner_type = 'tricks_plugin.TricksRunner'
 tricks = dict(
     from_recipe='modern',

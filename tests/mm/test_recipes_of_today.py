@@ -91,5 +91,23 @@ def test_finetune_in_timm_needs_pretrained_weights_for_its_two_rates():
     assert plan['backbone_lr'].status == 'held_back' and args.layer_decay is None
     assert plan['backbone_lr'].reason.endswith(
         '; --tricks ...,backbone_lr applies it all the same')
-    with pytest.raises(tricks_plugin.TrickError, match='flat_fraction must be 0 under timm'):
-        plan_tricks(settings_of(), frozenset(), 'modern')
+
+
+def test_modern_goes_without_its_flat_part_in_timm_and_an_order_for_one_is_refused():
+    pytest.importorskip('timm')
+    from support.timm_train import settings_of
+
+    from tricks_plugin.timm.plan import plan_tricks
+    args, plan, _ = plan_tricks(settings_of(epochs=100), {'epochs'}, 'modern')
+    assert (args.sched, args.warmup_epochs, args.epochs) == ('cosine', 5, 95)
+    assert plan['cosine_warmup'].reason == (
+        "5 + 95 epochs = the 100 asked for; the recipe's cosine_warmup.flat_fraction=0.5 is left "
+        'out, as timm cannot do it')
+    for order in ({'cosine_warmup': {'flat_fraction': 0.3}},
+                  ['modern', {'cosine_warmup': {'warmup_epochs': 3}}]):
+        with pytest.raises(tricks_plugin.TrickError, match='must be 0 under timm, .*got 0.[35]; '
+                                                           'cosine_warmup.flat_fraction=0 goes'):
+            plan_tricks(settings_of(), frozenset(), order)
+    args, plan, _ = plan_tricks(settings_of(), frozenset(), ['modern', {
+        'cosine_warmup': {'warmup_epochs': 3, 'flat_fraction': 0}}])
+    assert args.warmup_epochs == 3 and 'flat_fraction' not in plan['cosine_warmup'].reason

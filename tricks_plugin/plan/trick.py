@@ -47,6 +47,8 @@ class TimmFlags(ABC):
         derives: Settings that the trick derives from the user's own, and so may change although
             the user gave them.
         unused: Parameters of the trick that mean nothing here; the plan says so where one is set.
+        impossible: Parameters that `settings` refuses. A recipe's trick goes without them, and the
+            plan says so.
 
     Args:
         params: The trick's parameters.
@@ -55,6 +57,7 @@ class TimmFlags(ABC):
     main: ClassVar[str] = ''
     derives: ClassVar[tuple[str, ...]] = ()
     unused: ClassVar[tuple[str, ...]] = ()
+    impossible: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, params: Any) -> None:
         self.params = params
@@ -247,6 +250,21 @@ class Trick:
         defaults = {field.name: field.default for field in dataclasses.fields(self.Params)}
         return [f'{self.name}.{name}' for name in (() if flags is None else flags.unused)
                 if getattr(self.params, name) != defaults[name]]
+
+    def timm_advised(self) -> tuple[Trick, list[str]]:
+        """The trick as a recipe's advice under timm: without the parameters that timm cannot keep.
+
+        Returns:
+            ``(trick, left out)``, the parameters with the trick's name in front and their values.
+        """
+        flags = self._flags()
+        defaults = {field.name: field.default for field in dataclasses.fields(self.Params)}
+        out = {name: defaults[name] for name in (() if flags is None else flags.impossible)
+               if getattr(self.params, name) != defaults[name]}
+        if not out:
+            return self, []
+        return type(self)(dataclasses.replace(self.params, **out)), [
+            f'{self.name}.{name}={getattr(self.params, name)!r}' for name in out]
 
     @classmethod
     def _flags(cls) -> Any:

@@ -95,6 +95,7 @@ def _plan_one(
         advised: The run, where a recipe brought the trick and may hold it back; None for an order.
     """
     view = {**now, **facts(now), **machine}
+    trick, missing = (trick, []) if advised is None else trick.timm_advised()
     wanted = trick.timm_args(copy.deepcopy(view), given)
     if not isinstance(wanted, dict):
         reason = wanted or f"timm's script cannot do it: {trick.title}"
@@ -103,7 +104,9 @@ def _plan_one(
     kept = [key for key, value in wanted.items() if key in given
             and key not in derives and not _agrees(now.get(key), value)]
     stands = '; '.join([*(f'{_as_given(key, now.get(key))} is yours and stands' for key in kept),
-                        *(f'{name} means nothing under timm' for name in trick.timm_unused())])
+                        *(f'{name} means nothing under timm' for name in trick.timm_unused()),
+                        *(f"the recipe's {one} is left out, as timm cannot do it"
+                          for one in missing)])
     if main in kept and (main == 'sched' or not now[main]):
         if main == 'sched' and advised is None:
             raise TrickError(

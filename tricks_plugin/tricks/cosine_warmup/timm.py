@@ -20,6 +20,7 @@ class Flags(TimmFlags):
     main = 'sched'
     derives = ('epochs',)
     unused = ('replace',)
+    impossible = ('flat_fraction',)
 
     def settings(
         self, args: dict[str, Any], given: Collection[str] = frozenset(),
@@ -30,7 +31,8 @@ class Flags(TimmFlags):
             return 'timm counts a warm-up in epochs: give cosine_warmup.warmup_epochs'
         if self.params.flat_fraction:
             raise TrickError('tricks.cosine_warmup.flat_fraction must be 0 under timm, whose '
-                             f'cosine has no flat part, got {self.params.flat_fraction!r}')
+                             f'cosine has no flat part, got {self.params.flat_fraction!r}; '
+                             'cosine_warmup.flat_fraction=0 goes without')
         if isinstance(epochs, bool) or not isinstance(epochs, int):
             return f'--epochs must be a whole number, got {epochs!r}'
         self._check_eta_min(args)
