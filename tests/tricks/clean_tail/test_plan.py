@@ -134,6 +134,33 @@ def test_a_warp_with_the_mosaics_border_ends_with_it_and_alone_it_stays():
     assert effective.train_dataloader.dataset.pipeline[1].instead[0].scale == SIZE
 
 
+CROP = dict(type='RandomCrop', crop_size=(20, 20))
+
+
+@pytest.mark.parametrize('steps, multi, ended', [
+    # cuts boxes out of the image, which the resize then enlarges: a zoom, as MinIoURandomCrop
+    ([CROP, RESIZE, PACK], False, ['RandomCrop']),
+    ([CROP, dict(type='RandomResize', scale=SIZE, ratio_range=(0.5, 2.0)), CROP, PACK], False,
+     ['RandomCrop']),
+    # the size of the batches
+    (RTMDET[1:], False, None),
+    ([MOSAIC, CROP, PACK], True, ['Mosaic']),
+    ([MOSAIC, CROP, RESIZE, PACK], True, ['Mosaic', 'RandomCrop']),
+    ([dict(type='RandomChoice', transforms=[[CROP], [RESIZE]]), RESIZE, PACK], False, None)])
+def test_a_crop_ends_where_a_resize_follows_and_gives_the_size_elsewhere(steps, multi, ended):
+    effective, row = plan_of(config(steps, multi=multi))
+    assert row.status == ('applied' if ended else 'not_applicable')
+    if ended:
+        found = effective.train_dataloader.dataset.pipeline
+        assert switched(found) == ended
+        assert found[-2].type == steps[-2]['type']  # the last before the packing stays
+
+
+def test_a_crop_that_the_user_names_ends_anywhere():
+    effective, _ = plan_of(config(RTMDET, multi=False), steps=('RandomCrop',))
+    assert switched(effective.train_dataloader.dataset.pipeline) == ['RandomCrop']
+
+
 def test_nested_steps_end_and_policies_that_resize_are_left():
     policy = dict(type='AutoAugment', policies=[[RESIZE]])
     nest = dict(type='RandomApply', prob=0.5, transforms=[dict(type='PhotoMetricDistortion')])
@@ -166,6 +193,8 @@ def passes(steps, tiny, on):
     # nothing after the mosaic sets a size: the stand-in does, for the whole canvas
     ([MOSAIC, PACK], True, {(64, 64)}, {(32, 32)}),
     ([MOSAIC, AFFINE, PACK], True, {(32, 32)}, {(32, 32)}),
+    # with the crop off the resize alone decides: 24 x 32 in place of 20 x 20 made 32 x 32
+    ([CROP, RESIZE, PACK], False, {(32, 32)}, {(24, 32)}),
     # a crop that follows needs no padding: images of 24 x 32 stay so
     ([MOSAIC, dict(type='RandomCrop', crop_size=SIZE), PACK], True, {(32, 32)}, {(24, 32)}),
 ])

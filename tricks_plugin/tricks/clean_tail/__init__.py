@@ -7,7 +7,7 @@ import dataclasses
 from ...plan import TRICKS, Params, Trick, bounded
 from ...plan.errors import TrickError
 
-__all__ = ['STRONG', 'CleanTail', 'CleanTailParams']
+__all__ = ['CROPS', 'STRONG', 'CleanTail', 'CleanTailParams']
 
 COMPONENTS = {'Switched': 'transform', 'ClosingHook': 'hook'}
 
@@ -23,6 +23,9 @@ STRONG = (
     'AutoAugment', 'RandAugment', 'RandAug',
 )
 """The steps that end by default, by class name."""
+
+CROPS = ('RandomCrop',)
+"""Those that end by default where a resize follows, and elsewhere give images their size."""
 
 
 @dataclasses.dataclass(frozen=True)

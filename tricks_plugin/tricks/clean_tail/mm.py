@@ -10,7 +10,7 @@ from ...mm.config_edit import append_hook, find, type_name
 from ...mm.ending import OFF_FRACTION, Ending
 from ...plan import ConfigEdit, Verdict
 from ...plan.errors import TrickError, nearest
-from . import STRONG
+from . import CROPS, STRONG
 from .hooks import switcher
 from .steps import close_steps
 
@@ -48,7 +48,8 @@ class Edit(ConfigEdit):
             unit = 'epoch' if length.by_epoch else 'iteration'
             return Verdict.not_applicable(
                 f'a run of one {unit} keeps its augmentation, as its last part would be all of it')
-        closed = close_steps(pipelines, names, scope)
+        crops = CROPS if self.params.steps is None else ()
+        closed = close_steps(pipelines, names, crops, scope)
         if not closed.names:
             return Verdict.not_applicable(self._none(pipelines, closed.notes))
         append_hook(cfg, dict(type='tricks_plugin.ClosingHook', **ending.settings))

@@ -40,12 +40,14 @@ class Closed:
             self.notes.append(words)
 
 
-def close_steps(pipelines: Sequence[Pipeline], names: Collection[str], scope: str) -> Closed:
+def close_steps(pipelines: Sequence[Pipeline], names: Collection[str],
+                crops: Collection[str], scope: str) -> Closed:
     """Wraps every step of the named classes in `Switched`, in place.
 
     Args:
         pipelines: All of the training dataset.
         names: Class names; a subclass counts.
+        crops: Class names of steps that end only where a resize follows them.
         scope: The config's default scope.
     """
     closed = Closed()
@@ -54,7 +56,7 @@ def close_steps(pipelines: Sequence[Pipeline], names: Collection[str], scope: st
                  and pipeline.path.startswith(other.path[:-len('pipeline')])]
         outer.sort(key=lambda other: -len(other.path))
         _Line(pipeline, [step for other in outer for step in other.steps],
-              names, scope, closed).close()
+              names, crops, scope, closed).close()
     return closed
 
 
@@ -65,16 +67,18 @@ class _Line:
         pipeline: The pipeline.
         after: The steps of the wrappers around its dataset.
         names: Class names of the steps that end.
+        crops: Of those that end where a resize follows.
         scope: The config's default scope.
         closed: Takes what was done.
     """
 
     def __init__(self, pipeline: Pipeline, after: Sequence[Any], names: Collection[str],
-                 scope: str, closed: Closed) -> None:
+                 crops: Collection[str], scope: str, closed: Closed) -> None:
         self.pipeline = pipeline
         self.steps = pipeline.steps
         self.after = after
         self.names = names
+        self.crops = crops
         self.scope = scope
         self.closed = closed
 
@@ -82,7 +86,8 @@ class _Line:
         """Puts the switches in."""
         skipped = self.pipeline.owner.get('skip_type_keys') or ()  # a MultiImageMixDataset's own
         ending = {index for index, step in enumerate(self.steps)
-                  if self._is(step, *self.names) and step.get('type') not in skipped}
+                  if (self._is(step, *self.names) or self._is_resized_crop(index))
+                  and step.get('type') not in skipped}
         instead = self._stand_ins(ending)
         new = []
         for index, step in enumerate(self.steps):
@@ -98,6 +103,11 @@ class _Line:
 
     def _is(self, step: Any, *names: str) -> bool:
         return isinstance(step, dict) and is_a(step, *names, scope=self.scope)
+
+    def _is_resized_crop(self, index: int) -> bool:
+        """Whether a step is a crop whose size is not that of the batch, as a later step resizes."""
+        return self._is(self.steps[index], *self.crops) and any(
+            self._is(step, *_FIXED, *_DRAWN) for step in [*self.steps[index + 1:], *self.after])
 
     def _stand_ins(self, ending: set[int]) -> dict[int, list[dict[str, Any]]]:
         """The steps that stand in for others while those are off, by index.
