@@ -104,6 +104,33 @@ def test_the_report_takes_no_name_of_what_is_planned(toy):
         assert not toy.calls() and (toy.out / 'plan.json').read_text() == planned
 
 
+def test_what_is_said_of_the_direction_holds_until_the_other_is_said(toy):
+    wish = {name: {**one, 'gives': 'x/quality', 'value': value}
+            for (name, one), value in zip(TWO.items(), (50.0, 53.0), strict=True)}
+    assert toy.ablate(wish) == 0
+    calls = len(toy.calls())
+    said = 'does not tell whether more of it is better'
+    assert toy.study()['greater'] and any(said in note for note in toy.study()['notes'])
+    for words, greater in ((['--report-only', '--smaller-is-better'], False),
+                           (['--report-only'], False), ([], False), (['--seeds', '3'], False),
+                           (['--greater-is-better'], True), (['--report-only'], True)):
+        assert toy.ablate(wish, *words) == 0
+        assert toy.study()['greater'] is greater
+        assert not any(said in note for note in toy.study()['notes'])
+    assert calls == 4 and toy.calls() == ['plain 2', 'mixup 2']
+    with pytest.raises(TrickError, match='--greater-is-better: not allowed with'):
+        toy.ablate(wish, '--smaller-is-better', '--greater-is-better')
+    with pytest.raises(TrickError, match='holds no ablation'):
+        toy.ablate(wish, '--report-only', '--smaller-is-better', '--out', str(toy.out / 'no'))
+
+
+def test_the_metrics_name_decides_what_a_gain_is(toy):
+    names = {'all': {'gives': 'crowd_human/mMR'}}
+    assert toy.ablate({**TWO, 'mixup': {'value': 45.0}, **names}) == 0
+    assert not toy.study()['greater']
+    assert 'lower is better' in (toy.out / 'ablation.md').read_text()
+
+
 def test_a_rung_that_changes_nothing_has_the_runs_of_another(toy):
     same = {**TWO, 'ema': {'settings': 'plain', 'same_as': 'plain'}}
     assert toy.ablate(same) == 0

@@ -39,7 +39,7 @@ def planner(wish: dict[str, Any], calls: Path) -> types.ModuleType:
         seeds = tuple(range(args.first_seed, args.first_seed + args.seeds))
         study = Study(command, args.mode or 'single', args.metric or '', True, '%', 1.0, seeds,
                       (Subject('toy', 'a toy', tuple(one.rung for one in planned)),), ())
-        return Ablation(study, {'toy': planned}, args.metric, {}, shared['versions'])
+        return Ablation(study, {'toy': planned}, args.metric, {}, shared['versions'], args.greater)
 
     module = types.ModuleType('tricks_plugin.ablate.setup')
     module.plan_ablation = plan_ablation

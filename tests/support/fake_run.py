@@ -1,6 +1,6 @@
 """Stands in for a training: ``python -m support.fake_run SPEC.json``; needs nothing but Python.
 
-Its settings say what becomes of it, by seed where that matters: ``value``, ``fail``, ``status``,
+Its settings say what becomes of it, by seed where that matters: ``value``, ``gives`` (its metric), ``fail``, ``status``,
 ``dead``, ``hang``, ``die_with`` (end with the ablation, as real runs do).
 """
 
@@ -32,7 +32,7 @@ def main() -> int:
     value = wish.get('value', 50.0) + seed
     dead = seed in wish.get('dead', ())
     result = {
-        'metric': 'top1', 'value': None if seed in wish.get('nan', ()) else value,
+        'metric': wish.get('gives', 'top1'), 'value': None if seed in wish.get('nan', ()) else value,
         'curve': [{'epoch': 1, 'iteration': 10, 'seconds': 3.0, 'value': value, 'metrics': {}}],
         'seconds': 3.0, 'memory_mb': 100.0, 'parameters': 11, 'weights': 'w', 'order': 'o',
         'subject': spec['subject'], 'rung': spec['rung'], 'seed': seed,

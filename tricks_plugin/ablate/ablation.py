@@ -23,6 +23,8 @@ class Ablation:
         metric: The metric that counts; None where the first validation decides.
         launcher: Settings of the cluster's jobs.
         versions: Of the libraries that train.
+        greater: Whether more of the metric is better, where the user says it; None leaves it to
+            the metric's name.
     """
 
     study: Study
@@ -30,6 +32,7 @@ class Ablation:
     metric: str | None
     launcher: dict[str, Any]
     versions: dict[str, str]
+    greater: bool | None = None
 
     def to_plan(self) -> dict[str, Any]:
         """As `Folder.keep_plan` takes it."""
@@ -37,7 +40,7 @@ class Ablation:
             'study': self.study.to_dict(),
             'identity': {name: {one.rung.name: one.settings for one in rungs}
                          for name, rungs in self.planned.items()},
-            'code': code_digest()}
+            'code': code_digest(), 'greater': self.greater}
 
 
 def jobs_of(ablation: Ablation) -> list[Job]:

@@ -13,7 +13,7 @@ from typing import Any
 from ..common.file_lock import is_locked, locked
 from ..common.files import write_json
 from ..plan.errors import TrickError
-from .metrics import greater_is_better, unit_of
+from .metrics import direction_of, greater_is_better, unit_of
 from .study import Point, Run, Study, TrickCheck
 
 __all__ = ['Folder', 'last_telling_line']
@@ -96,7 +96,8 @@ class Folder:
 
         Args:
             plan: ``study`` (a Study's dict without runs), ``identity`` (subject to rung to the
-                digest of its settings) and ``code``.
+                digest of its settings), ``code``, and ``greater`` (whether more of the metric is
+                better, where the user has said it; it then holds until he says otherwise).
 
         Raises:
             TrickError: If the folder holds results of another ablation; names what differs.
@@ -108,7 +109,17 @@ class Folder:
                                  'give another folder')
             seeds = [seed for seed in known['study']['seeds'] if self.has_results(seed)]
             plan['study']['seeds'] = sorted({*seeds, *plan['study']['seeds']})
+            if plan.get('greater') is None:
+                plan['greater'] = known.get('greater')
         write_json(self.plan_file, plan)
+
+    def keep_direction(self, greater: bool) -> None:
+        """Notes whether more of the metric is better; of the runs it changes nothing.
+
+        Raises:
+            TrickError: If the folder holds no ablation.
+        """
+        write_json(self.plan_file, {**self._planned(), 'greater': greater})
 
     def has_results(self, seed: int) -> bool:
         """Whether any run of a seed is finished."""
@@ -131,9 +142,7 @@ class Folder:
         Raises:
             TrickError: If the folder holds no ablation.
         """
-        plan = self.read_plan()
-        if plan is None:
-            raise TrickError(f'--out {self.path} holds no ablation')
+        plan = self._planned()
         study = Study.from_dict(plan['study'])
         results: dict[tuple[str, str, int], dict[str, Any]] = {}
         runs = []
@@ -145,10 +154,22 @@ class Folder:
                     runs.append(run)
                     if result is not None:
                         results[subject.name, rung.name, seed] = result
-        study = _with_metric(dataclasses.replace(study, runs=tuple(runs)), results)
+        study = _with_metric(dataclasses.replace(study, runs=tuple(runs)), results,
+                             plan.get('greater'))
         study, speeds = self._with_speed(study, plan)
         return dataclasses.replace(study, notes=(
             *study.notes, *extra_notes, *speeds, *_notes(study, results)))
+
+    def _planned(self) -> dict[str, Any]:
+        """What is planned.
+
+        Raises:
+            TrickError: If the folder holds no ablation.
+        """
+        plan = self.read_plan()
+        if plan is None:
+            raise TrickError(f'--out {self.path} holds no ablation')
+        return plan
 
     def _with_speed(self, study: Study, plan: dict[str, Any]) -> tuple[Study, list[str]]:
         """The study with the throughputs that were measured, and how they were."""
@@ -213,15 +234,25 @@ def _differences(known: dict[str, Any], plan: dict[str, Any]) -> list[str]:
     return odd
 
 
-def _with_metric(study: Study, results: dict[Any, dict[str, Any]]) -> Study:
-    """The study with its metric's name, which the first validation may have decided."""
+def _with_metric(study: Study, results: dict[Any, dict[str, Any]], greater: bool | None) -> Study:
+    """The study with its metric's name, which the first validation may have decided.
+
+    Args:
+        study: It, with its runs.
+        results: What its finished runs have left.
+        greater: See `greater_is_better`.
+    """
     metric = study.metric or next((one['metric'] for one in results.values()), '')
     unit, factor = unit_of(metric) if metric else ('', 1.0)
     parameters = {key[0]: one.get('parameters') for key, one in reversed(list(results.items()))}
     subjects = tuple(dataclasses.replace(one, parameters=one.parameters or parameters.get(one.name))
                      for one in study.subjects)
+    notes = [] if not metric or greater is not None or direction_of(metric) is not None else [
+        f'The name {metric} does not tell whether more of it is better; it is taken so. With '
+        '--report-only, --smaller-is-better says otherwise.']
     return dataclasses.replace(study, metric=metric, unit=unit, factor=factor, subjects=subjects,
-                               greater=greater_is_better(metric))
+                               greater=greater_is_better(metric, greater),
+                               notes=(*study.notes, *notes))
 
 
 def _notes(study: Study, results: dict[tuple[str, str, int], dict[str, Any]]) -> list[str]:

@@ -67,11 +67,12 @@ def plan_ablation(args: argparse.Namespace, command: str) -> Ablation:
     seeds = tuple(range(args.first_seed, args.first_seed + args.seeds))
     found = versions(*LIBRARIES)
     study = Study(
-        command, mode, metric or '', greater_is_better(metric or ''), unit, factor, seeds,
-        tuple(subjects), (), {'machine': machine(), **found, 'memory': MEMORY},
+        command, mode, metric or '', greater_is_better(metric or '', args.greater), unit, factor,
+        seeds, tuple(subjects), (), {'machine': machine(), **found, 'memory': MEMORY},
         riders_note(subjects))
     return Ablation(study, planned, metric,
-                    parse_options(args.launcher_options, '--launcher-options'), found)
+                    parse_options(args.launcher_options, '--launcher-options'), found,
+                    args.greater)
 
 
 def _arms_of_config(path: str, cfg: Any, args: argparse.Namespace, own: dict[str, Any],

@@ -67,12 +67,12 @@ def plan_timm(args: argparse.Namespace, words: list[str], command: str) -> Ablat
     found = versions(*LIBRARIES)
     recipes = tuple(dict.fromkeys(one for arm in arms for one in select(arm.tricks).recipes))
     study = Study(
-        command, mode, metric, greater_is_better(metric), unit, factor,
+        command, mode, metric, greater_is_better(metric, args.greater), unit, factor,
         tuple(range(args.first_seed, args.first_seed + args.seeds)), tuple(subjects), (),
         {'machine': machine(), **found, 'memory': MEMORY},
         (*ground_note(ground, recipes), *riders_note(subjects)))
     return Ablation(study, planned, metric,
-                    parse_pairs(args.launcher_options, '--launcher-options'), found)
+                    parse_pairs(args.launcher_options, '--launcher-options'), found, args.greater)
 
 
 def _arms(args: argparse.Namespace, models: list[str]) -> tuple[Mode, list[Arm]]:

@@ -77,6 +77,13 @@ def _add_arguments(parser: argparse.ArgumentParser, subjects: str, own: str) -> 
                         help='runs at the same time (%(default)s)')
     parser.add_argument('--metric', metavar='NAME', help='any that the validation gives, such as '
                         'coco/bbox_mAP_50 or top5; what counts is its value after the last epoch')
+    better = parser.add_mutually_exclusive_group()
+    better.add_argument(
+        '--greater-is-better', dest='greater', action='store_true', default=None,
+        help='more of the metric is better; the default is what its name tells')
+    better.add_argument(
+        '--smaller-is-better', dest='greater', action='store_false', default=None,
+        help='less of it is better; the folder keeps what is said here, and --report-only takes it')
     parser.add_argument('--launcher', choices=['none', 'slurm', 'local'], default='none',
                         help='none: processes of this machine; slurm: jobs by submitit; local: '
                              "submitit's own processes (%(default)s)")
@@ -187,6 +194,8 @@ def _report(folder: Folder, args: argparse.Namespace) -> int:
 
     from ..ablate.report import terminal_table, write_reports
     from ..common.files import json_safe, write_json
+    if args.report_only and args.greater is not None:
+        folder.keep_direction(args.greater)
     study = folder.study()
     write_json(folder.path / 'study.json', json_safe(study.to_dict()))
     written = write_reports(study, folder.path)
