@@ -45,11 +45,26 @@ def test_a_failed_run_is_told_and_the_rest_goes_on(toy, capsys):
 
 @pytest.mark.parametrize(('wish', 'words'), [
     ({'dead': [1]}, 'toy, mixup, seed 1: mixup had no effect'),
-    ({'nan': [1]}, 'toy, mixup, seed 1: the metric is not a number')])
+    ({'nan': [1]}, 'toy, mixup, seed 1: the metric is not a number'),
+    ({'absent': [1], 'gives': 'coco/bbox_mAP_s'},
+     'toy, mixup, seed 1: the validation has no objects of this kind')])
 def test_a_run_that_does_not_count_gives_status_1(toy, capsys, wish, words):
     assert toy.ablate({**TWO, 'mixup': wish}) == 1
     assert f'1 of 4 runs have no result that counts: {words}' in capsys.readouterr().err
     assert toy.ablate({**TWO, 'mixup': wish}, '--report-only') == 0
+
+
+def test_a_run_without_such_objects_is_in_no_mean_and_in_no_curve(toy):
+    """As folders have it that an older version wrote."""
+    assert toy.ablate({**TWO, 'mixup': {'absent': [1], 'value': 0.3},
+                       'all': {'gives': 'coco/bbox_mAP_s'}}) == 1
+    runs = {(run['rung'], run['seed']): run for run in toy.study()['runs']}
+    assert runs['mixup', 1]['value'] is None and runs['mixup', 1]['curve'] == []
+    found = json.loads((toy.out / 'ablation.json').read_text())
+    (row,) = [one for one in found['rungs'] if one['rung'] == 'mixup']
+    assert row['values'] == {'0': 30.0} and row['mean'] == 30.0
+    assert any('seed 1: the validation has no objects of this kind' in one
+               for one in found['warnings'])
 
 
 def test_a_half_done_run_is_done_again_in_an_empty_folder(toy):

@@ -20,7 +20,7 @@ SMALLER = """
     MAE SAD MattingMSE GradientError ConnectivityError LPIPS NIQE PPL FID-Full-50k/fid SWD/avg
     miss miss_rate MissRate missrate LAMR MR-2 miss_rate@0.1fppi fppi FPR@95TPR false_positive_rate
     minADE HD95 ECE brier_score perplexity 1-accuracy one_minus_ssim loss/total
-""".split()
+"""
 GREATER = """
     coco/bbox_mAP coco/bbox_mAP_50 coco/segm_mAP_s coco/AR@100 coco/AR_s@1000
     coco/person_precision crowd_human/JI crowd_human/mAP pascal_voc/mAP pascal_voc/AP50
@@ -30,17 +30,17 @@ GREATER = """
     single-label/f1-score retrieval/Recall@1 retrieval/mAP@10 coco/AP PCK AUC acc/mean1
     pred_instances_3d_NuScenes/NDS car_AP_dist_0.5 PSNR SSIM recall@fppi=1 sensitivity_at_fppi
     error_auc neg_mean_squared_error one_minus_ned 1-NED MAE/accuracy fp16_top1
-""".split()
+"""
 SILENT = ['coco_panoptic/quality', 'recog/1-N.E.D', 'motchallenge-metric/MOTP', 'd1', 'FPS', '']
 
 
-@pytest.mark.parametrize('name', SMALLER)
+@pytest.mark.parametrize('name', SMALLER.split())
 def test_less_is_better(name):
     assert direction_of(name) is False and not greater_is_better(name)
     assert greater_is_better(name, asked=True)
 
 
-@pytest.mark.parametrize('name', GREATER)
+@pytest.mark.parametrize('name', GREATER.split())
 def test_more_is_better(name):
     assert direction_of(name) is True and greater_is_better(name)
     assert not greater_is_better(name, asked=False)

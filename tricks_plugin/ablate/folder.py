@@ -13,7 +13,7 @@ from typing import Any
 from ..common.file_lock import is_locked, locked
 from ..common.files import write_json
 from ..plan.errors import TrickError
-from .metrics import direction_of, greater_is_better, unit_of
+from .metrics import ABSENT, direction_of, greater_is_better, is_absent, unit_of
 from .study import Point, Run, Study, TrickCheck
 
 __all__ = ['Folder', 'last_telling_line']
@@ -196,13 +196,17 @@ class Folder:
             'folder': folder.relative_to(self.path).as_posix()}
         result = self.result(subject, place, seed)
         if result is not None and result['settings'] == plan['identity'][subject][rung]:
-            return Run(**common, status='finished', value=result['value'],
+            metric, value = result['metric'], result['value']
+            absent = is_absent(metric, value)
+            return Run(**common, status='finished', value=None if absent else value,
                        curve=tuple(Point(one['epoch'], one['iteration'], one['seconds'],
                                          one['value'])
-                                   for one in result['curve'] if one['value'] is not None),
+                                   for one in result['curve'] if one['value'] is not None
+                                   and not is_absent(metric, one['value'])),
                        seconds=result['seconds'], memory_mb=result['memory_mb'],
                        checks=tuple(TrickCheck(**one) for one in result['checks']),
-                       error='' if result['value'] is not None else 'the metric is not a number',
+                       error=ABSENT if absent else 'the metric is not a number'
+                       if value is None else '',
                        code=result['code'], machine=result['machine'],
                        versions=result['versions']), result
         failure = folder / 'failure.json'

@@ -8,23 +8,24 @@ from typing import Any
 
 from ..plan.errors import TrickError, nearest
 
-__all__ = ['DEFAULTS', 'check_metric', 'default_metric', 'direction_of', 'greater_is_better',
-           'unit_of', 'value_of']
+__all__ = ['ABSENT', 'DEFAULTS', 'check_metric', 'default_metric', 'direction_of',
+           'greater_is_better', 'is_absent', 'unit_of', 'value_of']
 
 DEFAULTS = ('coco/bbox_mAP', 'coco/segm_mAP', 'pascal_voc/mAP', 'accuracy/top1', 'mIoU', 'PQ')
 # As evaluators of OpenMMLab's libraries, timm and others name them, by their words.
-_SMALLER = frozenset("""
+_SMALLER, _GREATER = (frozenset(words.split()) for words in ("""
     loss losses error errors err nll perplexity ppl bpc bpd ece brier wer cer ter ned eer
     mae mse rmse mape smape sad mad l1 l2 rel silog log10 epe fl nme mpe mpjpe mpvpe pve mrrpe
     ade fde mate mase maoe mave maae distance hausdorff hd hd95 assd asd chamfer
     mr mmr lamr miss missrate fppi fppw false fp fn fpr fnr fpr95 far frr
     idsw ids idfp idfn frag ml mdr mnr fid kid fvd fad swd lpips niqe brisque dists latency
-""".split())
-_GREATER = frozenset("""
+""", """
     acc aacc macc accuracy top ap apr apc apf aps apm apl map maph ar mar auc auroc precision recall
     r1 r5 r10 sensitivity specificity tpr f1 fscore mfscore dice mdice iou miou ciou hmean
     pck pckh psnr ssim pq sq rq hota deta assa mota idf1 nds ji
-""".split())
+"""))
+_AVERAGES = frozenset(['ap', 'apr', 'apc', 'apf', 'aps', 'apm', 'apl', 'map', 'ar', 'mar'])
+ABSENT = 'the validation has no objects of this kind, for which the evaluator gives -1'
 _CONDITION = re.compile(r'(@|[_ ]at[_ ]).*')  # recall@fppi: the recall counts
 _TURNED = re.compile(r'(1-|one_minus_)')
 
@@ -119,8 +120,20 @@ def unit_of(name: str) -> tuple[str, float]:
 def value_of(name: str, metrics: dict[str, Any]) -> float | None:
     """The metric in a validation's results; None where it has none.
 
-    COCO's evaluation gives nothing at all where nothing was detected: that is 0.
+    COCO's evaluation gives nothing at all where nothing was detected: that is 0. Where there is
+    nothing to detect, such as no small object, it gives -1: that is no value.
     """
     if name in metrics:
-        return float(metrics[name])
+        return None if is_absent(name, metrics[name]) else float(metrics[name])
     return 0.0 if not metrics and name.startswith('coco/') else None
+
+
+def is_absent(name: str, value: Any) -> bool:
+    """Whether an AP or AR is the -1 of COCO's evaluation: no object to be found.
+
+    Args:
+        name: The metric's.
+        value: What the evaluator gave.
+    """
+    words = (word.rstrip('0123456789') for word in _words(name.rpartition('/')[2]))
+    return value == -1 and not _AVERAGES.isdisjoint(words)
