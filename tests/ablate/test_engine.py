@@ -78,6 +78,18 @@ def test_a_half_done_run_is_done_again_in_an_empty_folder(toy):
     assert toy.calls() == ['mixup 1'] and not (place / 'work').exists()
 
 
+@pytest.mark.parametrize('text', ['[]', '5', '{"value": 50.0, "settings": "mixup"}'])
+def test_a_result_or_failure_that_is_none_is_as_if_it_were_not_there(toy, text):
+    assert toy.ablate(TWO, '--seeds', '1') == 0
+    toy.calls()
+    (toy.place('mixup', 0) / 'result.json').write_text(text)
+    (toy.place('mixup', 0) / 'failure.json').write_text(text)
+    assert toy.ablate(TWO, '--seeds', '1', '--report-only') == 0
+    assert toy.states()['mixup 0'] == 'waiting'
+    assert toy.ablate(TWO, '--seeds', '1') == 0
+    assert toy.calls() == ['mixup 0']
+
+
 @pytest.mark.parametrize('change', [{'code': 'new1'}, {'versions': {'torch': '3'}}])
 def test_results_of_other_code_are_made_anew_and_the_former_kept(toy, change):
     assert toy.ablate(TWO) == 0

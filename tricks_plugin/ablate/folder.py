@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +14,15 @@ from ..common.file_lock import is_locked, locked
 from ..common.files import write_json
 from ..plan.errors import TrickError
 from .metrics import ABSENT, direction_of, greater_is_better, is_absent, unit_of
+from .notes import notes_of
+from .plan_file import differences, read_plan
 from .study import Point, Run, Study, TrickCheck
 
 __all__ = ['Folder', 'last_telling_line']
+
+_RESULT = ('settings', 'metric', 'value', 'curve', 'seconds', 'memory_mb', 'checks', 'code',
+           'machine', 'versions', 'weights', 'order')
+_SPEED = ('settings', 'images_per_s', 'parameters', 'batch', 'words', 'machine')
 
 
 class Folder:
@@ -61,35 +67,29 @@ class Folder:
         Args:
             place: The folder; its new name has the digest of the code that ran there.
         """
-        try:
-            code = str(json.loads((place / 'result.json').read_text())['code'])
-        except (OSError, ValueError, KeyError):
+        found = _whole(place / 'result.json', ('code',))
+        if found is None:
             return
         for number in itertools.count():
-            aside = place.with_name(f'{place.name}.old-{code}{f"-{number}" if number else ""}')
+            aside = place.with_name(
+                f'{place.name}.old-{found["code"]}{f"-{number}" if number else ""}')
             if not aside.exists():
                 place.rename(aside)
                 return
 
     def speed(self, subject: str) -> dict[str, Any] | None:
         """What is known of a subject's throughput; None for nothing."""
-        try:
-            return dict(json.loads((self.path / 'speed' / subject / 'speed.json').read_text()))
-        except (OSError, ValueError):
-            return None
+        return _whole(self.path / 'speed' / subject / 'speed.json', _SPEED)
 
     def read_plan(self) -> dict[str, Any] | None:
         """What is planned; None for a folder that holds no ablation.
 
         Raises:
-            TrickError: If the file cannot be read.
+            TrickError: If the file is damaged or another program's; if the place is no folder.
         """
-        if not self.plan_file.is_file():
-            return None
-        try:
-            return dict(json.loads(self.plan_file.read_text()))
-        except (OSError, ValueError) as error:
-            raise TrickError(f'{self.plan_file} cannot be read: {error}') from error
+        if self.path.exists() and not self.path.is_dir():
+            raise TrickError(f'--out must be a folder, got the file {self.path}')
+        return read_plan(self.plan_file)
 
     def keep_plan(self, plan: dict[str, Any]) -> None:
         """Writes what is planned.
@@ -104,7 +104,7 @@ class Folder:
         """
         known = self.read_plan()
         if known is not None and any(self.path.glob('runs/*/*/seed*/result.json')):
-            if odd := _differences(known, plan):
+            if odd := differences(known, plan):
                 raise TrickError(f'--out {self.path} holds another ablation ({"; ".join(odd)}): '
                                  'give another folder')
             seeds = [seed for seed in known['study']['seeds'] if self.has_results(seed)]
@@ -127,11 +127,7 @@ class Folder:
 
     def result(self, subject: str, rung: str, seed: int) -> dict[str, Any] | None:
         """What a finished run has left; None for one that is not finished."""
-        try:
-            return dict(json.loads(
-                (self.run_folder(subject, rung, seed) / 'result.json').read_text()))
-        except (OSError, ValueError):
-            return None
+        return _whole(self.run_folder(subject, rung, seed) / 'result.json', _RESULT)
 
     def study(self, extra_notes: tuple[str, ...] = ()) -> Study:
         """The ablation as it stands.
@@ -158,7 +154,7 @@ class Folder:
                              plan.get('greater'))
         study, speeds = self._with_speed(study, plan)
         return dataclasses.replace(study, notes=(
-            *study.notes, *extra_notes, *speeds, *_notes(study, results)))
+            *study.notes, *extra_notes, *speeds, *notes_of(study, results)))
 
     def _planned(self) -> dict[str, Any]:
         """What is planned.
@@ -209,33 +205,25 @@ class Folder:
                        if value is None else '',
                        code=result['code'], machine=result['machine'],
                        versions=result['versions']), result
-        failure = folder / 'failure.json'
-        if failure.is_file():
-            return Run(**common, status='failed',
-                       error=json.loads(failure.read_text())['error']), None
+        failure = _whole(folder / 'failure.json', ('error',))
+        if failure is not None:
+            return Run(**common, status='failed', error=str(failure['error'])), None
         began = (folder / 'spec.json').is_file() and result is None and busy
         return Run(**common, status='running' if began else 'waiting'), None
 
 
-def _differences(known: dict[str, Any], plan: dict[str, Any]) -> list[str]:
-    """What differs between two plans, by name; seeds and the command may, and arms be added."""
-    odd = []
-    grows = known['study']['mode'] == plan['study']['mode'] == 'arms'
-    for key, flag in (('mode', '--mode'), ('metric', '--metric')):
-        if known['study'][key] != plan['study'][key]:
-            odd.append(f'{flag} {known["study"][key] or "the default"!s}, here '
-                       f'{plan["study"][key] or "the default"!s}')
-    for name in {**known['identity'], **plan['identity']}:
-        before, after = (one['identity'].get(name) for one in (known, plan))
-        if before is None or after is None:
-            odd.append(f'{name} is {"new" if before is None else "not asked for"} here')
-            continue
-        for rung in {**before, **after}:
-            if before.get(rung) != after.get(rung) and not (grows and rung not in before):
-                what = ('new here' if rung not in before else 'not asked for here'
-                        if rung not in after else 'of other settings here')
-                odd.append(f'rung {rung} of {name} is {what}')
-    return odd
+def _whole(path: Path, keys: Iterable[str]) -> dict[str, Any] | None:
+    """An object of a JSON file; None where there is none, or not a whole one.
+
+    Args:
+        path: The file.
+        keys: What it must have.
+    """
+    try:
+        found = json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and found.keys() >= set(keys) else None
 
 
 def _with_metric(study: Study, results: dict[Any, dict[str, Any]], greater: bool | None) -> Study:
@@ -257,48 +245,6 @@ def _with_metric(study: Study, results: dict[Any, dict[str, Any]], greater: bool
     return dataclasses.replace(study, metric=metric, unit=unit, factor=factor, subjects=subjects,
                                greater=greater_is_better(metric, greater),
                                notes=(*study.notes, *notes))
-
-
-def _notes(study: Study, results: dict[tuple[str, str, int], dict[str, Any]]) -> list[str]:
-    """What the table's reader must know of the runs."""
-    notes = []
-    for subject in study.subjects:
-        for rung in subject.rungs:
-            where = rung.name if len(study.subjects) == 1 else f'{rung.name} of {subject.name}'
-            if rung.same_as is not None:
-                rows = [row for row in rung.plan
-                        if row['name'] == rung.name and row['status'] != 'applied']
-                reason = f': {rows[0]["reason"]}' if rows and rows[0]['reason'] else ''
-                notes.append(f'{where} changes nothing here, so the runs of {rung.same_as} stand '
-                             f'for it{reason}.')
-                continue
-            notes += _pairing(where, [
-                (seed, results[subject.name, rung.name, seed],
-                 results[subject.name, subject.rungs[0].name, seed]) for seed in study.seeds
-                if (subject.name, rung.name, seed) in results
-                and (subject.name, subject.rungs[0].name, seed) in results])
-    for what, words in (('code', "versions of this package's code"), ('machine', 'machines')):
-        found = sorted({str(one[what]) for one in results.values()})
-        if len(found) > 1:
-            notes.append(f'The runs are of different {words}: {"; ".join(found)}.')
-    found = sorted({json.dumps(one['versions'], sort_keys=True) for one in results.values()})
-    if len(found) > 1:
-        notes.append(f'The runs are of different library versions: {"; ".join(found)}.')
-    if len(study.seeds) < 2:
-        notes.append('One seed gives no interval: nothing here tells a gain from chance.')
-    return notes
-
-
-def _pairing(where: str, pairs: list[tuple[int, dict[str, Any], dict[str, Any]]]) -> list[str]:
-    """Whether the runs of a rung began as those of the first."""
-    notes = []
-    for key, words in (('weights', 'from other weights than'),
-                       ('order', 'with other images, or another order of them, than')):
-        odd = [str(seed) for seed, one, first in pairs if one[key] != first[key]]
-        if odd:
-            notes.append(f'{where} begins {words} the first rung (seed {", ".join(odd)}): its '
-                         'differences are not paired in that respect.')
-    return notes
 
 
 def last_telling_line(log: Path) -> str:

@@ -168,6 +168,7 @@ def _run(args: argparse.Namespace, folder: Folder, plan: Callable[[], Ablation])
     from ..ablate.needs import require
     from ..ablate.progress import Progress
     require()
+    folder.read_plan()  # before anything is written there, and before the planning, which is slow
     with folder.locked() as lock:
         with contextlib.redirect_stdout(sys.stderr):  # libraries print while they are imported
             ablation = plan()
