@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tricks_plugin.ablate.folder import Folder, last_telling_line
+from tricks_plugin.ablate.plan_file import differences
 from tricks_plugin.ablate.progress import left
 from tricks_plugin.common.file_lock import locked
 from tricks_plugin.plan.errors import TrickError
@@ -180,6 +181,17 @@ def test_the_folder_of_another_ablation_is_refused(toy, wish, words, odd):
     with pytest.raises(TrickError, match=f'holds another ablation .*{odd}.*another folder'):
         toy.ablate(wish, '--seeds', '1', *words)
     assert (toy.out / 'plan.json').read_text() == before
+
+
+def test_a_rung_that_changes_nothing_may_be_left_out_of_a_folder_that_has_it():
+    def plan(rungs: dict, idle: dict) -> dict:
+        return {'study': {'mode': 'stack', 'metric': ''}, 'identity': {'x': rungs}, 'idle': idle}
+    known = plan({'plain': 'a', 'sync_bn': 'b', 'ema': 'c'}, {})
+    assert differences(known, plan({'plain': 'a', 'ema': 'c'}, {'x': ['sync_bn']})) == []
+    assert differences(known, plan({'plain': 'a', 'ema': 'd'}, {'x': ['sync_bn']})) == [
+        'rung ema of x is of other settings here']
+    assert differences(known, plan({'plain': 'a', 'ema': 'c'}, {'y': ['sync_bn']})) == [
+        'rung sync_bn of x is not asked for here']
 
 
 def test_an_unknown_metric_ends_all_and_may_be_mended(toy):

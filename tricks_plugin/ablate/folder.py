@@ -96,8 +96,9 @@ class Folder:
 
         Args:
             plan: ``study`` (a Study's dict without runs), ``identity`` (subject to rung to the
-                digest of its settings), ``code``, and ``greater`` (whether more of the metric is
-                better, where the user has said it; it then holds until he says otherwise).
+                digest of its settings), ``code``, ``greater`` (whether more of the metric is
+                better, where the user has said it; it then holds until he says otherwise), and
+                ``idle`` (by subject, the rungs that change nothing).
 
         Raises:
             TrickError: If the folder holds results of another ablation; names what differs.

@@ -79,7 +79,10 @@ def _odd_setting(study: Study, greater: Any) -> str:
 
 
 def differences(known: dict[str, Any], plan: dict[str, Any]) -> list[str]:
-    """What differs between two plans, by name; seeds and the command may, and arms be added."""
+    """What differs between two plans, by name.
+
+    Seeds and the command may; arms may be added; and a rung may be left out that changes nothing.
+    """
     odd = []
     grows = known['study']['mode'] == plan['study']['mode'] == 'arms'
     for key, flag in (('mode', '--mode'), ('metric', '--metric')):
@@ -91,7 +94,10 @@ def differences(known: dict[str, Any], plan: dict[str, Any]) -> list[str]:
         if before is None or after is None:
             odd.append(f'{name} is {"new" if before is None else "not asked for"} here')
             continue
+        idle = plan.get('idle', {}).get(name, ())
         for rung in {**before, **after}:
+            if rung in idle and rung not in after:
+                continue
             if before.get(rung) != after.get(rung) and not (grows and rung not in before):
                 what = ('new here' if rung not in before else 'not asked for here'
                         if rung not in after else 'of other settings here')

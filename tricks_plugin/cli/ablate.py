@@ -180,6 +180,8 @@ def _run(args: argparse.Namespace, folder: Folder, plan: Callable[[], Ablation])
         jobs = [job for job in jobs_of(ablation)
                 if not engine.is_done(job, *known, args.keep_other_code)]
         console = Console()
+        for note in ablation.study.notes:
+            _say(console, note)
         _say(console, f'{len(jobs)} runs to do, {len(jobs_of(ablation)) - len(jobs)} finished '
                       'before')
         with Progress(console, len(jobs), args.jobs) as progress:
