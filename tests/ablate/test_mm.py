@@ -3,26 +3,10 @@
 from __future__ import annotations
 
 import pytest
+from support.small_config import CONFIG
 
 from tricks_plugin.ablate.ablation import jobs_of
 from tricks_plugin.cli.ablate import _parser
-
-CONFIG = '''
-default_scope = 'mmdet'
-model = dict(
-    type='RetinaNet', bbox_head=dict(type='RetinaHead', num_classes=3, in_channels=8),
-    backbone=dict(type='ResNet', depth=18, norm_cfg=dict(type='BN'), norm_eval=False))
-train_dataloader = dict(batch_size=2, dataset=dict(
-    type='CocoDataset', ann_file='a.json', pipeline=[dict(type='LoadImageFromFile')]))
-train_cfg = dict(type='EpochBasedTrainLoop', max_epochs=20)
-optim_wrapper = dict(type='OptimWrapper', optimizer=dict(
-    type='SGD', lr=0.1, momentum=0.9, weight_decay=0.1),
-    paramwise_cfg=dict(norm_decay_mult=0., bias_decay_mult=0.))
-param_scheduler = [dict(type='MultiStepLR', milestones=[8, 11], by_epoch=True)]
-val_dataloader = dict(batch_size=1, dataset=dict(type='CocoDataset', ann_file='b.json'))
-val_cfg = dict(type='ValLoop')
-val_evaluator = dict(type='CocoMetric', metric='bbox')
-'''
 
 
 @pytest.fixture()

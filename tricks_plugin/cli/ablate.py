@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..ablate.folder import Folder
     from ..ablate.study import Run
 
-__all__ = ['main']
+__all__ = ['main', 'parse']
 
 MODES = ('stack', 'single', 'leave-one-out', 'whole')
 _EPILOG = ('Exit status 0 when every run has a result, 1 when one has failed or does not count, 2 '
@@ -114,6 +114,27 @@ def _check(args: argparse.Namespace) -> None:
         raise TrickError('--arms stands in place of --tricks, and beside no --mode but stack')
 
 
+def parse(words: Sequence[str], name: str = 'tricks ablate',
+          ) -> tuple[argparse.Namespace, list[str] | None]:
+    """The settings of a command line, and the flags of timm's trainer; None for mmdet configs.
+
+    Args:
+        words: As `main` takes them.
+        name: The program's name in messages.
+
+    Raises:
+        TrickError: If a word is wrong.
+    """
+    flags = None
+    if list(words[:1]) == ['timm']:
+        own, flags = split_flags(list(words[1:]))
+        args = _timm_parser(f'{name} timm').parse_args(own)
+    else:
+        args = _parser(name).parse_args(list(words))
+    _check(args)
+    return args, flags
+
+
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     """Runs an ablation, or shows how it stands.
 
@@ -128,24 +149,18 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     name = prog or 'tricks ablate'
     command = shlex.join([*name.split(' '), *words])
-    plan: Callable[[], Ablation]
-    if words[:1] == ['timm']:
-        own, flags = split_flags(words[1:])
-        args = _timm_parser(f'{name} timm').parse_args(own)
+    args, flags = parse(words, name)
 
-        def plan() -> Ablation:
+    def plan() -> Ablation:
+        if flags is not None:
             with needs_timm():
                 from ..ablate.setup_timm import plan_timm
                 return plan_timm(args, flags, command)
-    else:
-        args = _parser(name).parse_args(words)
+        from ..ablate.setup import plan_ablation
+        if not args.config:
+            raise TrickError('CONFIG is missing: which config is to be trained?')
+        return plan_ablation(args, command)
 
-        def plan() -> Ablation:
-            from ..ablate.setup import plan_ablation
-            if not args.config:
-                raise TrickError('CONFIG is missing: which config is to be trained?')
-            return plan_ablation(args, command)
-    _check(args)
     from ..ablate.folder import Folder
     folder = Folder(args.out)
     if not args.report_only:
