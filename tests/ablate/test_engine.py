@@ -55,19 +55,6 @@ def test_a_run_that_does_not_count_gives_status_1(toy, capsys, wish, words):
     assert toy.ablate({**TWO, 'mixup': wish}, '--report-only') == 0
 
 
-def test_a_run_without_such_objects_is_in_no_mean_and_in_no_curve(toy):
-    """As folders have it that an older version wrote."""
-    assert toy.ablate({**TWO, 'mixup': {'absent': [1], 'value': 0.3},
-                       'all': {'gives': 'coco/bbox_mAP_s'}}) == 1
-    runs = {(run['rung'], run['seed']): run for run in toy.study()['runs']}
-    assert runs['mixup', 1]['value'] is None and runs['mixup', 1]['curve'] == []
-    found = json.loads((toy.out / 'ablation.json').read_text())
-    (row,) = [one for one in found['rungs'] if one['rung'] == 'mixup']
-    assert row['values'] == {'0': 30.0} and row['mean'] == 30.0
-    assert any('seed 1: the validation has no objects of this kind' in one
-               for one in found['warnings'])
-
-
 def test_a_half_done_run_is_done_again_in_an_empty_folder(toy):
     assert toy.ablate(TWO) == 0
     toy.calls()
@@ -130,33 +117,6 @@ def test_the_report_takes_no_name_of_what_is_planned(toy):
     for words in (['--report-only'], ['--report-only'], []):
         assert toy.ablate(TWO, *words) == 0
         assert not toy.calls() and (toy.out / 'plan.json').read_text() == planned
-
-
-def test_what_is_said_of_the_direction_holds_until_the_other_is_said(toy):
-    wish = {name: {**one, 'gives': 'x/quality', 'value': value}
-            for (name, one), value in zip(TWO.items(), (50.0, 53.0), strict=True)}
-    assert toy.ablate(wish) == 0
-    calls = len(toy.calls())
-    said = 'does not tell whether more of it is better'
-    assert toy.study()['greater'] and any(said in note for note in toy.study()['notes'])
-    for words, greater in ((['--report-only', '--smaller-is-better'], False),
-                           (['--report-only'], False), ([], False), (['--seeds', '3'], False),
-                           (['--greater-is-better'], True), (['--report-only'], True)):
-        assert toy.ablate(wish, *words) == 0
-        assert toy.study()['greater'] is greater
-        assert not any(said in note for note in toy.study()['notes'])
-    assert calls == 4 and toy.calls() == ['plain 2', 'mixup 2']
-    with pytest.raises(TrickError, match='--greater-is-better: not allowed with'):
-        toy.ablate(wish, '--smaller-is-better', '--greater-is-better')
-    with pytest.raises(TrickError, match='holds no ablation'):
-        toy.ablate(wish, '--report-only', '--smaller-is-better', '--out', str(toy.out / 'no'))
-
-
-def test_the_metrics_name_decides_what_a_gain_is(toy):
-    names = {'all': {'gives': 'crowd_human/mMR'}}
-    assert toy.ablate({**TWO, 'mixup': {'value': 45.0}, **names}) == 0
-    assert not toy.study()['greater']
-    assert 'lower is better' in (toy.out / 'ablation.md').read_text()
 
 
 def test_a_rung_that_changes_nothing_has_the_runs_of_another(toy):

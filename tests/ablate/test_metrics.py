@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 
 import pytest
 
 from tricks_plugin.ablate.metrics import default_metric, direction_of, greater_is_better
+from tricks_plugin.plan.errors import TrickError
 
 # What evaluators of mmdet, mmpretrain, mmseg, mmpose, mmaction2, mmdet3d, mmocr and mmagic, and
 # timm's trainer, name so, and names that are common elsewhere.
@@ -31,6 +33,7 @@ GREATER = """
     pred_instances_3d_NuScenes/NDS car_AP_dist_0.5 PSNR SSIM recall@fppi=1 sensitivity_at_fppi
     error_auc neg_mean_squared_error one_minus_ned 1-NED MAE/accuracy fp16_top1
 """
+TWO = {'plain': {'value': 50.0}, 'mixup': {'value': 53.0}}
 SILENT = ['coco_panoptic/quality', 'recog/1-N.E.D', 'motchallenge-metric/MOTP', 'd1', 'FPS', '']
 
 
@@ -66,3 +69,43 @@ def test_the_names_of_mmdets_own_evaluator_for_crowds():
     text = path.read_text(encoding='utf-8')
     assert "default_prefix: Optional[str] = 'crowd_human'" in text
     assert all(f"eval_results['{name}']" in text for name in ('mAP', 'mMR', 'JI'))
+
+
+def test_a_run_without_such_objects_is_in_no_mean_and_in_no_curve(toy):
+    """As folders have it that an older version wrote."""
+    assert toy.ablate({**TWO, 'mixup': {'absent': [1], 'value': 0.3},
+                       'all': {'gives': 'coco/bbox_mAP_s'}}) == 1
+    runs = {(run['rung'], run['seed']): run for run in toy.study()['runs']}
+    assert runs['mixup', 1]['value'] is None and runs['mixup', 1]['curve'] == []
+    found = json.loads((toy.out / 'ablation.json').read_text())
+    (row,) = [one for one in found['rungs'] if one['rung'] == 'mixup']
+    assert row['values'] == {'0': 30.0} and row['mean'] == 30.0
+    assert any('seed 1: the validation has no objects of this kind' in one
+               for one in found['warnings'])
+
+
+def test_what_is_said_of_the_direction_holds_until_the_other_is_said(toy):
+    wish = {name: {**one, 'gives': 'x/quality', 'value': value}
+            for (name, one), value in zip(TWO.items(), (50.0, 53.0), strict=True)}
+    assert toy.ablate(wish) == 0
+    calls = len(toy.calls())
+    said = 'does not tell whether more of it is better'
+    assert toy.study()['greater'] and any(said in note for note in toy.study()['notes'])
+    for words, greater in ((['--report-only', '--smaller-is-better'], False),
+                           (['--report-only'], False), ([], False), (['--seeds', '3'], False),
+                           (['--greater-is-better'], True), (['--report-only'], True)):
+        assert toy.ablate(wish, *words) == 0
+        assert toy.study()['greater'] is greater
+        assert not any(said in note for note in toy.study()['notes'])
+    assert calls == 4 and toy.calls() == ['plain 2', 'mixup 2']
+    with pytest.raises(TrickError, match='--greater-is-better: not allowed with'):
+        toy.ablate(wish, '--smaller-is-better', '--greater-is-better')
+    with pytest.raises(TrickError, match='holds no ablation'):
+        toy.ablate(wish, '--report-only', '--smaller-is-better', '--out', str(toy.out / 'no'))
+
+
+def test_the_metrics_name_decides_what_a_gain_is(toy):
+    names = {'all': {'gives': 'crowd_human/mMR'}}
+    assert toy.ablate({**TWO, 'mixup': {'value': 45.0}, **names}) == 0
+    assert not toy.study()['greater']
+    assert 'lower is better' in (toy.out / 'ablation.md').read_text()
