@@ -1,6 +1,7 @@
 """The bag's ladder on real images: each rung adds one trick, over several seeds.
 
     python benchmarks/timm_ladder.py DATA [--preset quick|cpu|full] [--seeds N] [--out DIR]
+    python benchmarks/timm_ladder.py DATA --models A B ... --out DIR  a chart: with and without
     python benchmarks/timm_ladder.py --report-only --out DIR         tables what is there
 
 DATA is a folder with train.tar and val.tar (or class folders train/ and val/), or the training
@@ -12,6 +13,9 @@ The rungs, of arXiv 1812.01187 sections 3.1 and 5: step decay (a tenth at 30, 60
 the run; no smoothing, weight decay on every parameter, gamma of the last norm in a branch zero as
 timm has it); warm-up and cosine in place of the steps; no decay on norms and biases; label
 smoothing (0.1 spread over the other classes); mixup (alpha 0.2, arXiv 1710.09412).
+
+With --models each model trains without the bag (the first rung) and with the recipe bag_of_tricks,
+and the report charts accuracy against throughput and training time.
 
 All rungs see the same images for the same number of epochs, warm-up included; a seed's runs start
 from the same weights. What counts is top-1 after the last epoch, so nothing is chosen on the
@@ -75,6 +79,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     parser.add_argument('--preset', choices=PRESETS, default='cpu')
     parser.add_argument('--quick', action='store_const', const='quick', dest='preset')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/timm_ladder'), metavar='DIR')
+    parser.add_argument('--models', nargs='+', metavar='NAME',
+                        help='a chart of these models in place of the ladder')
     parser.add_argument('--first-seed', type=int, default=0, metavar='N')
     parser.add_argument('--warmup-epochs', type=int, metavar='N', help='default: a twentieth')
     parser.add_argument('--report-only', action='store_true', help='runs nothing')
@@ -98,6 +104,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     if not 0 < args.warmup_epochs < args.epochs:
         raise TrickError(f'--warmup-epochs must be at least 1 and less than --epochs {args.epochs},'
                          f' got {args.warmup_epochs}')
+    if args.models and args.model_kwargs == _SMALL['model_kwargs']:
+        args.model_kwargs = []  # these are of the preset's own model
     if not args.report_only and args.data is None:
         raise TrickError('DATA is missing: a folder with train.tar and val.tar')
     return args
@@ -120,15 +128,24 @@ def arms(warmup_epochs: int) -> list[str]:
     return found
 
 
+def chart_arms(warmup_epochs: int) -> list[str]:
+    """The first rung and the recipe, as ``--arms``."""
+    first = arms(warmup_epochs)[0].replace(f'label={LABELS[RUNGS[0]]}', 'label=without the bag')
+    return [first, 'bag=bag_of_tricks;label=bag_of_tricks;'
+            f'tricks.cosine_warmup.warmup_epochs={warmup_epochs}']
+
+
 def words(args: argparse.Namespace, data: Path, classes: int) -> list[str]:
     """The command line of `tricks ablate`."""
     size = str(args.image_size)
+    kwargs = ['--model-kwargs', *args.model_kwargs] if args.model_kwargs else []
+    what = ['--models', *args.models, '--arms', *chart_arms(args.warmup_epochs)] if args.models \
+        else ['--mode', 'stack', '--arms', *arms(args.warmup_epochs)]
     return [
-        'timm', '--mode', 'stack', '--arms', *arms(args.warmup_epochs),
-        '--seeds', str(args.seeds), '--first-seed', str(args.first_seed), '--jobs', str(args.jobs),
-        '--out', str(args.out), '--', str(data),
+        'timm', *what, '--seeds', str(args.seeds), '--first-seed', str(args.first_seed),
+        '--jobs', str(args.jobs), '--out', str(args.out), '--', str(data),
         '--train-split', 'train.tar', '--val-split', 'val.tar', '--num-classes', str(classes),
-        '--model', args.model, '--model-kwargs', *args.model_kwargs,
+        *([] if args.models else ['--model', args.model]), *kwargs,
         '--input-size', '3', size, size, '--crop-pct', '1.0', '--scale', '0.8', '1.0',
         '--ratio', '0.9', '1.1', '--color-jitter', '0', '--interpolation', 'bilinear',
         '--train-interpolation', 'bilinear', '--device', args.device, '-j', str(args.workers),

@@ -2,6 +2,7 @@
 
     python benchmarks/zoo.py [--tricks bag_of_freebies] [--json FILE] [--names FILE]
     python benchmarks/zoo.py --zoo mmpretrain --tricks bag_of_tricks
+    python benchmarks/zoo.py --zoo mmsegmentation==1.2.2       the wheel's configs, not installed
     python benchmarks/zoo.py --build [--out DIR] [--jobs N] [--docs docs/zoo.md]
     python benchmarks/zoo.py --train [--out DIR] [--jobs N] [--only REGEX] [--docs docs/zoo.md]
 
@@ -142,7 +143,8 @@ def main(argv: list[str] | None = None) -> int:
     mode.add_argument('--train', action='store_true', help='two steps of each detector type')
     parser.add_argument('--tricks', default='bag_of_freebies')
     parser.add_argument('--zoo', default='mmdet', help='whose configs are planned: an installed '
-                        'package, such as mmpretrain, or a folder')
+                        'package, such as mmpretrain, a folder, or a wheel, such as '
+                        'mmsegmentation==1.2.2, whose library is then not looked into')
     parser.add_argument('--json', help='write every plan or result here')
     parser.add_argument('--docs', help='the page whose generated table is written anew')
     parser.add_argument('--names', help='a file of config names, one a line; all by default')

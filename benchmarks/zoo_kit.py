@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
+import functools
 import importlib
 import io
+import shutil
+import subprocess
+import sys
+import tempfile
 import warnings
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +31,29 @@ UNKNOWN_DEPTH = 120
 
 
 def zoo(package: str = 'mmdet') -> Path:
-    """The configs of an installed OpenMMLab package, or a folder of configs."""
+    """The configs of an installed OpenMMLab package, a folder, or a wheel ``NAME==VERSION``."""
     if Path(package).is_dir():
         return Path(package)
+    if '==' in package:
+        return _of_wheel(package)
     module = importlib.import_module(package)
     return Path(str(module.__file__)).parent / '.mim' / 'configs'
+
+
+@functools.cache
+def _of_wheel(requirement: str) -> Path:
+    """Downloads a wheel alone, and unpacks the configs in it; nothing is installed."""
+    folder = Path(tempfile.mkdtemp(prefix='zoo-'))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    subprocess.run([sys.executable, '-m', 'pip', 'download', '-q', '--no-deps', '--only-binary',
+                    ':all:', '--dest', folder, requirement], check=True)
+    wheel, = folder.glob('*.whl')
+    with zipfile.ZipFile(wheel) as archive:
+        names = [name for name in archive.namelist() if '/.mim/configs/' in name]
+        if not names:
+            raise SystemExit(f'{wheel.name} holds no configs')
+        archive.extractall(folder, names)
+    return folder / names[0].partition('/.mim/')[0] / '.mim' / 'configs'
 
 
 def config_names(root: Path) -> list[str]:

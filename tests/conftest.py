@@ -7,6 +7,7 @@ import os
 import sys
 import time
 import types
+import weakref
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,27 @@ def _short_breaks(monkeypatch):
     if loops is not None:
         monkeypatch.setattr(loops, 'time', types.SimpleNamespace(
             sleep=lambda seconds: time.sleep(seconds / 20)))
+
+
+@pytest.fixture(autouse=True)
+def _workers_end(monkeypatch):
+    """Workers that a test leaves are sent away while their queues are there.
+
+    Where a runner's cycle is collected later on, the queues go first, and torch waits five seconds
+    for each worker before it kills it.
+    """
+    from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter as Iterator
+    plain, started = Iterator.__init__, []
+
+    def begin(self, *args, **kwargs):
+        started.append(weakref.ref(self))
+        plain(self, *args, **kwargs)
+
+    monkeypatch.setattr(Iterator, '__init__', begin)
+    yield
+    for one in started:
+        if (iterator := one()) is not None:
+            iterator._shutdown_workers()
 
 
 @pytest.fixture(scope='session')
@@ -120,10 +142,7 @@ def no_gpu() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Marks what is slow, and skips what needs a GPU where there is none."""
-    for item in items:
-        if item.path.relative_to(ROOT / 'tests').as_posix().startswith(SLOW):
-            item.add_marker(pytest.mark.slow)
+    """Skips what needs a GPU where there is none."""
     reason = no_gpu()
     for item in items:
         if reason and item.get_closest_marker('cuda'):
@@ -145,18 +164,3 @@ def pytest_report_header() -> list[str]:
     gpu = f'{no_gpu()}; tests marked cuda are skipped' if no_gpu() else \
         f'GPU: {torch.cuda.get_device_name()}'
     return [f'python {sys.version.split()[0]}; {", ".join(found)}', gpu]
-
-
-# Whole folders and files that `make test-fast` leaves out: proofs per head, fuzzing, trainings.
-SLOW = ('tricks/mixup/weighting/', 'tricks/data_cache/', 'tricks/data_monitor/',
-        'tricks/mixup/test_t', 'tricks/mixup/test_d', 'tricks/mixup/test_e',
-        'tricks/random_shapes/test_training', 'tricks/mosaic/test_training',
-        'tricks/label_smoothing/test_live', 'tricks/distill/test_hook', 'tricks/distill/test_timm',
-        'tricks/distill/test_processes',
-        'tricks/sync_bn/', 'timm/test_flags_fuzz',
-        'timm/test_policies', 'timm/test_two_ways', 'timm/test_train', 'timm/test_files',
-        'timm/test_resume', 'timm/test_splits', 'timm/test_loop', 'timm/test_checks',
-        'timm/test_data', 'timm/test_sample', 'timm/test_parity', 'timm/test_output',
-        'cli/test_profile', 'cli/test_browse', 'cli/test_schedule', 'mm/test_samples',
-        'cli/test_cache', 'cli/test_doors', 'benchmarks/', 'integration/',
-        'examples/', 'configs/', 'docs/', 'mm/test_resume', 'test_packaging')

@@ -15,6 +15,8 @@ import pytest
 
 pytest.importorskip('mmdet')
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

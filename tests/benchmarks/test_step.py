@@ -9,6 +9,8 @@ import types
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture()
 def step(root):

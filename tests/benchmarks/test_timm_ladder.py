@@ -12,6 +12,8 @@ import pytest
 
 from tricks_plugin.plan.errors import TrickError
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -156,3 +158,18 @@ def test_only_the_tables(ladder, tmp_path):
 def test_wrong_settings_are_refused(ladder, flags, message):
     with pytest.raises(TrickError, match=message):
         ladder.parse(flags)
+
+
+def test_a_chart_has_each_model_without_and_with_the_recipe(ladder, folder, monkeypatch):
+    found: list[list[str]] = []
+    monkeypatch.setattr(ladder.ablate, 'main', found.append)
+    ladder.main([str(folder), '--models', 'lcnet_050', 'resnet10t', '--images-per-class', '3',
+                 '--epochs', '40', '--out', str(folder.parent / 'out')])
+    (words,) = found
+    end = words.index('--')
+    assert words[:4] == ['timm', '--models', 'lcnet_050', 'resnet10t']
+    assert words[words.index('--arms') + 1:words.index('--seeds')] == [
+        'plain=step_decay;label=without the bag;--opt-kwargs filter_bias_and_bn=False;'
+        '--smoothing 0', 'bag=bag_of_tricks;label=bag_of_tricks;tricks.cosine_warmup.'
+        'warmup_epochs=2']
+    assert not {'--model', '--model-kwargs'} & set(words[end:])

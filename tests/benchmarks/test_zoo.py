@@ -14,6 +14,8 @@ pytest.importorskip('mmdet')
 
 from mmengine.config import Config  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 RETINANET = 'retinanet/retinanet_r18_fpn_1x_coco.py'
 YOLOX = 'yolox/yolox_nano_8xb8-300e_coco.py'

@@ -13,6 +13,8 @@ from support.boxes import write_boxes, write_config
 
 from tricks_plugin.cli import main
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope='module')
 def config(tmp_path_factory):

@@ -13,6 +13,8 @@ import pytest
 
 from tricks_plugin.cli import main
 
+pytestmark = pytest.mark.slow
+
 CONFIG = """
 train_dataloader = dict(dataset=dict(
     type='CocoDataset', data_root={root!r}, ann_file='train.json', data_prefix=dict(img='images/'),

@@ -14,6 +14,8 @@ import pytest
 
 from tricks_plugin.cli import run_door
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 YOLO = 'yolo/yolov3_d53_8xb8-ms-608-273e_coco.py'
 

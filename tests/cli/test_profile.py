@@ -12,6 +12,8 @@ import pytest
 from tricks_plugin.cli import main
 from tricks_plugin.cli.profile import chart
 
+pytestmark = pytest.mark.slow
+
 CONFIG = '''
 default_scope = 'mmdet'
 work_dir = {work!r}

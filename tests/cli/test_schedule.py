@@ -11,6 +11,8 @@ from support.boxes import write_boxes, write_config
 
 from tricks_plugin.cli import main
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope='module')
 def config(tmp_path_factory):

@@ -16,6 +16,8 @@ pytest.importorskip('mmcv')
 from mmengine.config import Config  # noqa: E402
 from mmengine.runner import Runner  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = ROOT / 'configs' / 'demo' / 'yolov3_digits.py'
 BCCD = ROOT / 'configs' / 'bccd' / 'yolov3_mobilenetv2_bccd.py'

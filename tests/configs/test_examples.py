@@ -17,6 +17,8 @@ from tricks_plugin.plan import same  # noqa: E402
 from tricks_plugin.plan.paths import config_folder  # noqa: E402
 from tricks_plugin.plan.recipes import load_recipe  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = config_folder('examples')
 TEXT = sorted(EXAMPLES.glob('*.py'))
 PURE = sorted((EXAMPLES / 'pure_python').glob('*.py'))

@@ -20,6 +20,8 @@ import tricks_plugin
 from tricks_plugin.evidence import DeadTrickError, build_evidence
 from tricks_plugin.plan import TRICKS, RunFacts
 
+pytestmark = pytest.mark.slow
+
 PAGE = Path(__file__).resolve().parents[2] / 'docs' / 'adding_a_trick.md'
 ROOM = 'their_clip_grad'
 

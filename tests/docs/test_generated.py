@@ -13,6 +13,8 @@ import pytest
 from tricks_plugin.plan import TRICKS
 from tricks_plugin.tricks import rooms
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

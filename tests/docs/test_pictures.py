@@ -11,6 +11,8 @@ import pytest
 from tricks_plugin.cli import browse, schedule
 from tricks_plugin.cli.common import split_flags
 
+pytestmark = pytest.mark.slow
+
 DOCS = Path(__file__).resolve().parents[2] / 'docs'
 PAGE = (DOCS / 'pictures.md').read_text()
 COMMANDS = re.findall(r'^    tricks ((?:browse|schedule) (?:.*\\\n)*.*)', PAGE, re.M)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 SPEC = importlib.util.spec_from_file_location(
     'tool_demo', Path(__file__).resolve().parents[2] / 'examples' / 'demo.py')
 demo = importlib.util.module_from_spec(SPEC)

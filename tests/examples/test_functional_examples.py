@@ -12,6 +12,8 @@ import torch
 from PIL import Image
 from torch import nn
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).resolve().parents[2] / 'examples'
 
 

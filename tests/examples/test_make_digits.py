@@ -18,6 +18,8 @@ import pytest
 pytest.importorskip('sklearn')
 pytest.importorskip('cv2')
 
+pytestmark = pytest.mark.slow
+
 TOOL = Path(__file__).resolve().parents[2] / 'examples' / 'make_digits.py'
 SMALL = ['--train', '12', '--val', '6']
 

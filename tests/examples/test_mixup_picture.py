@@ -13,6 +13,8 @@ import pytest
 cv2 = pytest.importorskip('cv2')
 pytest.importorskip('matplotlib')
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 
 

@@ -18,6 +18,8 @@ from tricks_plugin.ablate.launch import Handle, Local
 from tricks_plugin.cli.ablate import main
 from tricks_plugin.common.door import run_door
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 CONFIG = f'''
 _base_ = '{ROOT}/configs/demo/yolov3_digits.py'

@@ -20,6 +20,8 @@ from tricks_plugin.mm.config_edit import plain
 from tricks_plugin.plan import same
 from tricks_plugin.tricks import COMPONENTS, TRICKS
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ROOT / 'tricks_plugin' / 'tricks'
 SAMPLE = (ROOT / 'tests' / 'data' / 'zoo_sample.txt').read_text().split()

@@ -17,6 +17,8 @@ from tricks_plugin.common.process_group import end_process_group
 from tricks_plugin.common.sync_bn import CrossRankBatchNorm, synchronize_batch_norms
 from tricks_plugin.tricks.runtime.evidence import RuntimeEvidence
 
+pytestmark = pytest.mark.slow
+
 DEVICES = ['cpu', pytest.param('cuda', marks=pytest.mark.cuda)]
 HALF = {'cpu': 'bfloat16', 'cuda': 'float16'}
 

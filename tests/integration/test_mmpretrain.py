@@ -22,6 +22,8 @@ from tricks_plugin.plan import TrickError  # noqa: E402
 from tricks_plugin.tricks.label_smoothing.class_loss import SmoothedClassificationLoss  # noqa: E402
 from tricks_plugin.tricks.mixup.batch_hook import unmixed  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 ZOO = Path(mmpretrain.__file__).parent / '.mim' / 'configs'
 BAG = ('resnet_d', 'linear_lr', 'cosine_warmup', 'no_bias_decay', 'label_smoothing', 'mixup',
        'sync_bn', 'random_shapes', 'ema', 'zero_gamma', 'runtime', 'data_cache', 'data_monitor',

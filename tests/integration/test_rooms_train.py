@@ -1,4 +1,7 @@
-"""Every room trains for two iterations under either trainer, the next one included."""
+"""Every room trains for two iterations under either trainer, the next one included.
+
+On a GPU too, under ``make test-cuda``: mmengine takes one wherever it sees one.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,8 @@ NOTHING = {
     'sync_bn': 'a single process has the whole batch',
     'runtime': 'help on a GPU only',
 }
+
+DEVICES = ['cpu', pytest.param('cuda', marks=pytest.mark.cuda)]
 
 pytestmark = pytest.mark.slow
 
@@ -86,8 +91,9 @@ def classifier_teacher(folder):
     return {'teacher': 'test_resnet', 'checkpoint': str(folder / 'teacher.pth')}
 
 
+@pytest.mark.parametrize('device', DEVICES)
 @pytest.mark.parametrize('name', NAMES)
-def test_a_room_trains_with_mmengine_and_shows_itself(digits, tmp_path, monkeypatch, name):
+def test_a_room_trains_with_mmengine_and_shows_itself(digits, tmp_path, monkeypatch, name, device):
     monkeypatch.setenv('DIGITS_ROOT', f'{digits}/')
     reasons = []
     options = {**OPTIONS, 'data_cache': {'folder': str(tmp_path / 'cache')}}
@@ -102,24 +108,27 @@ def test_a_room_trains_with_mmengine_and_shows_itself(digits, tmp_path, monkeypa
         reasons.append(plan[name].reason)
     else:
         pytest.fail(f'{name} applies to none of the bases: {reasons}')
-    Runner.from_cfg(effective).train()
+    runner = Runner.from_cfg(effective)
+    runner.train()
+    assert next(runner.model.parameters()).device.type == device
     row, = json.loads((Path(effective.work_dir) / 'tricks_evidence.json').read_text())['tricks']
     assert row['name'] == name and row['live'] is not False, row
     assert row['planned'] and row['measured']
 
 
+@pytest.mark.parametrize('device', DEVICES)
 @pytest.mark.parametrize('name', TIMM)
-def test_a_room_trains_with_timm_and_shows_itself(tmp_path, name):
+def test_a_room_trains_with_timm_and_shows_itself(tmp_path, name, device):
     data = tmp_path / 'data'
     for split, count in (('train', 4), ('validation', 2)):
         write_images(data / split, count)
     options = {**OPTIONS, 'data_cache': {'folder': str(tmp_path / 'cache')}}
     if name == 'distill':
         options[name] = classifier_teacher(tmp_path)
-    status = main([str(data), *TINY, '--epochs', '2', '--output', str(tmp_path), '--experiment',
-                   'run', *TIMM_FLAGS.get(name, []), '--tricks', name, '--trick-options',
-                   'strict=True', *(f'{name}.{key}={value}' for key, value in
-                                    options.get(name, {}).items())])
+    status = main([str(data), *TINY, '--epochs', '2', '--device', device, '--output',
+                   str(tmp_path), '--experiment', 'run', *TIMM_FLAGS.get(name, []), '--tricks',
+                   name, '--trick-options', 'strict=True', *(
+                       f'{name}.{key}={value}' for key, value in options.get(name, {}).items())])
     assert status == 0
     plan, = json.loads((tmp_path / 'run' / 'tricks_plan.json').read_text())['tricks']
     found = json.loads((tmp_path / 'run' / 'tricks_evidence.json').read_text())['tricks']

@@ -3,7 +3,17 @@
 from __future__ import annotations
 
 import pytest
-from support.libraries import LIBRARIES, classifier, contrastive, hide, segmentor, video, yolo
+from mmengine.config import Config
+from support.libraries import (
+    LIBRARIES,
+    classifier,
+    contrastive,
+    hide,
+    pose,
+    segmentor,
+    video,
+    yolo,
+)
 
 from tricks_plugin import apply_tricks
 from tricks_plugin.mm.config_edit import plain
@@ -39,6 +49,38 @@ def test_segmentation_is_told_what_the_paper_found():
     assert found['mixup'].reason.endswith(SEGMENTATION)
     assert found['cosine_warmup'].status == 'applied'
     assert found['sync_bn'].status == 'present'
+
+
+def test_a_segmentors_own_pretrained_weights_are_seen():
+    cfg = segmentor()
+    assert rows(cfg, 'zero_gamma')['zero_gamma'].status == 'applied'
+    cfg.model.pretrained = 'open-mmlab://resnet50_v1c'
+    row = rows(cfg, 'zero_gamma')['zero_gamma']
+    assert (row.status, row.reason) == ('not_applicable', (
+        'model.pretrained gives the backbone pretrained weights, whose scales zeroing would lose'))
+
+
+def test_a_step_that_may_load_images_is_not_said_to_load_none():
+    cfg = pose()
+    steps = cfg.train_dataloader.dataset.pipeline
+    steps[0] = dict(type='LoadImage')
+    reason = 'no transform below train_dataloader.dataset is known to load images from files ({})'
+    assert rows(cfg, 'data_cache')['data_cache'].reason == reason.format(
+        'LoadImage is not registered or importable here, and was not looked into')
+    steps[:] = [dict(type='mmcv.RandomFlip', prob=0.5), dict(type='mmcv.Normalize')]
+    assert rows(cfg, 'data_cache')['data_cache'].reason == \
+        'no transform below train_dataloader.dataset loads images from files'
+
+
+def test_a_config_of_the_former_kind_has_no_loss_smoothed():
+    cfg = Config(dict(model=segmentor().model, optimizer=dict(type='SGD', lr=0.1), data={},
+                      lr_config=dict(policy='step', step=[8, 11])))
+    cfg.model.bbox_head = dict(type='RetinaHead', num_classes=15, loss_cls=dict(
+        type='FocalLoss', use_sigmoid=True))
+    cfg.model.type = 'RotatedRetinaNet'
+    row = rows(cfg, 'label_smoothing')['label_smoothing']
+    assert row.status == 'not_applicable'
+    assert row.reason.startswith('the config does not train: this is a config of mmdet 2.x')
 
 
 @pytest.mark.parametrize(('library', 'trick', 'reason'), [

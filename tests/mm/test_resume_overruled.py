@@ -17,6 +17,8 @@ from mmengine.runner import Runner  # noqa: E402
 
 from tricks_plugin.plan import TrickError  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 RUNS = itertools.count()
 
 

@@ -13,6 +13,8 @@ from tricks_plugin.mm.apply import apply_tricks
 from tricks_plugin.mm.samples import TrainingSamples, chosen
 from tricks_plugin.plan.errors import TrickError
 
+pytestmark = pytest.mark.slow
+
 SHAPES = dict(type='tricks_plugin.BatchRandomShapes', base=96, sizes=[64, 96], divisor=32,
               interval=10)
 

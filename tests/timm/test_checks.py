@@ -9,6 +9,8 @@ from timm.scheduler import create_scheduler_v2, scheduler_kwargs
 from tricks_plugin.plan.errors import TrickError
 from tricks_plugin.timm import checks, flags
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def folder(tmp_path):

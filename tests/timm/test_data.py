@@ -19,6 +19,8 @@ from tricks_plugin.plan.errors import TrickError
 from tricks_plugin.timm.data import build_datasets, build_loaders
 from tricks_plugin.timm.samples import EpochSeeded, seed_everything, set_epoch
 
+pytestmark = pytest.mark.slow
+
 Settings = Callable[..., argparse.Namespace]
 DATA = dict(input_size=(3, 32, 32), mean=(0.5,) * 3, std=(0.5,) * 3, interpolation='bilinear',
             crop_pct=1.0)

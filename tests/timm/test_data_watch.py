@@ -19,6 +19,8 @@ from tricks_plugin.common.waiting.meter import WaitMeter
 from tricks_plugin.timm.data_watch import DataWatch
 from tricks_plugin.timm.train import main
 
+pytestmark = pytest.mark.slow
+
 
 class Fidget:
     """A transform that takes its time."""

@@ -21,6 +21,8 @@ from tricks_plugin.timm.data import build_datasets
 from tricks_plugin.timm.samples import batches
 from tricks_plugin.timm.train import main
 
+pytestmark = pytest.mark.slow
+
 Settings = Callable[..., argparse.Namespace]
 
 

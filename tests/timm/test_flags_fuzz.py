@@ -10,6 +10,8 @@ import yaml
 from tricks_plugin.plan.errors import TrickError
 from tricks_plugin.timm import checks, flags
 
+pytestmark = pytest.mark.slow
+
 HUGE = '9' * 5000
 WORDS = ('text', '-1', '0', '0.5', '1.5', 'nan', 'inf', '-inf', '1e308', '9' * 40, '', ' ', 'a=b',
          '=', 'a=1j', 'a={', '((((', '\u00b2', 'a\nb')

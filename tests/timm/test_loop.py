@@ -20,6 +20,8 @@ from tricks_plugin.timm.progress import Progress
 from tricks_plugin.timm.run import Run
 from tricks_plugin.timm.settings import with_lr
 
+pytestmark = pytest.mark.slow
+
 Settings = Callable[..., argparse.Namespace]
 QUIET = Progress(1, shown=False)
 

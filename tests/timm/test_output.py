@@ -19,6 +19,8 @@ from tricks_plugin.timm.output import Output
 from tricks_plugin.timm.progress import Progress
 from tricks_plugin.timm.train import main
 
+pytestmark = pytest.mark.slow
+
 Settings = Callable[..., argparse.Namespace]
 NUMBERS = dict(loss=2.0, now=1.5, lr=0.1, images=64, waiting=0.0)
 

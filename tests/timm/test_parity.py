@@ -21,6 +21,8 @@ from tricks_plugin.timm.output import Output
 from tricks_plugin.timm.progress import Progress
 from tricks_plugin.timm.run import Run
 
+pytestmark = pytest.mark.slow
+
 Settings = Callable[..., argparse.Namespace]
 
 

@@ -21,6 +21,7 @@ from timm.scheduler.scheduler_factory import scheduler_kwargs  # noqa: E402
 from tricks_plugin.plan.errors import TrickError  # noqa: E402
 from tricks_plugin.timm.facts import facts, model_facts, total_epochs  # noqa: E402
 from tricks_plugin.timm.plan import plan_tricks  # noqa: E402
+from tricks_plugin.tricks.amp import device  # noqa: E402
 
 RECIPES = Path(__file__).parents[2] / 'configs' / 'timm'
 # The defaults of timm 1.0.31's script for every setting that a trick reads or sets.
@@ -50,6 +51,11 @@ def plan(tricks, config='', **own):
     """Plans on the defaults on a CPU, with settings of the user's own."""
     args = argparse.Namespace(**copy.deepcopy({**DEFAULTS, 'device': 'cpu', **own}))
     return plan_tricks(args, set(own), tricks, config)
+
+
+@pytest.fixture(autouse=True)
+def _a_cpu_with_16_bit_units(monkeypatch):
+    monkeypatch.setattr(device, '_instructions', lambda: frozenset({'avx512_bf16'}))
 
 
 def row(tricks, **own):

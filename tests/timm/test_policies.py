@@ -13,6 +13,8 @@ from timm.data.auto_augment import (
     rand_augment_transform,
 )
 
+pytestmark = pytest.mark.slow
+
 DRAWS = 2000
 HINTS = dict(translate_const=3, img_mean=(124, 116, 104))
 MAKERS = {'rand': rand_augment_transform, 'augmix': augment_and_mix_transform}

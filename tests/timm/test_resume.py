@@ -21,6 +21,8 @@ from tricks_plugin.timm.failure import check_end, stop_if_failed
 from tricks_plugin.timm.resume import Former, inherit
 from tricks_plugin.timm.train import main
 
+pytestmark = pytest.mark.slow
+
 Run = Callable[..., int]
 Settings = Callable[..., argparse.Namespace]
 FIRST = ('--epochs', '3', '--lr', '0.1', '--weight-decay', '1e-4', '--smoothing', '0.2', '--sched',

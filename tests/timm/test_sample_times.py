@@ -12,6 +12,8 @@ from tricks_plugin.common.waiting.monitor import describe
 from tricks_plugin.timm.data import build_datasets, build_loaders
 from tricks_plugin.timm.sample_times import instrument, pipeline_of
 
+pytestmark = pytest.mark.slow
+
 
 def loader_of(folder, **flags):
     settings = dict(data_dir=str(folder), train_split='train', val_split='', rank=0, world_size=1,

@@ -14,6 +14,8 @@ from support.timm_train import write_images
 from tricks_plugin.plan.errors import TrickError
 from tricks_plugin.timm.data import build_datasets
 
+pytestmark = pytest.mark.slow
+
 Settings = Callable[..., argparse.Namespace]
 
 

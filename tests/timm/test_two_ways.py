@@ -13,6 +13,8 @@ from tricks_plugin.timm.plan import plan_tricks
 from tricks_plugin.timm.recipe import Options, recipe_path, write_recipe
 from tricks_plugin.timm.script import find_script
 
+pytestmark = pytest.mark.slow
+
 NAMES = ('bag_of_tricks', 'bag_of_tricks_fast', 'baseline_step')
 EPOCHS = (*range(1, 13), 60, 120, 300)
 

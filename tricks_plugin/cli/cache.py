@@ -136,6 +136,7 @@ def _files(tree: dict[str, Any]) -> Any:
 
 def _needs(tree: dict[str, Any], reader: Any, store: Any) -> tuple[str, dict[str, Any]]:
     """What the images need and what of it fits."""
+    from ..tricks.data_cache.folder import planned_space
     from ..tricks.data_cache.images import sampled
     from ..tricks.data_cache.survey import Room
     try:
@@ -144,7 +145,7 @@ def _needs(tree: dict[str, Any], reader: Any, store: Any) -> tuple[str, dict[str
         raise
     except Exception as error:  # the user's files and backends may raise anything
         raise TrickError(f'the images cannot be read: {type(error).__name__}: {error}') from error
-    room = Room(store.path, store.usage().budget)
+    room = Room(store.path, store.usage().budget, planned_space(store.path))
     return (f'{needs.words()}\n{room.words(needs, reader.level)}\n',
             {'files': needs.files, 'encoded': needs.encoded, 'decoded': needs.decoded,
              'level': reader.level, 'share': room.share(needs.at(reader.level))})

@@ -124,10 +124,10 @@ def _largest(step: dict[str, Any], name: str) -> tuple[int, int] | None:
 
 def _canvas_of(step: dict[str, Any], name: str, canvas: Canvas | None) -> tuple[int, int] | None:
     """The (w, h) after a step other than a plain resize; None if it leaves the size alone."""
-    if name in ('Mosaic', 'CachedMosaic'):
+    if name in ('Mosaic', 'CachedMosaic', 'Mosaic9'):  # the last is mmyolo's
         size = _pair(step.get('img_scale')) or (640, 640)
         return size[0] * 2, size[1] * 2
-    if name == 'RandomAffine' and canvas:
+    if name in ('RandomAffine', 'YOLOv5RandomAffine') and canvas:
         border = step.get('border') or (0, 0)
         if _numbers(border) and len(border) == 2 and any(border):
             return (canvas.size[0] + 2 * int(border[0]), canvas.size[1] + 2 * int(border[1]))

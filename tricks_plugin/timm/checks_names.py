@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import copy
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from tricks_plugin.plan.errors import TrickError, did_you_mean
 
@@ -13,17 +13,6 @@ from .facts import facts, model_arguments
 from .flags import FLAGS
 
 __all__ = ['check_device', 'check_names']
-
-# What is blamed first stands first; what can hardly be but the whole's fault, last.
-_OPTIMIZER = ('opt_kwargs', 'opt_betas', 'opt_eps', 'momentum', 'weight_decay', 'layer_decay',
-              'opt')
-_SCHEDULE = ('lr_noise', 'lr_cycle_mul', 'lr_cycle_limit', 'lr_cycle_decay', 'lr_k_decay',
-             'decay_epochs', 'decay_milestones', 'decay_rate', 'warmup_epochs', 'epochs', 'sched')
-_TRANSFORM = ('color_jitter', 'scale', 'ratio', 'train_crop_mode', 'train_interpolation',
-              'mean', 'std', 'aa')
-_MODEL = ('model_kwargs', 'gp', 'drop_block', 'drop_path', 'drop', 'bn_eps', 'bn_momentum',
-          'grad_checkpointing', 'head_init_scale', 'head_init_bias', 'train_img_sizes', 'img_size',
-          'input_size', 'in_chans', 'num_classes', 'torchscript', 'model')
 
 
 def check_names(args: argparse.Namespace) -> None:
@@ -36,12 +25,12 @@ def check_names(args: argparse.Namespace) -> None:
         TrickError: Where timm or torch refuses; names the flag without which it would not.
     """
     _check_words(args)
-    _try(args, _OPTIMIZER, _build_optimizer)
-    _try(args, _SCHEDULE, _run_schedule)
+    _try(args, 'optimizer', 'opt', _build_optimizer)
+    _try(args, 'schedule', 'sched', _run_schedule)
     if not args.no_aug:
-        _try(args, _TRANSFORM, _build_transform)
+        _try(args, 'transform', 'aa', _build_transform)
     if ':' not in args.model:
-        _try(args, _MODEL, _run_model)
+        _try(args, 'model', 'model', _run_model)
     if args.torchcompile:
         import torch
         known = torch.compiler.list_backends(exclude_tags=())
@@ -88,20 +77,23 @@ def _check_words(args: argparse.Namespace) -> None:
 
 
 def _try(
-    args: argparse.Namespace, names: Sequence[str], build: Callable[[argparse.Namespace], None],
+    args: argparse.Namespace, part: str, main: str, build: Callable[[argparse.Namespace], None],
 ) -> None:
     """Builds; where that fails, blames the first setting at whose default it would not.
 
-    Where it takes several, the first that the error names is blamed, or the last of all.
+    The table's last rows are the finest, and are tried first; ``main`` is tried last. Where it
+    takes several, the first that the error names is blamed, or ``main``.
     """
     try:
         build(args)
     except Exception as error:  # timm asserts, and torch raises what it likes
+        names = [name for name, row in reversed(FLAGS.items())
+                 if row.builds == part and name != main] + [main]
         given = [name for name in names if getattr(args, name) != FLAGS[name].default]
         alone = (name for name in given if _works(build, argparse.Namespace(
             **{**vars(args), name: copy.deepcopy(FLAGS[name].default)})))
         named = (name for name in given if name in str(error))
-        raise _refusal(next(itertools.chain(alone, named), names[-1]), args, error) from error
+        raise _refusal(next(itertools.chain(alone, named), main), args, error) from error
 
 
 def _works(build: Callable[[argparse.Namespace], None], args: argparse.Namespace) -> bool:

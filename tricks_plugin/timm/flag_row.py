@@ -66,6 +66,9 @@ class Flag:
         role: ``training`` for what a resumed run takes from its checkpoint; ``place`` for what
             says where things lie, or what is shown, and decides no result; empty for data,
             devices and what is validated.
+        builds: What timm makes of it before a training: ``model``, ``optimizer``, ``schedule`` or
+            ``transform``. Where that fails, the flag without which it would not is named.
+        without: What to do, or what comes of it, where a script lacks the setting.
     """
 
     names: tuple[str, ...]
@@ -84,6 +87,8 @@ class Flag:
     read: tuple[Read, ...] = ()
     since: str = ''
     role: str = ''
+    builds: str = ''
+    without: str = ''
 
     @property
     def long(self) -> str:

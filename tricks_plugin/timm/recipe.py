@@ -36,22 +36,6 @@ _COOLDOWN = (
     'This script would stop after `epochs`, {warmup} epochs before the cosine ends, as its warm-up '
     'is not counted; these make up for it, and the cosine runs on through them. Delete this line '
     f'for timm {PREFIX_COUNTS_SINCE} or newer.')
-# What to do where a script lacks a setting.
-_INSTEAD = {
-    'train_img_sizes': 'it trains at one size; timm has random sizes from 1.0.29 on, so update '
-                       'timm or do without',
-    'amp_dtype': "AMP runs in float16, the paper's format",
-    'opt_kwargs': 'timm exempts biases and norms from decay by default; to have them decayed, edit '
-                  'its call of the optimizer factory',
-    'model_kwargs': 'the model keeps its own initialization; edit the call of create_model',
-    'lr_base': 'give --lr: 0.1 for each 256 images per update',
-    'lr_base_size': 'give --lr: 0.1 for each 256 images per update',
-    'lr_base_scale': 'give --lr: 0.1 for each 256 images per update',
-    'sched_on_updates': 'the LR changes once per epoch, also during the warm-up',
-    'warmup_prefix': 'the cosine runs below the warm-up: give --epochs the full length of the run',
-    'device': 'the script picks the device by itself',
-    'mixup_mode': 'it mixes by one ratio per batch',
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -150,7 +134,7 @@ def write_recipe(name: str, script: Script, options: Options | None = None,
     for key in [key for key in lines if key.isidentifier() and not script.knows(key)]:
         del lines[key]
         notes.append(f'{key}: left out, as {script.label} does not know it'
-                     + (f'; {_INSTEAD[key]}' if key in _INSTEAD else ''))
+                     + (f'; {without}' if (without := flags.FLAGS[key].without) else ''))
     blocks = [_head(name, script, command, notes), _comment(_PAPER)]
     blocks += [[*_comment(comment), *_setting(key, args)] for key, comment in lines.items()]
     return Printed('\n\n'.join('\n'.join(block) for block in blocks) + '\n', tuple(notes))

@@ -14,6 +14,7 @@ from mmengine.optim import OptimWrapper
 from tricks_plugin import BFloat16OptimWrapper
 from tricks_plugin.mm.config_edit import plain
 from tricks_plugin.mm.training import RunnerTraining
+from tricks_plugin.plan import RunFacts
 from tricks_plugin.plan.errors import TrickError
 from tricks_plugin.tricks import amp
 from tricks_plugin.tricks.amp import device as machine_device
@@ -155,6 +156,23 @@ def test_timm_gets_its_own_flags(machine):
         'this CUDA device has no bfloat16'
     assert amp.Amp.from_dict({}).timm_args({'model_dtype': 'bfloat16'}) == \
         'AMP needs a float32 model, and --model-dtype is bfloat16'
+
+
+@pytest.mark.parametrize(('flags', 'slow'), [
+    ({'avx', 'avx2'}, True), ({'avx512f', 'avx512_bf16'}, False), ({'asimd', 'bf16'}, False),
+    (set(), False)])  # a system that does not tell
+def test_a_cpu_without_16_bit_units_is_too_slow_for_a_recipe(machine, monkeypatch, flags, slow):
+    monkeypatch.setattr(machine_device, '_instructions', lambda: frozenset(flags))
+    trick, facts = amp.Amp.from_dict({}), RunFacts()
+    reason = 'this CPU has no instructions for bfloat16' if slow else None
+    cfg = dict(optim_wrapper=dict(optimizer=dict(type='SGD', lr=0.1)), model=dict(type='X'))
+    found = [trick.config_pays(cfg, facts), trick.timm_pays({'device': 'cpu'}, facts)]
+    assert [None if one is None else one.partition(' (')[0] for one in found] == [reason] * 2
+    assert trick.timm_pays({'device': 'cuda'}, facts) is None
+    assert trick.timm_pays({'device': 'cpu', 'bfloat16': True}, facts) is None  # another machine's
+    assert trick.apply(cfg).status == 'applied'  # by its name
+    machine('cuda')
+    assert trick.config_pays(cfg, facts) is None
 
 
 class Regression(BaseModel):

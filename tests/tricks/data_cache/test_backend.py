@@ -24,6 +24,8 @@ from tricks_plugin.tricks.data_cache.backend import CachedBackend
 from tricks_plugin.tricks.data_cache.keeper import keeper
 from tricks_plugin.tricks.data_cache.loader import LoadCachedImage
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture()
 def tree(tmp_path):

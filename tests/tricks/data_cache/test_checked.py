@@ -19,6 +19,8 @@ from tricks_plugin.tricks.data_cache.keeper import Keeper
 from tricks_plugin.tricks.data_cache.stamps import stamp_of_file
 from tricks_plugin.tricks.data_cache.store import Store
 
+pytestmark = pytest.mark.slow
+
 STAMP = b'0123456789abcdef'
 OLD = 0.03  # seconds after which a change shows
 FORK = multiprocessing.get_context('fork')

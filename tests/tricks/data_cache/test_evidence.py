@@ -12,6 +12,8 @@ from tricks_plugin.tricks.data_cache import counts
 from tricks_plugin.tricks.data_cache.evidence import CacheEvidence
 from tricks_plugin.tricks.data_cache.keeper import Keeper
 
+pytestmark = pytest.mark.slow
+
 LENGTH = 4
 
 

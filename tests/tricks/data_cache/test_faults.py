@@ -19,6 +19,8 @@ from tricks_plugin.tricks.data_cache.folder import FolderRefusedError
 from tricks_plugin.tricks.data_cache.keeper import Keeper
 from tricks_plugin.tricks.data_cache.store import Store
 
+pytestmark = pytest.mark.slow
+
 PAGE = 4096
 FORK = multiprocessing.get_context('fork')
 

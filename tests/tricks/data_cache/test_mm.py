@@ -23,6 +23,8 @@ from tricks_plugin.plan.errors import TrickError
 from tricks_plugin.tricks.data_cache import mm, survey
 from tricks_plugin.tricks.data_cache.survey import Needs, Room
 
+pytestmark = pytest.mark.slow
+
 
 @DATASETS.register_module()
 class CacheTestImages(BaseDataset):
@@ -103,6 +105,17 @@ def test_a_set_that_fits_is_decoded_and_the_needs_are_measured(tmp_path, cache_f
     assert not Path(cache_folder).exists()
 
 
+def test_maps_of_segments_are_said_not_to_be_counted(tmp_path, cache_folder):
+    write_jpegs(tmp_path, 2)
+    cfg = config(tmp_path)
+    pipeline = cfg['train_dataloader']['dataset']['pipeline']
+    pipeline.insert(1, dict(type='mmdet.LoadAnnotations', with_seg=True))
+    verdict = planned(cfg, folder=cache_folder, budget_mb=3)
+    assert pipeline[1]['backend_args']['backend'] == 'cached'
+    assert verdict.reason.endswith(
+        'all of it fits; the maps of segments are kept too, and not counted')
+
+
 def test_a_set_that_does_not_fit_decoded_is_encoded_and_the_share_is_told(tmp_path, cache_folder):
     write_jpegs(tmp_path, 4, side=800)
     cfg = config(tmp_path)
@@ -125,6 +138,19 @@ def test_needs_count_the_header_and_whole_pages_of_every_entry(bytes_each, pages
     assert Room('x', needs.encoded).words(needs, 'encoded').endswith('all of it fits')
     assert 'and the rest is read from the source' in Room('x', needs.encoded - 1).words(
         needs, 'encoded')
+
+
+def test_a_budget_that_the_disk_has_not_is_not_believed(tmp_path):
+    needs = survey.Needs(10, 10, 4_000_000, 8_000_000, 1.0)
+    room = Room('x', 8_000_000, 2_000_000)
+    assert room.share(needs.encoded) == 0.5
+    assert room.words(needs, 'encoded') == (
+        'the budget of x is 8 MB, of which its file system has 2 MB: encoded, 50% of it fits, and '
+        'the rest is read from the source')
+    assert Room('x', 8_000_000, 9_000_000).words(needs, 'decoded') == \
+        'the budget of x is 8 MB: decoded, all of it fits'
+    named = survey.room_in(str(tmp_path / 'cache'), 1e12)  # an exabyte
+    assert named.holds == named.space < named.budget
 
 
 @pytest.mark.parametrize(('own', 'inner'), [

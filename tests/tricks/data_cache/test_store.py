@@ -19,6 +19,8 @@ from tricks_plugin.tricks.data_cache.keys import entry_name, rank_of, word_check
 from tricks_plugin.tricks.data_cache.stamps import Stamp
 from tricks_plugin.tricks.data_cache.store import Store
 
+pytestmark = pytest.mark.slow
+
 STAMP = b'0123456789abcdef'
 PAGE = 4096
 

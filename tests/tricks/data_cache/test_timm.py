@@ -20,6 +20,8 @@ from tricks_plugin.timm.train import main
 from tricks_plugin.tricks.data_cache.keeper import keeper
 from tricks_plugin.tricks.data_cache.reader import CachedReader, cache_images
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope='module')
 def images(tmp_path_factory):

@@ -12,6 +12,8 @@ import tricks_plugin.registry  # noqa: F401
 from tricks_plugin.common.waiting.monitor import FILE
 from tricks_plugin.tricks.data_monitor.hook import DataBottleneckHook
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.slow
 @pytest.mark.parametrize('steps, better, advice, changed', [

@@ -17,6 +17,8 @@ from tricks_plugin.common.waiting.monitor import FILE
 from tricks_plugin.tricks.data_monitor.evidence import DataMonitorEvidence
 from tricks_plugin.tricks.data_monitor.hook import DataBottleneckHook
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize('steps, cause', [
     ([dict(type='LoadImageFromFile', backend_args=dict(backend='sleeping'))], 'reading the files'),

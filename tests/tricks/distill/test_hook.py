@@ -29,6 +29,8 @@ from tricks_plugin.tricks.distill.adapters import Adapters, _adapter  # noqa: E4
 from tricks_plugin.tricks.distill.hook import DistillationHook  # noqa: E402
 from tricks_plugin.tricks.distill.inputs import TeacherInputs  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 
 class Images(Dataset):
     """Four images of 64 px with a box each."""

@@ -11,6 +11,8 @@ from torch import distributed
 
 from tricks_plugin.tricks.distill.adapters import Adapters, _adapter
 
+pytestmark = pytest.mark.slow
+
 
 def train(rank, folder):
     """One step on a feature of 1 in the first process and of 2 in the second."""

@@ -17,6 +17,8 @@ from tricks_plugin.timm.checks_names import check_names
 from tricks_plugin.timm.plan import plan_tricks
 from tricks_plugin.timm.train import main
 
+pytestmark = pytest.mark.slow
+
 NAME = 'test_resnet'
 
 

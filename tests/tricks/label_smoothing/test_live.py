@@ -21,6 +21,8 @@ from tricks_plugin.tricks.label_smoothing import LabelSmoothing  # noqa: E402
 from tricks_plugin.tricks.label_smoothing.evidence import LabelSmoothingEvidence  # noqa: E402
 from tricks_plugin.tricks.label_smoothing.smoother import TargetSmoother  # noqa: E402
 
+pytestmark = pytest.mark.slow
+
 
 def _small(model):
     """A smaller backbone of no pretrained weights, and four classes."""

@@ -20,6 +20,8 @@ from tricks_plugin import PackWeightedDetInputs
 from tricks_plugin.mm import classes
 from tricks_plugin.plan.errors import TrickError
 
+pytestmark = pytest.mark.slow
+
 
 class LoadHeights(LoadAnnotations):
     """Loads a height beside each box."""

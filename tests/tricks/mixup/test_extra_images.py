@@ -11,6 +11,8 @@ from support.mixing import Fixed, mix, sample
 
 from tricks_plugin.plan.errors import TrickError
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize('form', [np.asarray, torch.as_tensor])
 @pytest.mark.parametrize('first', [False, True])

@@ -18,6 +18,8 @@ from tricks_plugin import GeometryPreservingMixUp
 from tricks_plugin.plan.errors import TrickError
 from tricks_plugin.tricks.mixup.extras import Extras
 
+pytestmark = pytest.mark.slow
+
 FORMS = [np.array, torch.tensor, list, tuple, lambda v: InstanceData(height=torch.tensor(v)),
          lambda v: {'height': list(v)}]
 

@@ -14,6 +14,8 @@ from tricks_plugin.tricks.mixup.evidence import MixUpEvidence
 from tricks_plugin.tricks.mixup.hook import mixup_transforms
 from tricks_plugin.tricks.mixup.weighting.hook import MixUpWeightingHook
 
+pytestmark = pytest.mark.slow
+
 
 class Watch(Hook):
     """Notes which batches hold a weight other than 1, and sees the evidence as the run does."""

@@ -17,6 +17,8 @@ from tricks_plugin import GeometryPreservingMixUp, PackWeightedDetInputs
 from tricks_plugin.tricks.mixup.functional import blend, planar_image
 from tricks_plugin.tricks.mixup.sample import blend_planes, blended, kept, likest
 
+pytestmark = pytest.mark.slow
+
 
 def sample(number, height=5, width=8, boxes=1, channels=3, **more):
     """A sample whose pixels, boxes and labels all follow from its number."""

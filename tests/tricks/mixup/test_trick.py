@@ -12,6 +12,8 @@ from tricks_plugin.mm import classes, config_edit
 from tricks_plugin.plan.errors import TrickError
 from tricks_plugin.tricks import TRICKS
 
+pytestmark = pytest.mark.slow
+
 
 def apply(cfg, **params):
     """The edited plain config and the verdict."""

@@ -14,6 +14,8 @@ from mmengine.runner import Runner
 
 import tricks_plugin
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture()
 def train_config(tiny, sample, yolov3, tmp_path):

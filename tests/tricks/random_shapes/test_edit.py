@@ -240,6 +240,8 @@ def test_a_pipeline_that_a_hook_switches_to_is_raised_as_well():
     ([dict(type='Mosaic', img_scale=(640, 480)),
       dict(type='RandomAffine', border=(-320, -240))], (640, 480), False),
     ([dict(type='Mosaic', img_scale=(640, 480)), RESIZE], (640, 640), False),
+    ([dict(type='Mosaic9', img_scale=640),  # mmyolo's
+      dict(type='YOLOv5RandomAffine', border=(-320, -320))], (640, 640), False),
     ([dict(type='RandomCenterCropPad', crop_size=(512, 768)), RESIZE], (640, 640), False),
     ([RESIZE, dict(type='Pad', size=(704, 672))], (704, 672), False),
     ([RESIZE, dict(type='Pad', size_divisor=32)], (640, 640), True),

@@ -19,6 +19,8 @@ from tricks_plugin.plan.errors import TrickError
 from tricks_plugin.tricks.random_shapes.batch_augment import BatchRandomShapes
 from tricks_plugin.tricks.random_shapes.evidence import RandomShapesEvidence
 
+pytestmark = pytest.mark.slow
+
 
 class Watch(Hook):
     """Notes the shapes that the backbone gets, and runs the evidence as the run does."""

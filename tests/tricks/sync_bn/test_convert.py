@@ -18,6 +18,8 @@ from tricks_plugin.common.sync_bn import (
 )
 from tricks_plugin.tricks.sync_bn.functional import merge_moments, sync_bn_traffic
 
+pytestmark = pytest.mark.slow
+
 
 class WithActivation(nn.BatchNorm2d):
     """A BatchNorm that does more."""

@@ -13,6 +13,8 @@ from tricks_plugin.mm import config_edit
 from tricks_plugin.plan.errors import TrickError
 from tricks_plugin.tricks.sync_bn import SyncBn
 
+pytestmark = pytest.mark.slow
+
 HOOK = dict(type='tricks_plugin.SyncBatchNormHook')
 FROZEN = ('model.backbone.norm_eval=True keeps every BN layer in eval mode; with '
           'model.backbone.norm_eval=False BN would train')

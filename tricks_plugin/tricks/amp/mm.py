@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from ...mm.config_edit import default_scope, find, is_a, not_seen, optim_wrappers, type_name, walk
-from ...plan import ConfigEdit, Verdict
+from ...plan import ConfigEdit, RunFacts, Verdict
 from . import device as machine
 from .functional import pick_dtype
 
@@ -49,6 +49,13 @@ class Edit(ConfigEdit):
         if not plain:
             return Verdict.present(self._differs(wrappers, there[0]), {})
         return self._edit(cfg, plain, scope, there)
+
+    def pays(self, cfg: dict[str, Any], facts: RunFacts) -> str | None:
+        """Asks whether this machine's device is faster in the format that it would get."""
+        device = machine.kind()
+        half_only = _half_only(cfg.get('model'), device, default_scope(cfg))
+        dtype = pick_dtype(device, machine.has_bfloat16(device), bool(half_only))
+        return machine.why_slow(dtype, device) or None
 
     def _edit(self, cfg: dict[str, Any], plain: list[dict[str, Any]], scope: str,
               there: list[str]) -> Verdict:

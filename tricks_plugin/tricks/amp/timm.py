@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from ...plan import TimmFlags
+from ...plan import RunFacts, TimmFlags
 from . import device as machine
 from .functional import pick_dtype
 
@@ -33,6 +33,14 @@ class Flags(TimmFlags):
             dtype = self.params.dtype
         return f'no 16-bit format is known for {device.upper()}' if dtype is None else \
             {'amp': True, 'amp_dtype': dtype}
+
+    def pays(self, args: dict[str, Any], facts: RunFacts) -> str | None:
+        """Asks whether this machine's device is faster in the format that it would get."""
+        if args.get('bfloat16') is not None:
+            return None  # another machine's
+        device = _device(args)
+        dtype = pick_dtype(device, machine.has_bfloat16(device), False)
+        return machine.why_slow(dtype, device) or None
 
     def note(self, before: dict[str, Any], after: dict[str, Any]) -> str:
         """Says which format, and whether the loss is scaled."""

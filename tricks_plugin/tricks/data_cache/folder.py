@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
-from .state import load
+from .state import State, load
 
 __all__ = ['FolderRefusedError', 'available_memory', 'default_budget', 'default_folder',
-           'file_system', 'free_bytes', 'is_tmpfs', 'open_private', 'planned_budget']
+           'file_system', 'free_bytes', 'is_tmpfs', 'open_private', 'planned_budget',
+           'planned_space']
 
 _MARK = 'state'
 _TMPFS = ('tmpfs', 'ramfs')
@@ -95,22 +98,40 @@ def default_budget(fd: int, path: str) -> int:
 
 def planned_budget(path: str) -> int:
     """The budget that a folder has, or would get by default; makes nothing."""
+    found = _found(path)
+    if found is not None and found.budget:
+        return found.budget
+    with _nearest(path) as fd:
+        return default_budget(fd, path)
+
+
+def planned_space(path: str) -> int:
+    """Bytes that a folder's entries may come to on its file system, those there counted."""
+    found = _found(path)
+    with _nearest(path) as fd:
+        return max(free_bytes(fd), 0) + (found.used if found is not None else 0)
+
+
+def _found(path: str) -> State | None:
+    """What a folder says of its cache; None where there is none."""
     try:
         fd = os.open(os.path.join(path, _MARK), os.O_RDONLY | os.O_NOFOLLOW)
     except OSError:
-        found = None
-    else:
-        try:
-            found = load(fd)
-        finally:
-            os.close(fd)
-    if found is not None and found.budget:
-        return found.budget
+        return None
+    try:
+        return load(fd)
+    finally:
+        os.close(fd)
+
+
+@contextlib.contextmanager
+def _nearest(path: str) -> Iterator[int]:
+    """The folder, or the nearest one above it that is there, opened."""
     while not os.path.isdir(path):
         path = os.path.dirname(os.path.abspath(path))
     fd = os.open(path, os.O_RDONLY)
     try:
-        return default_budget(fd, path)
+        yield fd
     finally:
         os.close(fd)
 

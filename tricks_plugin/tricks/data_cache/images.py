@@ -27,12 +27,14 @@ class Reader:
         node: Its dict in the config.
         decodes: Whether it is mmcv's LoadImageFromFile itself, whose arrays can be kept.
         level: The level at which it is cached already; empty if it is not.
+        maps: Whether it reads maps of segments, not images.
     """
 
     path: str
     node: dict[str, Any]
     decodes: bool
     level: str
+    maps: bool = False
 
     @property
     def inner(self) -> dict[str, Any] | None:
@@ -56,7 +58,8 @@ def readers(cfg: dict[str, Any]) -> list[Reader]:
         for path, node in find(get(cfg, section), 'LoadImageFromFile', 'LoadAnnotations',
                                'LoadPanopticAnnotations', path=section, scope=scope):
             if _reads(node, scope):
-                found.append(Reader(path, node, _decodes(node, scope), _level(node)))
+                found.append(Reader(path, node, _decodes(node, scope), _level(node),
+                                    not is_a(node, 'LoadImageFromFile', scope=scope)))
     return found
 
 

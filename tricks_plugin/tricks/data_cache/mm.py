@@ -4,13 +4,25 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...mm.config_edit import get
+from ...mm.config_edit import default_scope, get, not_seen, walk
 from ...plan import ConfigEdit, RunFacts, Verdict
 from .folder import default_folder
 from .images import Reader, image_list, readers, sampled
 from .survey import Needs, Room, in_page_cache, room_in, slow_source
 
 __all__ = ['Edit']
+
+
+def _no_reader(cfg: dict[str, Any]) -> str:
+    """Why nothing of a config can read through the cache."""
+    dataset, scope = get(cfg, 'train_dataloader.dataset'), default_scope(cfg)
+    if not dataset:
+        return 'the config has no training images'
+    steps = [step for _, node in walk(dataset) if isinstance(node.get('pipeline'), (list, tuple))
+             for step in node['pipeline'] if isinstance(step, dict)]
+    unseen = next(filter(None, (not_seen(step, scope) for step in steps)), '')
+    known = 'is known to load' if unseen else 'loads'
+    return f'no transform below train_dataloader.dataset {known} images from files{unseen}'
 
 
 class Edit(ConfigEdit):
@@ -20,9 +32,7 @@ class Edit(ConfigEdit):
         """Edits every transform of training and validation that reads images or maps."""
         found = readers(cfg)
         if not any(one.path.startswith('train_dataloader') for one in found):
-            return Verdict.not_applicable(
-                'no transform below train_dataloader.dataset loads images from files'
-                if get(cfg, 'train_dataloader.dataset') else 'the config has no training images')
+            return Verdict.not_applicable(_no_reader(cfg))
         plain = [one for one in found if not one.level]
         if not plain:
             first = found[0]
@@ -34,6 +44,8 @@ class Edit(ConfigEdit):
             self._edit(one, level, spawned)
         words = f'what the set needs is not known: {trouble}' if needs is None else \
             f'{needs.words()}; {room.words(needs, level)}'
+        if needs is not None and any(one.maps for one in plain):
+            words += '; the maps of segments are kept too, and not counted'
         return Verdict.applied(f'{level}; {words}', level=level, folder=self.params.folder)
 
     def pays(self, cfg: dict[str, Any], facts: RunFacts) -> str | None:
@@ -91,7 +103,7 @@ def _look(cfg: dict[str, Any], plain: list[Reader]) -> tuple[Needs | None, str, 
 
 
 def _level(needs: Needs | None, room: Room) -> str:
-    return 'decoded' if needs is not None and needs.decoded <= room.budget else 'encoded'
+    return 'decoded' if needs is not None and needs.decoded <= room.holds else 'encoded'
 
 
 def _against(needs: Needs | None, room: Room, level: str, source: str, trouble: str) -> str:

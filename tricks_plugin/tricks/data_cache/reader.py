@@ -131,7 +131,7 @@ def pick_level(level: str, needs: Needs, room: Room, mode: str) -> str:
     if mode not in _PNM:
         return 'encoded'
     if level == 'auto':
-        return 'decoded' if needs.decoded <= room.budget else 'encoded'
+        return 'decoded' if needs.decoded <= room.holds else 'encoded'
     return level
 
 

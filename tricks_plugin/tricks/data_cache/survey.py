@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .files import cost
-from .folder import available_memory, file_system, planned_budget
+from .folder import available_memory, file_system, planned_budget, planned_space
 
 __all__ = ['Needs', 'Room', 'in_page_cache', 'measure', 'room_in', 'size', 'slow_source']
 
@@ -55,21 +55,30 @@ class Room:
     Attributes:
         folder: Where.
         budget: Bytes.
+        space: Bytes that its file system has for it; None where that is not known.
     """
 
     folder: str
     budget: int
+    space: int | None = None
+
+    @property
+    def holds(self) -> int:
+        """Bytes: the budget, or what the file system has where that is less."""
+        return self.budget if self.space is None else min(self.budget, self.space)
 
     def share(self, needed: int) -> float:
         """The share of so many bytes that fits, in [0, 1]."""
-        return min(self.budget / needed, 1.0) if needed else 1.0
+        return min(self.holds / needed, 1.0) if needed else 1.0
 
     def words(self, needs: Needs, level: str) -> str:
         """What fits of a set at a level."""
         share = self.share(needs.at(level))
         fits = 'all of it fits' if share == 1 else \
             f'{share:.0%} of it fits, and the rest is read from the source'
-        return f'the budget of {self.folder} is {size(self.budget)}: {level}, {fits}'
+        disk = '' if self.holds == self.budget else \
+            f', of which its file system has {size(self.holds)}'
+        return f'the budget of {self.folder} is {size(self.budget)}{disk}: {level}, {fits}'
 
 
 def measure(
@@ -107,7 +116,7 @@ def measure(
 def room_in(folder: str, budget_mb: float | None) -> Room:
     """What a folder may hold, there or not."""
     budget = planned_budget(folder) if budget_mb is None else int(budget_mb * 1e6)
-    return Room(folder, budget)
+    return Room(folder, budget, planned_space(folder))
 
 
 def slow_source(path: str) -> str:

@@ -52,7 +52,7 @@ class Flags(TimmFlags):
             return ''
         level = after['data_cache']
         if level == 'auto':
-            level = 'decoded' if needs.decoded <= room.budget else 'encoded'
+            level = 'decoded' if needs.decoded <= room.holds else 'encoded'
         return f'training images: {needs.words()}; {room.words(needs, level)}'
 
     @classmethod
@@ -100,7 +100,7 @@ def _against(args: dict[str, Any], room: Room) -> str:
     needs = _needs(files, args) if files else None
     if needs is None:
         return 'what the training images need could not be measured before the run'
-    if needs.decoded <= room.budget or (
+    if needs.decoded <= room.holds or (
             slow_source(files[0]) and room.share(needs.encoded) >= 0.25):
         return ''
     return f'{needs.words()}; {room.words(needs, "encoded")}, from storage not known to be slow'

@@ -32,6 +32,8 @@ class Edit(ConfigEdit):
 
     def apply(self, cfg: dict[str, Any]) -> Verdict:
         """Gives each classification loss smoothed targets; see `Trick.apply`."""
+        if config_edit.old_form(cfg):
+            return Verdict.not_applicable('the config does not train')
         if mmpretrain.learns_classes(cfg):
             return self._classifier(cfg)
         reason = others.refused(cfg)

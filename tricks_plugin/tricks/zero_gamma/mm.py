@@ -95,6 +95,9 @@ def _overridden(cfg: dict[str, Any], backbone: dict[str, Any]) -> str:
             isinstance(one, dict) and (type_name(one) == 'Pretrained' or one.get('checkpoint'))
             for one in initials):
         return f'{_PATH} starts from pretrained weights, whose scales zeroing would lose'
+    if get(cfg, 'model.pretrained'):  # mmseg's segmentors hand it to the backbone
+        return ('model.pretrained gives the backbone pretrained weights, whose scales zeroing '
+                'would lose')
     if cfg.get('load_from'):
         return 'load_from brings weights, and the scales with them'
     if frozen := _resting(cfg):

@@ -38,6 +38,8 @@ from support.weighting.kit import (
 from tricks_plugin import GeometryPreservingMixUp
 from tricks_plugin.tricks.mixup.weighting.families import load_adapter
 
+pytestmark = pytest.mark.slow
+
 EMPTY = dict(boxes=[BOXES[0], []], labels=[LABELS[0], []])
 
 

@@ -33,6 +33,8 @@ from support.weighting.anchor_hand import (
 from support.weighting.anchor_zoo import features, loss, make
 from support.weighting.kit import attached, samples
 
+pytestmark = pytest.mark.slow
+
 CLASSES = {
     'RetinaHead': lambda p, t: focal(p, t).sum(1), 'RetinaHead, decoded': lambda p, t: focal(
         p, t).sum(1), 'AnchorHead': lambda p, t: bce(p, one_hot(t, p.shape[1])).sum(1),

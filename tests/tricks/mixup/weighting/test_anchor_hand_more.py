@@ -23,6 +23,8 @@ from support.weighting.anchor_hand import (
 from support.weighting.anchor_zoo import STRIDES, features, loss, make, protonet
 from support.weighting.kit import BOXES, LABELS, attached, build, samples, total
 
+pytestmark = pytest.mark.slow
+
 ALL = [WEIGHTS[image][box] for image, box in FLAT]
 
 

@@ -15,6 +15,8 @@ from support.weighting import kit
 
 from tricks_plugin import GeometryPreservingMixUp
 
+pytestmark = pytest.mark.slow
+
 NAMES = sorted(cases.DETECTORS)
 # Losses in which boxes have no part: AutoAssign's negatives, the push between two corners.
 UNWEIGHTED = {'loss_neg', 'push_loss'}

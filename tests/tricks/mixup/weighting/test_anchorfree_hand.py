@@ -10,6 +10,8 @@ from support.weighting import anchorfree_cases as cases
 from support.weighting import anchorfree_masks_by_hand as by_masks
 from support.weighting import kit
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize('name', sorted(by_masks.FAMILIES))
 def test_the_positive_part_is_the_sum_of_each_box_s_terms_times_its_weight(name):

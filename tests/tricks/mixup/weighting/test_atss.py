@@ -26,6 +26,8 @@ from support.weighting.kit import (
 )
 from torch.overrides import TorchFunctionMode
 
+pytestmark = pytest.mark.slow
+
 CASES = [(name, 0) for name in HEADS] + [('TOODHead', 5)]
 ONES = [[1.0] * len(row) for row in WEIGHTS]
 FLAT = [weight for row in WEIGHTS for weight in row]

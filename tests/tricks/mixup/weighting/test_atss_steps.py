@@ -11,6 +11,8 @@ from support.weighting.kit import BOXES, WEIGHTS, attached, prove, total, traini
 
 from tricks_plugin.tricks.mixup.weighting.families import FAMILIES, load_adapter
 
+pytestmark = pytest.mark.slow
+
 BACKBONE = dict(type='ResNet', depth=18, base_channels=8, stem_channels=8, num_stages=3,
                 strides=(1, 2, 2), dilations=(1, 1, 1), out_indices=(1, 2))
 NECK = dict(type='FPN', in_channels=[16, 32], out_channels=8, num_outs=len(STRIDES))

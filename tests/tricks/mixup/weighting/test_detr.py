@@ -27,6 +27,8 @@ from support.weighting.kit import (
 
 from tricks_plugin import GeometryPreservingMixUp
 
+pytestmark = pytest.mark.slow
+
 CLASSES, QUERIES = 3, 12
 METAS = [dict(img_shape=SHAPE, batch_input_shape=SHAPE, pad_shape=SHAPE)] * 2
 FOCAL = dict(type='FocalLoss', use_sigmoid=True, gamma=2.0, alpha=0.25, loss_weight=2.0)

@@ -8,6 +8,8 @@ from mmdet.models.dense_heads import ATSSVLFusionHead, YOLOV3Head
 from tricks_plugin.tricks.mixup.weighting.base import HeadAdapter
 from tricks_plugin.tricks.mixup.weighting.families import FAMILIES, family_of, load_adapter
 
+pytestmark = pytest.mark.slow
+
 
 class UsersHead(YOLOV3Head):
     """A head of somebody else's, derived from mmdet's."""

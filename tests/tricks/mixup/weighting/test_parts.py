@@ -11,6 +11,8 @@ from support.weighting.kit import float32_sum, rounding
 from tricks_plugin.tricks.mixup.weighting.losses import LossCall, accept_weight, ignores_weight
 from tricks_plugin.tricks.mixup.weighting.tensors import select, shaped, spread, times
 
+pytestmark = pytest.mark.slow
+
 MASK = torch.tensor([False, True, True, False, True])
 
 

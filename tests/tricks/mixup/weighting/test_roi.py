@@ -8,6 +8,8 @@ import pytest
 from support.weighting.kit import build, prove, training_step
 from support.weighting.roi_cases import CASES, compute, detector, extras, head_config
 
+pytestmark = pytest.mark.slow
+
 # Losses that no box has a part in.
 UNWEIGHTED = ('loss_semantic_seg', 'loss_glbctx')
 

@@ -10,8 +10,11 @@ import contextlib
 import functools
 
 import numpy as np
+import pytest
 from support.weighting.kit import WEIGHTS, build, float32_sum, prove
 from support.weighting.roi_cases import compute, head_config
+
+pytestmark = pytest.mark.slow
 
 
 def f64(tensor):

@@ -36,6 +36,8 @@ from support.weighting.roi_cases import (
 
 from tricks_plugin import GeometryPreservingMixUp
 
+pytestmark = pytest.mark.slow
+
 BOX, MASK = '0.bbox_head (Shared2FCBBoxHead)', '0.mask_head (FCNMaskHead)'
 VARIANTS = {
     'sigmoid cross entropy': box_head(loss_cls=dict(type='CrossEntropyLoss', use_sigmoid=True)),
