@@ -160,16 +160,19 @@ def test_wrong_settings_are_refused(ladder, flags, message):
         ladder.parse(flags)
 
 
-def test_a_chart_has_each_model_without_and_with_the_recipe(ladder, folder, monkeypatch):
-    found: list[list[str]] = []
-    monkeypatch.setattr(ladder.ablate, 'main', found.append)
-    ladder.main([str(folder), '--models', 'lcnet_050', 'resnet10t', '--images-per-class', '3',
-                 '--epochs', '40', '--out', str(folder.parent / 'out')])
-    (words,) = found
-    end = words.index('--')
-    assert words[:4] == ['timm', '--models', 'lcnet_050', 'resnet10t']
-    assert words[words.index('--arms') + 1:words.index('--seeds')] == [
+def test_a_chart_has_each_model_without_and_with_the_recipe(ladder, folder):
+    from tricks_plugin.ablate.setup_timm import plan_timm
+    from tricks_plugin.cli.ablate import parse
+    args, flags = parse(ladder.command(
+        [str(folder), '--models', 'lcnet_050', 'resnet10t', '--images-per-class', '3',
+         '--epochs', '40', '--out', str(folder.parent / 'out')]))
+    assert args.models == ['lcnet_050', 'resnet10t'] and args.arms == [
         'plain=step_decay;label=without the bag;--opt-kwargs filter_bias_and_bn=False;'
         '--smoothing 0', 'bag=bag_of_tricks;label=bag_of_tricks;tricks.cosine_warmup.'
         'warmup_epochs=2']
-    assert not {'--model', '--model-kwargs'} & set(words[end:])
+    assert not {'--model', '--model-kwargs'} & set(flags)
+    found = plan_timm(args, flags, 'the command')
+    for subject in found.study.subjects:
+        assert [(rung.name, rung.label, rung.same_as) for rung in subject.rungs] == [
+            ('plain', 'without the bag', None), ('bag', 'bag_of_tricks', None)]
+    assert [one.label for one in found.study.subjects] == args.models
