@@ -284,13 +284,17 @@ def _write_tar(target: Path, images: Images, chosen: dict[str, dict[str, int]]) 
                 tar.addfile(entry, io.BytesIO(content))
 
 
-def main(argv: list[str] | None = None) -> int:
+def command(argv: list[str] | None) -> list[str]:
+    """The words of `tricks ablate` for those of this benchmark; makes the images' folder."""
     args = parse(argv)
     if args.report_only:
-        return ablate.main(['timm', '--report-only', '--out', str(args.out)])
-    splits = find_splits(args.data, args.val)
-    data, classes = prepare(*splits, args.images_per_class, args.val_images_per_class, args.out)
-    return ablate.main(words(args, data, classes))
+        return ['timm', '--report-only', '--out', str(args.out)]
+    return words(args, *prepare(*find_splits(args.data, args.val), args.images_per_class,
+                                args.val_images_per_class, args.out))
+
+
+def main(argv: list[str] | None = None) -> int:
+    return ablate.main(command(argv))
 
 
 if __name__ == '__main__':

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tricks_plugin.ablate.folder import Folder, last_telling_line
+from tricks_plugin.ablate.plan_file import differences
 from tricks_plugin.ablate.progress import left
 from tricks_plugin.common.file_lock import locked
 from tricks_plugin.plan.errors import TrickError
@@ -45,7 +46,9 @@ def test_a_failed_run_is_told_and_the_rest_goes_on(toy, capsys):
 
 @pytest.mark.parametrize(('wish', 'words'), [
     ({'dead': [1]}, 'toy, mixup, seed 1: mixup had no effect'),
-    ({'nan': [1]}, 'toy, mixup, seed 1: the metric is not a number')])
+    ({'nan': [1]}, 'toy, mixup, seed 1: the metric is not a number'),
+    ({'absent': [1], 'gives': 'coco/bbox_mAP_s'},
+     'toy, mixup, seed 1: the validation has no objects of this kind')])
 def test_a_run_that_does_not_count_gives_status_1(toy, capsys, wish, words):
     assert toy.ablate({**TWO, 'mixup': wish}) == 1
     assert f'1 of 4 runs have no result that counts: {words}' in capsys.readouterr().err
@@ -61,6 +64,18 @@ def test_a_half_done_run_is_done_again_in_an_empty_folder(toy):
     (place / 'work' / 'epoch_1.pth').write_bytes(b'half')
     assert toy.ablate(TWO) == 0
     assert toy.calls() == ['mixup 1'] and not (place / 'work').exists()
+
+
+@pytest.mark.parametrize('text', ['[]', '5', '{"value": 50.0, "settings": "mixup"}'])
+def test_a_result_or_failure_that_is_none_is_as_if_it_were_not_there(toy, text):
+    assert toy.ablate(TWO, '--seeds', '1') == 0
+    toy.calls()
+    (toy.place('mixup', 0) / 'result.json').write_text(text)
+    (toy.place('mixup', 0) / 'failure.json').write_text(text)
+    assert toy.ablate(TWO, '--seeds', '1', '--report-only') == 0
+    assert toy.states()['mixup 0'] == 'waiting'
+    assert toy.ablate(TWO, '--seeds', '1') == 0
+    assert toy.calls() == ['mixup 0']
 
 
 @pytest.mark.parametrize('change', [{'code': 'new1'}, {'versions': {'torch': '3'}}])
@@ -126,6 +141,17 @@ def test_the_folder_of_another_ablation_is_refused(toy, wish, words, odd):
     with pytest.raises(TrickError, match=f'holds another ablation .*{odd}.*another folder'):
         toy.ablate(wish, '--seeds', '1', *words)
     assert (toy.out / 'plan.json').read_text() == before
+
+
+def test_a_rung_that_changes_nothing_may_be_left_out_of_a_folder_that_has_it():
+    def plan(rungs: dict, idle: dict) -> dict:
+        return {'study': {'mode': 'stack', 'metric': ''}, 'identity': {'x': rungs}, 'idle': idle}
+    known = plan({'plain': 'a', 'sync_bn': 'b', 'ema': 'c'}, {})
+    assert differences(known, plan({'plain': 'a', 'ema': 'c'}, {'x': ['sync_bn']})) == []
+    assert differences(known, plan({'plain': 'a', 'ema': 'd'}, {'x': ['sync_bn']})) == [
+        'rung ema of x is of other settings here']
+    assert differences(known, plan({'plain': 'a', 'ema': 'c'}, {'y': ['sync_bn']})) == [
+        'rung sync_bn of x is not asked for here']
 
 
 def test_an_unknown_metric_ends_all_and_may_be_mended(toy):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from types import SimpleNamespace
 
 import pytest
@@ -46,6 +47,24 @@ def test_coco_without_detections_is_0_and_the_best_does_not_count(record):
     validate(hook, 20, {})
     assert hook.value == 0.0 and [point['epoch'] for point in hook.curve] == [1, 2]
     assert value_of('accuracy/top1', {}) is None
+
+
+@pytest.mark.parametrize('name', [
+    'coco/bbox_mAP_s', 'coco/AR_s@1000', 'lvis/bbox_APr', 'dod/mAP_short', 'coco/AP (M)',
+    'cells/AP50'])
+def test_minus_1_for_no_objects_is_no_value(record, name):
+    assert value_of(name, {name: -1.0}) is None and value_of(name, {name: 0.0}) == 0.0
+    hook = record(name, True)
+    with pytest.raises(TrickError, match=f'^--metric {re.escape(name)}: the validation has no obj'):
+        validate(hook, 10, {name: -1.0, 'coco/bbox_mAP': 0.5})
+    assert hook.value is None and hook.curve == []
+
+
+def test_minus_1_of_another_metric_is_its_value_and_other_metrics_are_kept_without(record):
+    assert value_of('accuracy/kappa', {'accuracy/kappa': -1.0}) == -1.0
+    hook = record('coco/bbox_mAP', True)
+    validate(hook, 10, {'coco/bbox_mAP': 0.5, 'coco/bbox_mAP_s': -1.0, 'R2': -1.0})
+    assert hook.curve[0]['metrics'] == {'coco/bbox_mAP': 0.5, 'R2': -1.0}
 
 
 def test_an_unknown_metric_is_refused_at_the_first_validation(record):

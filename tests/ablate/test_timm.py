@@ -10,6 +10,7 @@ import pytest
 import torch
 from support.timm_train import TINY, write_images
 
+from tricks_plugin.ablate.ablation import jobs_of
 from tricks_plugin.ablate.setup_timm import parse_pairs, plan_timm
 from tricks_plugin.ablate.timm import subject_names
 from tricks_plugin.ablate.timm_run import Record, image_order, read
@@ -40,15 +41,49 @@ def test_a_stack_of_tricks(images):
     (rungs,) = found.planned.values()
     assert found.study.mode == 'stack' and found.study.metric == 'top1'
     assert (found.study.unit, found.study.factor) == ('%', 1.0)
-    # timm's optimizers leave biases and norms without decay by themselves.
+    # timm's optimizers leave biases and norms without decay by themselves: that is no rung.
     assert [(one.rung.name, one.rung.reference, one.rung.same_as) for one in rungs] == [
-        ('plain', None, None), ('cosine_warmup', 'plain', None),
-        ('no_bias_decay', 'cosine_warmup', 'cosine_warmup'), ('mixup', 'no_bias_decay', None)]
+        ('plain', None, None), ('cosine_warmup', 'plain', None), ('mixup', 'cosine_warmup', None)]
+    assert found.study.notes[0].startswith('no_bias_decay changes nothing here (present: ')
+    assert found.study.notes[0].endswith('): it has no rung.')
+    assert found.to_plan()['idle'] == {'resnet18': ['no_bias_decay']}
+    assert found.study.subjects[0].rungs == tuple(one.rung for one in rungs)
     last = rungs[-1]
     assert {row['name']: row['status'] for row in last.rung.plan}['mixup'] == 'applied'
     assert any(line.startswith('+') and "'mixup': 0.3" in line
                for line in last.rung.diff.splitlines())
     assert 'mixup' in last.promised and rungs[0].promised == () and rungs[0].rung.diff == ''
+
+
+@pytest.mark.parametrize('mode', ['single', 'leave-one-out'])
+def test_tricks_that_change_nothing_have_no_rung_and_say_why(images, mode):
+    found = plan(images, '--tricks', 'mixup,sync_bn,no_bias_decay', '--mode', mode)
+    (rungs,) = found.planned.values()
+    assert [one.rung.name for one in rungs] == {
+        # Without mixup nothing is left, which is the training as it is.
+        'single': ['plain', 'mixup'], 'leave-one-out': ['plain', 'all', 'without_mixup']}[mode]
+    same = {one.rung.name: one.rung.same_as for one in rungs}
+    assert same.get('without_mixup', 'plain') == 'plain' and same['plain'] is None
+    assert len(jobs_of(found)) == 2 * 3
+    assert len({one.settings for one in rungs if one.rung.same_as is None}) == 2
+    notes = ' '.join(found.study.notes)
+    assert ('sync_bn changes nothing here (not applicable: a single process has the whole batch: '
+            'there is nothing to synchronize): it has no rung.') in notes
+    assert 'no_bias_decay changes nothing here (present: ' in notes
+
+
+def test_what_is_named_as_an_arm_stays_a_rung_without_runs_of_its_own(images):
+    found = plan(images, '--arms', 'a=mixup', 'b=mixup,sync_bn', '--mode', 'stack')
+    assert [(one.rung.name, one.rung.same_as) for one in found.planned['resnet18']] == [
+        ('plain', None), ('a', None), ('b', 'a')]
+    whole = plan(images, '--tricks', 'sync_bn', '--mode', 'whole')
+    assert [one.rung.same_as for one in whole.planned['resnet18']] == [None, 'plain']
+
+
+def test_tricks_that_all_change_nothing_are_no_ablation(images):
+    with pytest.raises(TrickError, match=r'^resnet18: no trick changes anything .* sync_bn changes '
+                                         r'nothing here \(not applicable: a single process'):
+        plan(images, '--tricks', 'no_bias_decay,sync_bn')
 
 
 def test_a_run_reads_what_was_planned(images, tmp_path):

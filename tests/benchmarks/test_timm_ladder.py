@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -101,28 +102,28 @@ def test_paths_that_are_not_there_are_refused(ladder, folder, tmp_path):
         ladder.find_splits(str(tmp_path / 'train.tar'), None)
 
 
-def planned(ladder, monkeypatch, *more: str) -> list[tuple[str, str, dict]]:
-    """Name, label and settings of every rung, from the command that the ladder gives."""
-    from tricks_plugin.ablate.rungs import given_arms
-    from tricks_plugin.ablate.setup_timm import parse_pairs
+def planned(ladder, *words: str) -> list[tuple[str, str, dict]]:
+    """Name, label and settings of every rung, as `tricks ablate timm` plans them."""
+    from tricks_plugin.ablate.setup_timm import plan_timm
     from tricks_plugin.ablate.timm_settings import effective
-    from tricks_plugin.cli.ablate import _timm_parser
-    found: list[list[str]] = []
-    monkeypatch.setattr(ladder.ablate, 'main', found.append)
-    ladder.main([*more, '--epochs', '40', '--warmup-epochs', '2', '--seeds', '6'])
-    (words,) = found
-    end = words.index('--')
-    args = _timm_parser('x').parse_args(words[1:end])
-    assert words[0] == 'timm' and args.seeds == 6 and args.jobs == 2
-    mode, arms = given_arms(args.arms, parse_pairs, {}, '', args.mode, flags=True)
-    assert mode == 'stack'
-    assert [arm.reference for arm in arms] == [None, *(arm.name for arm in arms[:-1])]
-    return [(arm.name, arm.label,
-             vars(effective([*words[end + 1:], *arm.words], {}, arm.tricks).args)) for arm in arms]
+    from tricks_plugin.cli.ablate import parse
+    args, flags = parse(ladder.command(
+        [*words, '--epochs', '40', '--warmup-epochs', '2', '--seeds', '6']))
+    assert args.jobs == 2
+    found = plan_timm(args, flags, 'the command')
+    assert found.study.mode == 'stack' and found.study.seeds == tuple(range(6))
+    (rungs,) = found.planned.values()
+    names = [one.rung.name for one in rungs]
+    assert [one.rung.reference for one in rungs] == [None, *names[:-1]]
+    assert [one.rung.same_as for one in rungs] == [None] * len(rungs)
+    contents = [json.loads(one.content) for one in rungs]
+    return [(one.rung.name, one.rung.label,
+             vars(effective(content['words'], content['ground'], content['tricks']).args))
+            for one, content in zip(rungs, contents, strict=True)]
 
 
-def test_each_rung_adds_one_trick_to_the_one_before(ladder, folder, monkeypatch):
-    rungs = planned(ladder, monkeypatch, str(folder), '--images-per-class', '3', '--out',
+def test_each_rung_adds_one_trick_to_the_one_before(ladder, folder):
+    rungs = planned(ladder, str(folder), '--images-per-class', '3', '--out',
                     str(folder.parent / 'out'))
     assert [name for name, _, _ in rungs] == ['plain', *ladder.RUNGS[1:]]
     assert [label for _, label, _ in rungs] == list(ladder.LABELS.values())
@@ -141,11 +142,13 @@ def test_each_rung_adds_one_trick_to_the_one_before(ladder, folder, monkeypatch)
     assert len({one['seed'] for one in (first, mixup)}) == 1 and first['num_classes'] == 2
 
 
-def test_only_the_tables(ladder, tmp_path, monkeypatch):
-    found: list[list[str]] = []
-    monkeypatch.setattr(ladder.ablate, 'main', found.append)
-    ladder.main(['--report-only', '--out', str(tmp_path)])
-    assert found == [['timm', '--report-only', '--out', str(tmp_path)]]
+def test_only_the_tables(ladder, tmp_path):
+    from tricks_plugin.cli.ablate import parse
+    args, flags = parse(ladder.command(['--report-only', '--out', str(tmp_path)]))
+    assert args.report_only and args.out == tmp_path and flags == []
+    with pytest.raises(TrickError, match='holds no ablation'):
+        ladder.main(['--report-only', '--out', str(tmp_path)])
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(('flags', 'message'), [
@@ -157,16 +160,19 @@ def test_wrong_settings_are_refused(ladder, flags, message):
         ladder.parse(flags)
 
 
-def test_a_chart_has_each_model_without_and_with_the_recipe(ladder, folder, monkeypatch):
-    found: list[list[str]] = []
-    monkeypatch.setattr(ladder.ablate, 'main', found.append)
-    ladder.main([str(folder), '--models', 'lcnet_050', 'resnet10t', '--images-per-class', '3',
-                 '--epochs', '40', '--out', str(folder.parent / 'out')])
-    (words,) = found
-    end = words.index('--')
-    assert words[:4] == ['timm', '--models', 'lcnet_050', 'resnet10t']
-    assert words[words.index('--arms') + 1:words.index('--seeds')] == [
+def test_a_chart_has_each_model_without_and_with_the_recipe(ladder, folder):
+    from tricks_plugin.ablate.setup_timm import plan_timm
+    from tricks_plugin.cli.ablate import parse
+    args, flags = parse(ladder.command(
+        [str(folder), '--models', 'lcnet_050', 'resnet10t', '--images-per-class', '3',
+         '--epochs', '40', '--out', str(folder.parent / 'out')]))
+    assert args.models == ['lcnet_050', 'resnet10t'] and args.arms == [
         'plain=step_decay;label=without the bag;--opt-kwargs filter_bias_and_bn=False;'
         '--smoothing 0', 'bag=bag_of_tricks;label=bag_of_tricks;tricks.cosine_warmup.'
         'warmup_epochs=2']
-    assert not {'--model', '--model-kwargs'} & set(words[end:])
+    assert not {'--model', '--model-kwargs'} & set(flags)
+    found = plan_timm(args, flags, 'the command')
+    for subject in found.study.subjects:
+        assert [(rung.name, rung.label, rung.same_as) for rung in subject.rungs] == [
+            ('plain', 'without the bag', None), ('bag', 'bag_of_tricks', None)]
+    assert [one.label for one in found.study.subjects] == args.models

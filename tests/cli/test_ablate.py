@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 
 import pytest
 
+from tricks_plugin.ablate.folder import Folder
 from tricks_plugin.cli.ablate import main
+from tricks_plugin.common.door import run_door
 from tricks_plugin.plan.errors import TrickError
 
 CONFIG = '''
@@ -58,6 +61,64 @@ def test_without_a_config_and_without_an_ablation(tmp_path):
     for words in ([], ['timm']):
         with pytest.raises(TrickError, match='holds no ablation'):
             main([*words, '--report-only', '--out', str(tmp_path / 'out')])
+
+
+RUNG = {'name': 'plain', 'label': 'as it is', 'tricks': None, 'reference': None, 'plan': [],
+        'diff': '', 'same_as': None}
+STUDY = {'command': 'x', 'mode': 'stack', 'metric': '', 'greater': True, 'unit': '', 'factor': 1.0,
+         'seeds': [0], 'subjects': [{'name': 'x', 'label': 'x', 'rungs': [RUNG]}], 'runs': []}
+PLAN = {'study': {**STUDY, 'notes': []}, 'identity': {'x': {'plain': 'abc'}}, 'code': 'c'}
+
+
+def changed(*path: str, **values) -> str:
+    """The plan as text, with keys of a part of it changed."""
+    found = part = json.loads(json.dumps(PLAN))
+    for key in path:
+        part = part[key]
+    part.update(values)
+    return json.dumps(found)
+
+
+def files(folder) -> dict[str, bytes]:
+    return {str(path): path.read_bytes() for path in folder.rglob('*') if path.is_file()}
+
+
+@pytest.mark.parametrize('content', [
+    '{"name": "another program"}', '[1, 2]', '7', 'null', '', json.dumps(PLAN)[:300],
+    '{"study": {}, "identity": {}, "code": ""}', '{"study": "x", "identity": {}, "code": ""}',
+    changed(identity={}), changed(identity=[]), changed(identity={'x': {'plain': 5}}),
+    changed('study', mode='stak'), changed('study', seeds=['0']), changed('study', seeds=5),
+    changed('study', seeds=[]), changed('study', subjects=[]), changed('study', subjects={'x': 1}),
+    changed('study', subjects=[{'name': 'x', 'label': 'x', 'rungs': []}]),
+    changed('study', subjects=[{'name': 'x', 'label': 'x', 'rungs': [{'name': 'plain'}]}]),
+    changed('study', subjects=[{'name': 'x', 'label': 'x', 'rungs': [{**RUNG, 'plan': [3]}]}]),
+    changed('study', notes=[1]), changed('study', metric=None), changed('study', more=1),
+    changed(greater='yes'), b'\xff\xfe{',
+])
+@pytest.mark.parametrize('words', [['--report-only'], ['--report-only', '--smaller-is-better'],
+                                   ['CONFIG', '--tricks', 'mixup'], ['timm', '--tricks', 'mixup']])
+def test_a_plan_of_another_program_or_a_damaged_one_is_refused_and_left(
+        config, tmp_path, capsys, content, words):
+    out = tmp_path / 'out'
+    out.mkdir()
+    (out / 'plan.json').write_bytes(content.encode() if isinstance(content, str) else content)
+    (out / 'theirs.txt').write_text('theirs')
+    before = files(out)
+    words = [str(config) if word == 'CONFIG' else word for word in words]
+    assert run_door(lambda: main([*words, '--out', str(out)])) == 2
+    shown = capsys.readouterr()
+    assert shown.err.startswith(f'error: {out / "plan.json"} ') and shown.err.count('\n') == 1
+    assert 'another folder' in shown.err and not shown.out
+    assert files(out) == before
+
+
+def test_a_whole_plan_is_none_of_these_and_a_file_is_no_folder(tmp_path):
+    folder = Folder(tmp_path)
+    (tmp_path / 'plan.json').write_text(json.dumps(PLAN))
+    assert folder.read_plan() == PLAN and folder.study().seeds == (0,)
+    for words in (['--report-only'], ['--tricks', 'mixup', 'x.py']):
+        with pytest.raises(TrickError, match='--out must be a folder, got the file .*plan.json'):
+            main([*words, '--out', str(tmp_path / 'plan.json')])
 
 
 def test_a_word_that_is_no_flag_is_refused_in_one_line():

@@ -1,7 +1,8 @@
 """Stands in for a training: ``python -m support.fake_run SPEC.json``; needs nothing but Python.
 
-Its settings say what becomes of it, by seed where that matters: ``value``, ``fail``, ``status``,
-``dead``, ``hang``, ``die_with`` (end with the ablation, as real runs do).
+Its settings say what becomes of it, by seed where that matters: ``value``, ``gives`` (the name of
+its metric), ``absent`` (COCO's -1), ``fail``, ``status``, ``dead``, ``nan``, ``hang``, ``die_with``
+(end with the ablation, as real runs do).
 """
 
 import json
@@ -29,10 +30,11 @@ def main() -> int:
     if wish.get('metric') and spec['metric'] != wish['metric']:
         print(f"error: --metric: unknown metric {spec['metric']!r}", file=sys.stderr)
         return 2
-    value = wish.get('value', 50.0) + seed
+    value = -1.0 if seed in wish.get('absent', ()) else wish.get('value', 50.0) + seed
     dead = seed in wish.get('dead', ())
     result = {
-        'metric': 'top1', 'value': None if seed in wish.get('nan', ()) else value,
+        'metric': wish.get('gives', 'top1'),
+        'value': None if seed in wish.get('nan', ()) else value,
         'curve': [{'epoch': 1, 'iteration': 10, 'seconds': 3.0, 'value': value, 'metrics': {}}],
         'seconds': 3.0, 'memory_mb': 100.0, 'parameters': 11, 'weights': 'w', 'order': 'o',
         'subject': spec['subject'], 'rung': spec['rung'], 'seed': seed,

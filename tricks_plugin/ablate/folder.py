@@ -6,17 +6,23 @@ import contextlib
 import dataclasses
 import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 from ..common.file_lock import is_locked, locked
 from ..common.files import write_json
 from ..plan.errors import TrickError
-from .metrics import greater_is_better, unit_of
+from .metrics import ABSENT, direction_of, greater_is_better, is_absent, unit_of
+from .notes import notes_of
+from .plan_file import differences, read_plan
 from .study import Point, Run, Study, TrickCheck
 
 __all__ = ['Folder', 'last_telling_line']
+
+_RESULT = ('settings', 'metric', 'value', 'curve', 'seconds', 'memory_mb', 'checks', 'code',
+           'machine', 'versions', 'weights', 'order')
+_SPEED = ('settings', 'images_per_s', 'parameters', 'batch', 'words', 'machine')
 
 
 class Folder:
@@ -61,54 +67,60 @@ class Folder:
         Args:
             place: The folder; its new name has the digest of the code that ran there.
         """
-        try:
-            code = str(json.loads((place / 'result.json').read_text())['code'])
-        except (OSError, ValueError, KeyError):
+        found = _whole(place / 'result.json', ('code',))
+        if found is None:
             return
         for number in itertools.count():
-            aside = place.with_name(f'{place.name}.old-{code}{f"-{number}" if number else ""}')
+            aside = place.with_name(
+                f'{place.name}.old-{found["code"]}{f"-{number}" if number else ""}')
             if not aside.exists():
                 place.rename(aside)
                 return
 
     def speed(self, subject: str) -> dict[str, Any] | None:
         """What is known of a subject's throughput; None for nothing."""
-        try:
-            return dict(json.loads((self.path / 'speed' / subject / 'speed.json').read_text()))
-        except (OSError, ValueError):
-            return None
+        return _whole(self.path / 'speed' / subject / 'speed.json', _SPEED)
 
     def read_plan(self) -> dict[str, Any] | None:
         """What is planned; None for a folder that holds no ablation.
 
         Raises:
-            TrickError: If the file cannot be read.
+            TrickError: If the file is damaged or another program's; if the place is no folder.
         """
-        if not self.plan_file.is_file():
-            return None
-        try:
-            return dict(json.loads(self.plan_file.read_text()))
-        except (OSError, ValueError) as error:
-            raise TrickError(f'{self.plan_file} cannot be read: {error}') from error
+        if self.path.exists() and not self.path.is_dir():
+            raise TrickError(f'--out must be a folder, got the file {self.path}')
+        return read_plan(self.plan_file)
 
     def keep_plan(self, plan: dict[str, Any]) -> None:
         """Writes what is planned.
 
         Args:
             plan: ``study`` (a Study's dict without runs), ``identity`` (subject to rung to the
-                digest of its settings) and ``code``.
+                digest of its settings), ``code``, ``greater`` (whether more of the metric is
+                better, where the user has said it; it then holds until he says otherwise), and
+                ``idle`` (by subject, the rungs that change nothing).
 
         Raises:
             TrickError: If the folder holds results of another ablation; names what differs.
         """
         known = self.read_plan()
         if known is not None and any(self.path.glob('runs/*/*/seed*/result.json')):
-            if odd := _differences(known, plan):
+            if odd := differences(known, plan):
                 raise TrickError(f'--out {self.path} holds another ablation ({"; ".join(odd)}): '
                                  'give another folder')
             seeds = [seed for seed in known['study']['seeds'] if self.has_results(seed)]
             plan['study']['seeds'] = sorted({*seeds, *plan['study']['seeds']})
+            if plan.get('greater') is None:
+                plan['greater'] = known.get('greater')
         write_json(self.plan_file, plan)
+
+    def keep_direction(self, greater: bool) -> None:
+        """Notes whether more of the metric is better; of the runs it changes nothing.
+
+        Raises:
+            TrickError: If the folder holds no ablation.
+        """
+        write_json(self.plan_file, {**self._planned(), 'greater': greater})
 
     def has_results(self, seed: int) -> bool:
         """Whether any run of a seed is finished."""
@@ -116,11 +128,7 @@ class Folder:
 
     def result(self, subject: str, rung: str, seed: int) -> dict[str, Any] | None:
         """What a finished run has left; None for one that is not finished."""
-        try:
-            return dict(json.loads(
-                (self.run_folder(subject, rung, seed) / 'result.json').read_text()))
-        except (OSError, ValueError):
-            return None
+        return _whole(self.run_folder(subject, rung, seed) / 'result.json', _RESULT)
 
     def study(self, extra_notes: tuple[str, ...] = ()) -> Study:
         """The ablation as it stands.
@@ -131,9 +139,7 @@ class Folder:
         Raises:
             TrickError: If the folder holds no ablation.
         """
-        plan = self.read_plan()
-        if plan is None:
-            raise TrickError(f'--out {self.path} holds no ablation')
+        plan = self._planned()
         study = Study.from_dict(plan['study'])
         results: dict[tuple[str, str, int], dict[str, Any]] = {}
         runs = []
@@ -145,10 +151,22 @@ class Folder:
                     runs.append(run)
                     if result is not None:
                         results[subject.name, rung.name, seed] = result
-        study = _with_metric(dataclasses.replace(study, runs=tuple(runs)), results)
+        study = _with_metric(dataclasses.replace(study, runs=tuple(runs)), results,
+                             plan.get('greater'))
         study, speeds = self._with_speed(study, plan)
         return dataclasses.replace(study, notes=(
-            *study.notes, *extra_notes, *speeds, *_notes(study, results)))
+            *study.notes, *extra_notes, *speeds, *notes_of(study, results)))
+
+    def _planned(self) -> dict[str, Any]:
+        """What is planned.
+
+        Raises:
+            TrickError: If the folder holds no ablation.
+        """
+        plan = self.read_plan()
+        if plan is None:
+            raise TrickError(f'--out {self.path} holds no ablation')
+        return plan
 
     def _with_speed(self, study: Study, plan: dict[str, Any]) -> tuple[Study, list[str]]:
         """The study with the throughputs that were measured, and how they were."""
@@ -175,95 +193,59 @@ class Folder:
             'folder': folder.relative_to(self.path).as_posix()}
         result = self.result(subject, place, seed)
         if result is not None and result['settings'] == plan['identity'][subject][rung]:
-            return Run(**common, status='finished', value=result['value'],
+            metric, value = result['metric'], result['value']
+            absent = is_absent(metric, value)
+            return Run(**common, status='finished', value=None if absent else value,
                        curve=tuple(Point(one['epoch'], one['iteration'], one['seconds'],
                                          one['value'])
-                                   for one in result['curve'] if one['value'] is not None),
+                                   for one in result['curve'] if one['value'] is not None
+                                   and not is_absent(metric, one['value'])),
                        seconds=result['seconds'], memory_mb=result['memory_mb'],
                        checks=tuple(TrickCheck(**one) for one in result['checks']),
-                       error='' if result['value'] is not None else 'the metric is not a number',
+                       error=ABSENT if absent else 'the metric is not a number'
+                       if value is None else '',
                        code=result['code'], machine=result['machine'],
                        versions=result['versions']), result
-        failure = folder / 'failure.json'
-        if failure.is_file():
-            return Run(**common, status='failed',
-                       error=json.loads(failure.read_text())['error']), None
+        failure = _whole(folder / 'failure.json', ('error',))
+        if failure is not None:
+            return Run(**common, status='failed', error=str(failure['error'])), None
         began = (folder / 'spec.json').is_file() and result is None and busy
         return Run(**common, status='running' if began else 'waiting'), None
 
 
-def _differences(known: dict[str, Any], plan: dict[str, Any]) -> list[str]:
-    """What differs between two plans, by name; seeds and the command may, and arms be added."""
-    odd = []
-    grows = known['study']['mode'] == plan['study']['mode'] == 'arms'
-    for key, flag in (('mode', '--mode'), ('metric', '--metric')):
-        if known['study'][key] != plan['study'][key]:
-            odd.append(f'{flag} {known["study"][key] or "the default"!s}, here '
-                       f'{plan["study"][key] or "the default"!s}')
-    for name in {**known['identity'], **plan['identity']}:
-        before, after = (one['identity'].get(name) for one in (known, plan))
-        if before is None or after is None:
-            odd.append(f'{name} is {"new" if before is None else "not asked for"} here')
-            continue
-        for rung in {**before, **after}:
-            if before.get(rung) != after.get(rung) and not (grows and rung not in before):
-                what = ('new here' if rung not in before else 'not asked for here'
-                        if rung not in after else 'of other settings here')
-                odd.append(f'rung {rung} of {name} is {what}')
-    return odd
+def _whole(path: Path, keys: Iterable[str]) -> dict[str, Any] | None:
+    """An object of a JSON file; None where there is none, or not a whole one.
+
+    Args:
+        path: The file.
+        keys: What it must have.
+    """
+    try:
+        found = json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and found.keys() >= set(keys) else None
 
 
-def _with_metric(study: Study, results: dict[Any, dict[str, Any]]) -> Study:
-    """The study with its metric's name, which the first validation may have decided."""
+def _with_metric(study: Study, results: dict[Any, dict[str, Any]], greater: bool | None) -> Study:
+    """The study with its metric's name, which the first validation may have decided.
+
+    Args:
+        study: It, with its runs.
+        results: What its finished runs have left.
+        greater: See `greater_is_better`.
+    """
     metric = study.metric or next((one['metric'] for one in results.values()), '')
     unit, factor = unit_of(metric) if metric else ('', 1.0)
     parameters = {key[0]: one.get('parameters') for key, one in reversed(list(results.items()))}
     subjects = tuple(dataclasses.replace(one, parameters=one.parameters or parameters.get(one.name))
                      for one in study.subjects)
+    notes = [] if not metric or greater is not None or direction_of(metric) is not None else [
+        f'The name {metric} does not tell whether more of it is better; it is taken so. With '
+        '--report-only, --smaller-is-better says otherwise.']
     return dataclasses.replace(study, metric=metric, unit=unit, factor=factor, subjects=subjects,
-                               greater=greater_is_better(metric))
-
-
-def _notes(study: Study, results: dict[tuple[str, str, int], dict[str, Any]]) -> list[str]:
-    """What the table's reader must know of the runs."""
-    notes = []
-    for subject in study.subjects:
-        for rung in subject.rungs:
-            where = rung.name if len(study.subjects) == 1 else f'{rung.name} of {subject.name}'
-            if rung.same_as is not None:
-                rows = [row for row in rung.plan
-                        if row['name'] == rung.name and row['status'] != 'applied']
-                reason = f': {rows[0]["reason"]}' if rows and rows[0]['reason'] else ''
-                notes.append(f'{where} changes nothing here, so the runs of {rung.same_as} stand '
-                             f'for it{reason}.')
-                continue
-            notes += _pairing(where, [
-                (seed, results[subject.name, rung.name, seed],
-                 results[subject.name, subject.rungs[0].name, seed]) for seed in study.seeds
-                if (subject.name, rung.name, seed) in results
-                and (subject.name, subject.rungs[0].name, seed) in results])
-    for what, words in (('code', "versions of this package's code"), ('machine', 'machines')):
-        found = sorted({str(one[what]) for one in results.values()})
-        if len(found) > 1:
-            notes.append(f'The runs are of different {words}: {"; ".join(found)}.')
-    found = sorted({json.dumps(one['versions'], sort_keys=True) for one in results.values()})
-    if len(found) > 1:
-        notes.append(f'The runs are of different library versions: {"; ".join(found)}.')
-    if len(study.seeds) < 2:
-        notes.append('One seed gives no interval: nothing here tells a gain from chance.')
-    return notes
-
-
-def _pairing(where: str, pairs: list[tuple[int, dict[str, Any], dict[str, Any]]]) -> list[str]:
-    """Whether the runs of a rung began as those of the first."""
-    notes = []
-    for key, words in (('weights', 'from other weights than'),
-                       ('order', 'with other images, or another order of them, than')):
-        odd = [str(seed) for seed, one, first in pairs if one[key] != first[key]]
-        if odd:
-            notes.append(f'{where} begins {words} the first rung (seed {", ".join(odd)}): its '
-                         'differences are not paired in that respect.')
-    return notes
+                               greater=greater_is_better(metric, greater),
+                               notes=(*study.notes, *notes))
 
 
 def last_telling_line(log: Path) -> str:

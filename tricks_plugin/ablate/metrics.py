@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
 from ..plan.errors import TrickError, nearest
 
-__all__ = ['DEFAULTS', 'check_metric', 'default_metric', 'greater_is_better', 'unit_of',
-           'value_of']
+__all__ = ['ABSENT', 'DEFAULTS', 'check_metric', 'default_metric', 'direction_of',
+           'greater_is_better', 'is_absent', 'unit_of', 'value_of']
 
 DEFAULTS = ('coco/bbox_mAP', 'coco/segm_mAP', 'pascal_voc/mAP', 'accuracy/top1', 'mIoU', 'PQ')
-_SMALLER = ('loss', 'error', 'err', 'mae', 'mse', 'rmse', 'epe', 'fid', 'nll', 'perplexity')
+# As evaluators of OpenMMLab's libraries, timm and others name them, by their words.
+_SMALLER, _GREATER = (frozenset(words.split()) for words in ("""
+    loss losses error errors err nll perplexity ppl bpc bpd ece brier wer cer ter ned eer
+    mae mse rmse mape smape sad mad l1 l2 rel silog log10 epe fl nme mpe mpjpe mpvpe pve mrrpe
+    ade fde mate mase maoe mave maae distance hausdorff hd hd95 assd asd chamfer
+    mr mmr lamr miss missrate fppi fppw false fp fn fpr fnr fpr95 far frr
+    idsw ids idfp idfn frag ml mdr mnr fid kid fvd fad swd lpips niqe brisque dists latency
+""", """
+    acc aacc macc accuracy top ap apr apc apf aps apm apl map maph ar mar auc auroc precision recall
+    r1 r5 r10 sensitivity specificity tpr f1 fscore mfscore dice mdice iou miou ciou hmean
+    pck pckh psnr ssim pq sq rq hota deta assa mota idf1 nds ji
+"""))
+_AVERAGES = frozenset(['ap', 'apr', 'apc', 'apf', 'aps', 'apm', 'apl', 'map', 'ar', 'mar'])
+ABSENT = 'the validation has no objects of this kind, for which the evaluator gives -1'
+_CONDITION = re.compile(r'(@|[_ ]at[_ ]).*')  # recall@fppi: the recall counts
+_TURNED = re.compile(r'(1-|one_minus_)')
 
 
 def default_metric(names: Iterable[str]) -> str:
@@ -44,10 +60,45 @@ def check_metric(name: str, known: Iterable[str]) -> None:
         raise TrickError(f'--metric: unknown metric {name!r}{nearest(name, names)}')
 
 
-def greater_is_better(name: str) -> bool:
-    """Whether more of the metric is better, by its name."""
-    words = name.lower().replace('/', '_').split('_')
-    return not any(word in _SMALLER for word in words)
+def direction_of(name: str) -> bool | None:
+    """Whether more of a metric is better, by the words of its name; None where none tells.
+
+    The last word that tells decides; the evaluator's prefix is asked only if no other word does.
+
+    Args:
+        name: With or without a prefix.
+
+    Example:
+        >>> [direction_of(name) for name in ('crowd_human/mMR', 'crowd_human/JI', 'top1_err', 'x')]
+        [False, True, False, None]
+    """
+    prefix, _, last = name.rpartition('/')
+    for part in (_CONDITION.sub('', last), prefix):
+        turned = _TURNED.match(part.lower()) is not None
+        for word in reversed(_words(part)):
+            if word in _GREATER or word.rstrip('0123456789') in _GREATER:
+                return not turned
+            if word in _SMALLER:
+                return turned or part.startswith('neg_')
+    return None
+
+
+def greater_is_better(name: str, asked: bool | None = None) -> bool:
+    """Whether more of a metric is better.
+
+    Args:
+        name: See `direction_of`; what it does not tell is taken as yes.
+        asked: What the user says, who knows better; None for nothing.
+    """
+    return (direction_of(name) is not False) if asked is None else asked
+
+
+def _words(text: str) -> list[str]:
+    """The words of a name in lower case: those between signs, and the parts of ``MissRate``."""
+    found = []
+    for word in re.findall(r'[A-Za-z0-9]+', text):
+        found += [*re.findall(r'[A-Z]?[a-z0-9]+|[A-Z0-9]+(?![a-z])', word), word]
+    return [word.lower() for word in found]
 
 
 def unit_of(name: str) -> tuple[str, float]:
@@ -69,8 +120,20 @@ def unit_of(name: str) -> tuple[str, float]:
 def value_of(name: str, metrics: dict[str, Any]) -> float | None:
     """The metric in a validation's results; None where it has none.
 
-    COCO's evaluation gives nothing at all where nothing was detected: that is 0.
+    COCO's evaluation gives nothing at all where nothing was detected: that is 0. Where there is
+    nothing to detect, such as no small object, it gives -1: that is no value.
     """
     if name in metrics:
-        return float(metrics[name])
+        return None if is_absent(name, metrics[name]) else float(metrics[name])
     return 0.0 if not metrics and name.startswith('coco/') else None
+
+
+def is_absent(name: str, value: Any) -> bool:
+    """Whether an AP or AR is the -1 of COCO's evaluation: no object to be found.
+
+    Args:
+        name: The metric's.
+        value: What the evaluator gave.
+    """
+    words = (word.rstrip('0123456789') for word in _words(name.rpartition('/')[2]))
+    return value == -1 and not _AVERAGES.isdisjoint(words)

@@ -117,7 +117,7 @@ def _plan_arm(base: Any, arm: Arm, first: dict[str, Any]) -> Planned:
         raise TrickError(f'cannot set the settings of arm {arm.name}: '
                          f'{type(error).__name__}: {" ".join(str(error).split())}') from error
     effective, plan = apply_tricks(cfg, arm.tricks)
-    bare = effective if arm.name == PLAIN else apply_tricks(cfg, arm.without_riders())[0]
+    bare = effective if arm.name == PLAIN else apply_tricks(cfg, arm.deciding())[0]
     after = plain(effective)
     rung = Rung(
         arm.name, arm.label, arm.tricks, arm.reference, tuple(plan.to_dict()['tricks']),

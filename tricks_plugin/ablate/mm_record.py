@@ -10,7 +10,8 @@ from typing import Any
 
 from mmengine.hooks import Hook
 
-from .metrics import check_metric, default_metric, value_of
+from ..plan.errors import TrickError
+from .metrics import ABSENT, check_metric, default_metric, is_absent, value_of
 from .record import BATCHES, Clock, weights_digest
 
 __all__ = ['RecordHook', 'image_names']
@@ -89,7 +90,7 @@ class RecordHook(Hook):
 
         Raises:
             TrickError: If no validation has given the metric that counts, and this one gives
-                others.
+                others; if the validation has nothing that it could be of.
         """
         found = {name: float(value) for name, value in (metrics or {}).items()
                  if isinstance(value, (int, float)) or hasattr(value, 'item')}
@@ -97,12 +98,16 @@ class RecordHook(Hook):
             self.metric = default_metric(found)
         if found and not self._known:
             check_metric(self.metric, found)
+        if is_absent(self.metric, found.get(self.metric)):
+            raise TrickError(f'--metric {self.metric}: {ABSENT}; choose another')
         self._known = self._known or bool(found)
         self.validated, self.value = runner.iter, value_of(self.metric, found)
         if self.value is not None:
             self.curve.append({
                 'epoch': runner.epoch if self.by_epoch else None, 'iteration': runner.iter,
-                'seconds': self.clock.seconds, 'value': self.value, 'metrics': found})
+                'seconds': self.clock.seconds, 'value': self.value,
+                'metrics': {name: value for name, value in found.items()
+                            if not is_absent(name, value)}})
 
     def after_val(self, runner: Any) -> None:
         """Starts the clock again, if the training goes on."""

@@ -42,12 +42,16 @@ class Arm:
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
     words: tuple[str, ...] = ()
 
-    def without_riders(self) -> dict[str, Any] | None:
-        """The value of ``tricks`` without those that change nothing in what is learnt."""
+    def deciding(self) -> dict[str, Any] | None:
+        """The value of ``tricks`` without those that change nothing in what is learnt.
+
+        These are the riders, and what does nothing in one process, as a run is.
+        """
         if self.tricks is None:
             return None
-        wanted = {trick.name for trick in select(self.tricks).tricks}
-        return {**self.tricks, **{name: False for name in RIDERS if name in wanted}}
+        idle = [trick.name for trick in select(self.tricks).tricks
+                if trick.name in RIDERS or trick.alone]
+        return {**self.tricks, **dict.fromkeys(idle, False)}
 
 
 def with_parameters(tricks: Any, parameters: dict[str, Any]) -> dict[str, Any]:

@@ -9,15 +9,15 @@ from ..mm.config_edit import plain
 from ..mm.config_file import parse_settings
 from ..plan.errors import TrickError
 from ..plan.recipes import split_names
-from .ablation import Ablation
+from .ablation import Ablation, idle_notes
 from .identity import machine, versions
 from .metrics import greater_is_better, unit_of
 from .mm import metric_of, plan_config, read_config, subject_names
 from .mm_run import LIBRARIES
-from .planned import Planned
+from .planned import Rungs, without_idle
 from .process import MEMORY
 from .rungs import Arm, arms_of, given_arms, nested, riders_note, with_parameters
-from .study import Mode, Study, Subject
+from .study import Mode, Study
 
 __all__ = ['parse_options', 'plan_ablation']
 
@@ -46,8 +46,7 @@ def plan_ablation(args: argparse.Namespace, command: str) -> Ablation:
         raise TrickError('--cfg-options tricks=...: give the tricks by --tricks or --arms')
     own = nested({key[len('tricks.'):]: options.pop(key) for key in list(options)
                   if key.startswith('tricks.')})
-    subjects: list[Subject] = []
-    planned: dict[str, list[Planned]] = {}
+    found: list[Rungs] = []
     metrics: list[str | None] = []
     mode: Mode = args.mode or ('stack' if len(args.config) == 1 else 'whole')
     fixed: list[Arm] = []
@@ -57,21 +56,23 @@ def plan_ablation(args: argparse.Namespace, command: str) -> Ablation:
         cfg = read_config(path, options)
         arms = fixed or _arms_of_config(path, cfg, args, own, mode)
         metrics.append(metric_of(cfg, args.metric))
-        subject, planned[name] = plan_config(name, path, cfg, arms)
-        subjects.append(subject)
+        rungs = plan_config(name, path, cfg, arms)
+        found.append(Rungs(*rungs) if args.arms else without_idle(*rungs, mode))
     metric = metrics[0]
     if any(one != metric for one in metrics):
         raise TrickError(f'the configs have different metrics ({", ".join(map(str, metrics))}): '
                          'name one by --metric')
     unit, factor = unit_of(metric) if metric else ('', 1.0)
     seeds = tuple(range(args.first_seed, args.first_seed + args.seeds))
-    found = versions(*LIBRARIES)
+    libraries = versions(*LIBRARIES)
+    subjects = tuple(one.subject for one in found)
     study = Study(
-        command, mode, metric or '', greater_is_better(metric or ''), unit, factor, seeds,
-        tuple(subjects), (), {'machine': machine(), **found, 'memory': MEMORY},
-        riders_note(subjects))
-    return Ablation(study, planned, metric,
-                    parse_options(args.launcher_options, '--launcher-options'), found)
+        command, mode, metric or '', greater_is_better(metric or '', args.greater), unit, factor,
+        seeds, subjects, (), {'machine': machine(), **libraries, 'memory': MEMORY},
+        (*idle_notes(found), *riders_note(subjects)))
+    return Ablation(study, {one.subject.name: one.planned for one in found}, metric,
+                    parse_options(args.launcher_options, '--launcher-options'), libraries,
+                    args.greater, {one.subject.name: list(one.idle) for one in found})
 
 
 def _arms_of_config(path: str, cfg: Any, args: argparse.Namespace, own: dict[str, Any],

@@ -8,13 +8,13 @@ from typing import Any
 
 from ..plan.errors import TrickError
 from ..plan.recipes import select, split_names
-from .ablation import Ablation
+from .ablation import Ablation, idle_notes
 from .identity import machine, versions
 from .metrics import greater_is_better, unit_of
-from .planned import Planned
+from .planned import Rungs, without_idle
 from .process import MEMORY
 from .rungs import Arm, arms_of, given_arms, nested, riders_note, with_parameters
-from .study import Mode, Study, Subject
+from .study import Mode, Study
 from .timm import check_words, ground_note, metric_of, plan_model, subject_names
 from .timm_run import LIBRARIES
 from .timm_settings import shared_ground
@@ -58,21 +58,22 @@ def plan_timm(args: argparse.Namespace, words: list[str], command: str) -> Ablat
         raise TrickError('--models and --model behind --: give one of them')
     mode, arms = _arms(args, models)
     ground = shared_ground([*words, '--model', models[0]], [arm.tricks for arm in arms])
-    subjects: list[Subject] = []
-    planned: dict[str, list[Planned]] = {}
+    found: list[Rungs] = []
     for name, model in zip(subject_names(models), models, strict=True):
-        subject, planned[name] = plan_model(name, model, words, arms, ground)
-        subjects.append(subject)
+        rungs = plan_model(name, model, words, arms, ground)
+        found.append(Rungs(*rungs) if args.arms else without_idle(*rungs, mode))
     unit, factor = unit_of(metric)
-    found = versions(*LIBRARIES)
+    libraries = versions(*LIBRARIES)
+    subjects = tuple(one.subject for one in found)
     recipes = tuple(dict.fromkeys(one for arm in arms for one in select(arm.tricks).recipes))
     study = Study(
-        command, mode, metric, greater_is_better(metric), unit, factor,
-        tuple(range(args.first_seed, args.first_seed + args.seeds)), tuple(subjects), (),
-        {'machine': machine(), **found, 'memory': MEMORY},
-        (*ground_note(ground, recipes), *riders_note(subjects)))
-    return Ablation(study, planned, metric,
-                    parse_pairs(args.launcher_options, '--launcher-options'), found)
+        command, mode, metric, greater_is_better(metric, args.greater), unit, factor,
+        tuple(range(args.first_seed, args.first_seed + args.seeds)), subjects, (),
+        {'machine': machine(), **libraries, 'memory': MEMORY},
+        (*idle_notes(found), *ground_note(ground, recipes), *riders_note(subjects)))
+    return Ablation(study, {one.subject.name: one.planned for one in found}, metric,
+                    parse_pairs(args.launcher_options, '--launcher-options'), libraries,
+                    args.greater, {one.subject.name: list(one.idle) for one in found})
 
 
 def _arms(args: argparse.Namespace, models: list[str]) -> tuple[Mode, list[Arm]]:

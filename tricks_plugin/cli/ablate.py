@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..ablate.folder import Folder
     from ..ablate.study import Run
 
-__all__ = ['main']
+__all__ = ['main', 'parse']
 
 MODES = ('stack', 'single', 'leave-one-out', 'whole')
 _EPILOG = ('Exit status 0 when every run has a result, 1 when one has failed or does not count, 2 '
@@ -77,6 +77,13 @@ def _add_arguments(parser: argparse.ArgumentParser, subjects: str, own: str) -> 
                         help='runs at the same time (%(default)s)')
     parser.add_argument('--metric', metavar='NAME', help='any that the validation gives, such as '
                         'coco/bbox_mAP_50 or top5; what counts is its value after the last epoch')
+    better = parser.add_mutually_exclusive_group()
+    better.add_argument(
+        '--greater-is-better', dest='greater', action='store_true', default=None,
+        help='more of the metric is better; the default is what its name tells')
+    better.add_argument(
+        '--smaller-is-better', dest='greater', action='store_false', default=None,
+        help='less of it is better; the folder keeps what is said here, and --report-only takes it')
     parser.add_argument('--launcher', choices=['none', 'slurm', 'local'], default='none',
                         help='none: processes of this machine; slurm: jobs by submitit; local: '
                              "submitit's own processes (%(default)s)")
@@ -107,6 +114,27 @@ def _check(args: argparse.Namespace) -> None:
         raise TrickError('--arms stands in place of --tricks, and beside no --mode but stack')
 
 
+def parse(words: Sequence[str], name: str = 'tricks ablate',
+          ) -> tuple[argparse.Namespace, list[str] | None]:
+    """The settings of a command line, and the flags of timm's trainer; None for mmdet configs.
+
+    Args:
+        words: As `main` takes them.
+        name: The program's name in messages.
+
+    Raises:
+        TrickError: If a word is wrong.
+    """
+    flags = None
+    if list(words[:1]) == ['timm']:
+        own, flags = split_flags(list(words[1:]))
+        args = _timm_parser(f'{name} timm').parse_args(own)
+    else:
+        args = _parser(name).parse_args(list(words))
+    _check(args)
+    return args, flags
+
+
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     """Runs an ablation, or shows how it stands.
 
@@ -121,24 +149,18 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> int:
     words = list(sys.argv[1:] if argv is None else argv)
     name = prog or 'tricks ablate'
     command = shlex.join([*name.split(' '), *words])
-    plan: Callable[[], Ablation]
-    if words[:1] == ['timm']:
-        own, flags = split_flags(words[1:])
-        args = _timm_parser(f'{name} timm').parse_args(own)
+    args, flags = parse(words, name)
 
-        def plan() -> Ablation:
+    def plan() -> Ablation:
+        if flags is not None:
             with needs_timm():
                 from ..ablate.setup_timm import plan_timm
                 return plan_timm(args, flags, command)
-    else:
-        args = _parser(name).parse_args(words)
+        from ..ablate.setup import plan_ablation
+        if not args.config:
+            raise TrickError('CONFIG is missing: which config is to be trained?')
+        return plan_ablation(args, command)
 
-        def plan() -> Ablation:
-            from ..ablate.setup import plan_ablation
-            if not args.config:
-                raise TrickError('CONFIG is missing: which config is to be trained?')
-            return plan_ablation(args, command)
-    _check(args)
     from ..ablate.folder import Folder
     folder = Folder(args.out)
     if not args.report_only:
@@ -161,6 +183,7 @@ def _run(args: argparse.Namespace, folder: Folder, plan: Callable[[], Ablation])
     from ..ablate.needs import require
     from ..ablate.progress import Progress
     require()
+    folder.read_plan()  # before anything is written there, and before the planning, which is slow
     with folder.locked() as lock:
         with contextlib.redirect_stdout(sys.stderr):  # libraries print while they are imported
             ablation = plan()
@@ -172,6 +195,8 @@ def _run(args: argparse.Namespace, folder: Folder, plan: Callable[[], Ablation])
         jobs = [job for job in jobs_of(ablation)
                 if not engine.is_done(job, *known, args.keep_other_code)]
         console = Console()
+        for note in ablation.study.notes:
+            _say(console, note)
         _say(console, f'{len(jobs)} runs to do, {len(jobs_of(ablation)) - len(jobs)} finished '
                       'before')
         with Progress(console, len(jobs), args.jobs) as progress:
@@ -187,6 +212,8 @@ def _report(folder: Folder, args: argparse.Namespace) -> int:
 
     from ..ablate.report import terminal_table, write_reports
     from ..common.files import json_safe, write_json
+    if args.report_only and args.greater is not None:
+        folder.keep_direction(args.greater)
     study = folder.study()
     write_json(folder.path / 'study.json', json_safe(study.to_dict()))
     written = write_reports(study, folder.path)

@@ -106,6 +106,7 @@ class Trick:
         excludes: Names of tricks that cannot be wanted together with this one.
         functions: Names in `tricks_plugin.functional`, for the table of tricks.
         distributed: What changes with the number of processes, in a few words; empty: nothing.
+        alone: Why the trick changes nothing in a training of one process; empty where it does.
         timm_main: See `TimmFlags`; for a trick of one module.
         timm_derives: See `TimmFlags`; for a trick of one module.
     """
@@ -119,6 +120,7 @@ class Trick:
     excludes: ClassVar[tuple[str, ...]] = ()
     functions: ClassVar[tuple[str, ...]] = ()
     distributed: ClassVar[str] = ''
+    alone: ClassVar[str] = ''
     timm_main: ClassVar[str] = ''
     timm_derives: ClassVar[tuple[str, ...]] = ()
 

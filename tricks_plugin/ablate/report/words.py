@@ -218,8 +218,8 @@ def warnings(analysis: Analysis) -> list[str]:
             found.append(f'{run.subject}/{run.rung}, seed {run.seed} failed: '
                          f'{run.error or "no message"}')
         elif run.status == 'finished' and (run.value is None or not math.isfinite(run.value)):
-            found.append(f'{run.subject}/{run.rung}, seed {run.seed}: the metric is no number; '
-                         'the run does not count.')
+            found.append(f'{run.subject}/{run.rung}, seed {run.seed}: '
+                         f'{run.error or "the metric is no number"}; the run does not count.')
     return found
 
 

@@ -21,3 +21,4 @@ class SyncBn(Trick):
     functions = ('CrossRankBatchNorm', 'merge_moments', 'sync_bn_traffic',
                  'synchronize_batch_norms')
     distributed = 'statistics of all processes'
+    alone = 'a single process has the whole batch: there is nothing to synchronize'

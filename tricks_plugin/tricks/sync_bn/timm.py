@@ -8,6 +8,7 @@ from typing import Any
 from ...common.processes import world_size
 from ...plan import TimmFlags
 from ...timm.facts import model_facts
+from . import SyncBn
 
 __all__ = ['Flags']
 
@@ -22,7 +23,7 @@ class Flags(TimmFlags):
     ) -> dict[str, Any] | str | None:
         """Switches it on where there is something to synchronize."""
         if world_size('any') < 2:
-            return 'a single process has the whole batch: there is nothing to synchronize'
+            return SyncBn.alone
         other = next((name for name in ('split_bn', 'torchscript') if args.get(name)), None)
         if other:
             return f'--{other.replace("_", "-")} and --sync-bn exclude each other in timm'
