@@ -77,6 +77,10 @@ def test_a_recipe_holds_smoothing_back_in_a_short_run_and_a_name_applies_it(tmp_
     assert after.smoothing == 0.0 and plan.run.updates == 1140
     assert plan.to_dict()['run'] == plan.run.to_dict()
     assert plan['mixup'].status == 'applied'  # neither loss nor gain beyond doubt was measured
+    default = planned('bag_of_tricks', 1140, smoothing=0.1)
+    assert default[0].smoothing == 0.1 and default[1]['label_smoothing'].reason.startswith(
+        row.reason.partition('; --tricks')[0] + "; timm's own --smoothing 0.1 stays, and "
+        '--smoothing 0 goes without; --tricks ')
     after, plan = planned('bag_of_tricks,label_smoothing', 1140)
     assert plan['label_smoothing'].status == 'applied' and after.smoothing > 0
     assert planned('bag_of_tricks', 1500)[1]['label_smoothing'].status == 'applied'

@@ -49,7 +49,8 @@ def evidence(folder: Path) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.slow
 def test_a_recipe_trains_and_every_trick_is_live(train: Callable[..., Path]) -> None:
-    folder = train('bag', '--epochs', '6', '--tricks', 'bag_of_tricks,ema,amp', '--trick-options',
+    folder = train('bag', '--epochs', '6', '--tricks',
+                   'bag_of_tricks,label_smoothing,ema,amp', '--trick-options',
                    'cosine_warmup.warmup_epochs=1', 'mixup.off_epochs=2', 'mixup.alpha=1.0',
                    '--workers', '1', '--model-kwargs', 'layers=(1,1,1,1)', 'channels=(8,8,8,16)',
                    'zero_init_last=True')

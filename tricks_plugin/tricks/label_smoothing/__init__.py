@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 from ...plan import TRICKS, Params, RunFacts, Trick, bounded
 from .variants import SMOOTHING_VARIANTS
@@ -47,3 +48,11 @@ class LabelSmoothing(Trick):
         return (f'{facts.updates} updates (of {MIN_UPDATES}) are too few for label smoothing: in '
                 '1140 updates on 2500 images of CIFAR-10 it cost 0.55 points of top-1 (six seeds, '
                 'one data set)')
+
+    def timm_pays(self, args: dict[str, Any], facts: RunFacts) -> str | None:
+        """`pays`, and what timm's own default leaves behind."""
+        reason = super().timm_pays(args, facts)
+        if reason and args.get('smoothing'):
+            reason += (f"; timm's own --smoothing {args['smoothing']:g} stays, and --smoothing 0 "
+                       'goes without')
+        return reason
