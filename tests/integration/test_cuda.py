@@ -73,7 +73,7 @@ def test_mmengine_trains_in_16_bits_with_mixed_images_and_the_runtime_s_options(
     from tricks_plugin import TricksRunner
     subprocess.run([sys.executable, root / 'examples' / 'make_digits.py', '--out',
                     tmp_path / 'digits',
-                    '--train', '16', '--val', '2'], check=True, capture_output=True)
+                    '--train', '8', '--val', '2'], check=True, capture_output=True)
     monkeypatch.setenv('DIGITS_ROOT', f'{tmp_path / "digits"}/')
     before = (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32)
     cfg = Config.fromfile(root / 'configs' / 'demo' / 'yolov3_digits.py')

@@ -106,10 +106,10 @@ def folder(tmp_path):
 
 
 def config(folder, **more):
-    """A ResNet-18 on the folder, for four epochs of six batches."""
-    cfg = classifier(dict(num_classes=3, in_channels=512), dict(zero_init_residual=False), size=96,
+    """A ResNet-18 of a quarter of the width on the folder, for four epochs of six batches."""
+    cfg = classifier(dict(num_classes=3, in_channels=128), dict(zero_init_residual=False), size=96,
                      preprocessor=dict(num_classes=3, mean=[128.0] * 3, std=[64.0] * 3), **more)
-    cfg.model.backbone.depth = 18
+    cfg.model.backbone.update(depth=18, stem_channels=16, base_channels=16)
     steps = [dict(type='LoadImageFromFile'), dict(type='RandomResizedCrop', scale=96),
              dict(type='PackInputs')]
     loader = dict(batch_size=4, num_workers=0, sampler=dict(type='DefaultSampler', shuffle=True),
@@ -194,7 +194,7 @@ def test_a_teachers_share_is_of_all_losses_and_its_weights_must_fit(folder):
     (of_three, path), (_, four) = teacher(folder, 3), teacher(folder, 4)
     torch.manual_seed(1)
     held = MODELS.build(of_three.model).state_dict()
-    more = {**held, 'head.fc.weight': torch.zeros(4, 512), 'head.fc.bias': torch.zeros(4)}
+    more = {**held, 'head.fc.weight': torch.zeros(4, 128), 'head.fc.bias': torch.zeros(4)}
     wrong = {'extra.weight' if name == 'backbone.conv1.weight' else name: value
              for name, value in held.items()}
     weights, of_four, renamed = (str(folder / f'{name}.pth') for name in ('own', 'four', 'wrong'))
@@ -203,8 +203,8 @@ def test_a_teachers_share_is_of_all_losses_and_its_weights_must_fit(folder):
     for named, message in (
             (dict(teacher=four, checkpoint=of_four), 'the 3 classes of the student, got 4'),
             (dict(teacher=path, checkpoint=of_four),
-             r'must fit tricks\.distill\.teacher, got .*shapes: head\.fc\.weight is \(4, 512\) and '
-             r'not \(3, 512\), head\.fc\.bias'),
+             r'must fit tricks\.distill\.teacher, got .*shapes: head\.fc\.weight is \(4, 128\) and '
+             r'not \(3, 128\), head\.fc\.bias'),
             (dict(teacher=path, checkpoint=renamed),
              r'missing: backbone\.conv1\.weight; left over: extra\.weight$')):
         with pytest.raises(TrickError, match=message):
