@@ -38,15 +38,16 @@ def _short_breaks(monkeypatch):
 def _workers_end(monkeypatch):
     """Workers that a test leaves are sent away while their queues are there.
 
-    Where a runner's cycle is collected later on, the queues go first, and torch waits five seconds
+    Those of a loader that outlives the test too: it starts others when it is asked again. Where a
+    runner's cycle is collected later on, the queues go first, and torch waits five seconds
     for each worker before it kills it.
     """
     from torch.utils.data.dataloader import _MultiProcessingDataLoaderIter as Iterator
     plain, started = Iterator.__init__, []
 
     def begin(self, *args, **kwargs):
-        started.append(weakref.ref(self))
         plain(self, *args, **kwargs)
+        started.append(weakref.ref(self))
 
     monkeypatch.setattr(Iterator, '__init__', begin)
     yield

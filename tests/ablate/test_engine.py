@@ -152,6 +152,25 @@ def test_a_rung_that_changes_nothing_may_be_left_out_of_a_folder_that_has_it():
         'rung ema of x is of other settings here']
     assert differences(known, plan({'plain': 'a', 'ema': 'c'}, {'y': ['sync_bn']})) == [
         'rung sync_bn of x is not asked for here']
+    # What changed nothing there, on another machine, may come here.
+    known = plan({'plain': 'a', 'ema': 'c'}, {'x': ['sync_bn']})
+    assert differences(known, plan({'plain': 'a', 'sync_bn': 'b', 'ema': 'c'}, {})) == []
+    assert differences(known, plan({'plain': 'a', 'amp': 'b', 'ema': 'c'}, {})) == [
+        'rung amp of x is new here']
+
+
+def test_the_direction_stays_also_where_no_run_was_finished(tmp_path):
+    def plan(greater, metric='loss'):
+        return {'study': {'mode': 'single', 'metric': metric, 'seeds': [0]}, 'identity': {},
+                'code': 'c', 'greater': greater}
+    folder = Folder(tmp_path)
+    folder.read_plan = lambda: json.loads(folder.plan_file.read_text()) \
+        if folder.plan_file.exists() else None  # what is planned is no whole study here
+    for given, kept in ((False, False), (None, False), (True, True), (None, True)):
+        folder.keep_plan(plan(given))
+        assert folder.read_plan()['greater'] is kept
+    folder.keep_plan(plan(None, 'top1'))
+    assert folder.read_plan()['greater'] is None
 
 
 def test_an_unknown_metric_ends_all_and_may_be_mended(toy):

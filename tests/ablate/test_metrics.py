@@ -21,7 +21,7 @@ SMALLER = """
     pred_instances_3d_NuScenes/mATE pred_instances_3d_NuScenes/car_trans_err Fl recog/CER wer
     MAE SAD MattingMSE GradientError ConnectivityError LPIPS NIQE PPL FID-Full-50k/fid SWD/avg
     miss miss_rate MissRate missrate LAMR MR-2 miss_rate@0.1fppi fppi FPR@95TPR false_positive_rate
-    minADE HD95 ECE brier_score perplexity 1-accuracy one_minus_ssim loss/total
+    minADE HD95 ECE brier_score perplexity 1-accuracy one_minus_ssim loss/total loss_map
 """
 GREATER = """
     coco/bbox_mAP coco/bbox_mAP_50 coco/segm_mAP_s coco/AR@100 coco/AR_s@1000
@@ -31,6 +31,7 @@ GREATER = """
     refexp/precision@1 mIoU aAcc mDice mFscore accuracy/top1 top1 top5 eval_top1
     single-label/f1-score retrieval/Recall@1 retrieval/mAP@10 coco/AP PCK AUC acc/mean1
     pred_instances_3d_NuScenes/NDS car_AP_dist_0.5 PSNR SSIM recall@fppi=1 sensitivity_at_fppi
+    mAP_L2 waymo/mAPH_L1 Recall_l2 ROUGE-L1_recall mIoU_fl acc_far AP_far ap_rel
     error_auc neg_mean_squared_error one_minus_ned 1-NED MAE/accuracy fp16_top1
 """
 TWO = {'plain': {'value': 50.0}, 'mixup': {'value': 53.0}}

@@ -69,6 +69,14 @@ def test_epochs_of_an_iteration_based_run_are_those_of_its_images(tmp_path):
             ending(halved, None, 72)
     with pytest.raises(TrickError, match='below the 41.67 epochs'):
         ending(loader(tmp_path, drop_last=True), None, 42)
+    filtered = loader(tmp_path)
+    filtered['train_dataloader']['dataset']['filter_cfg'] = dict(min_size=32)
+    assert str(ending(filtered, None, 38)) == 'off for the last 38 epochs'
+    assert str(ending(filtered, None, 39)) == (
+        'off for the last 39 epochs (not checked to be fewer than those of the run: images may be '
+        'filtered out, and an epoch is shorter than 13 iterations then)')
+    with pytest.raises(TrickError, match='below the 38.46 epochs'):  # 77 of 13 are 1001 of 500
+        ending(filtered, None, 77)
 
 
 @pytest.mark.parametrize(('own', 'why'), [

@@ -110,8 +110,9 @@ class Folder:
                                  'give another folder')
             seeds = [seed for seed in known['study']['seeds'] if self.has_results(seed)]
             plan['study']['seeds'] = sorted({*seeds, *plan['study']['seeds']})
-            if plan.get('greater') is None:
-                plan['greater'] = known.get('greater')
+        if known is not None and plan.get('greater') is None \
+                and known['study']['metric'] == plan['study']['metric']:
+            plan['greater'] = known.get('greater')
         write_json(self.plan_file, plan)
 
     def keep_direction(self, greater: bool) -> None:

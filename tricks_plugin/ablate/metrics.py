@@ -24,6 +24,8 @@ _SMALLER, _GREATER = (frozenset(words.split()) for words in ("""
     r1 r5 r10 sensitivity specificity tpr f1 fscore mfscore dice mdice iou miou ciou hmean
     pck pckh psnr ssim pq sq rq hota deta assa mota idf1 nds ji
 """))
+# Of errors, and of levels, languages and distances too: beside a word that tells, they do not.
+_BESIDE = frozenset(['l1', 'l2', 'rel', 'fl', 'far', 'ml', 'ids', 'fp', 'fn', 'mad', 'frag'])
 _AVERAGES = frozenset(['ap', 'apr', 'apc', 'apf', 'aps', 'apm', 'apl', 'map', 'ar', 'mar'])
 ABSENT = 'the validation has no objects of this kind, for which the evaluator gives -1'
 _CONDITION = re.compile(r'(@|[_ ]at[_ ]).*')  # recall@fppi: the recall counts
@@ -63,7 +65,8 @@ def check_metric(name: str, known: Iterable[str]) -> None:
 def direction_of(name: str) -> bool | None:
     """Whether more of a metric is better, by the words of its name; None where none tells.
 
-    The last word that tells decides; the evaluator's prefix is asked only if no other word does.
+    The last word that tells decides, but a loss is a loss; the evaluator's prefix is asked only if
+    no other word does.
 
     Args:
         name: With or without a prefix.
@@ -74,11 +77,14 @@ def direction_of(name: str) -> bool | None:
     """
     prefix, _, last = name.rpartition('/')
     for part in (_CONDITION.sub('', last), prefix):
-        turned = _TURNED.match(part.lower()) is not None
-        for word in reversed(_words(part)):
-            if word in _GREATER or word.rstrip('0123456789') in _GREATER:
+        turned, words = _TURNED.match(part.lower()) is not None, _words(part)
+        greater = [word in _GREATER or word.rstrip('0123456789') in _GREATER for word in words]
+        pairs = [*zip(words, greater, strict=True)]
+        told = any(is_greater and word != 'sq' for word, is_greater in pairs)  # sq_rel is an error
+        for word, is_greater in reversed(pairs):
+            if is_greater and 'loss' not in words:
                 return not turned
-            if word in _SMALLER:
+            if word in _SMALLER and not (word in _BESIDE and told):
                 return turned or part.startswith('neg_')
     return None
 

@@ -81,7 +81,8 @@ def _odd_setting(study: Study, greater: Any) -> str:
 def differences(known: dict[str, Any], plan: dict[str, Any]) -> list[str]:
     """What differs between two plans, by name.
 
-    Seeds and the command may; arms may be added; and a rung may be left out that changes nothing.
+    Seeds and the command may; arms may be added; and a rung may be left out, or come, that changes
+    nothing here or changed nothing there: that may depend on the machine.
     """
     odd = []
     grows = known['study']['mode'] == plan['study']['mode'] == 'arms'
@@ -94,9 +95,9 @@ def differences(known: dict[str, Any], plan: dict[str, Any]) -> list[str]:
         if before is None or after is None:
             odd.append(f'{name} is {"new" if before is None else "not asked for"} here')
             continue
-        idle = plan.get('idle', {}).get(name, ())
+        idle, was_idle = (one.get('idle', {}).get(name, ()) for one in (plan, known))
         for rung in {**before, **after}:
-            if rung in idle and rung not in after:
+            if rung in idle and rung not in after or rung in was_idle and rung not in before:
                 continue
             if before.get(rung) != after.get(rung) and not (grows and rung not in before):
                 what = ('new here' if rung not in before else 'not asked for here'

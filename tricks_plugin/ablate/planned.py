@@ -102,9 +102,11 @@ def without_idle(subject: Subject, planned: list[Planned], mode: Mode) -> Rungs:
 def _idle_reason(rung: Rung, known: dict[str, Planned]) -> str:
     """Why a trick has no rung, from its verdict."""
     name = rung.name.removeprefix('without_')
-    rows = rung.plan if name == rung.name else known['all'].rung.plan
-    row = next(row for row in rows if row['name'] == name)
+    rows = rung.plan if name == rung.name or 'all' not in known else known['all'].rung.plan
+    row = next((row for row in rows if row['name'] == name), None)
+    if row is None:
+        return f'{name} changes nothing here (its runs have the settings of another rung)'
     verdict = f'{row["status"].replace("_", " ")}: {row["reason"]}'
     if row['status'] == 'applied':
-        verdict = TRICKS.get(name).alone or 'what it sets decides no result'
+        verdict = TRICKS.get(name).alone or 'its runs have the settings of another rung'
     return f'{name} changes nothing here ({verdict})'

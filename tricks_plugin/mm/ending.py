@@ -8,7 +8,7 @@ from typing import Any
 from ..common.phases import Phases, phases
 from ..plan.errors import TrickError
 from .config_edit import RunLength, run_length
-from .run_facts import epoch_length
+from .run_facts import epoch_length, filters_images
 
 __all__ = ['OFF_FRACTION', 'Ending']
 
@@ -44,7 +44,8 @@ class Ending:
 
         Raises:
             TrickError: If it is as long as the run, or longer. In an iteration-based run an epoch
-                is as long as the annotation files say.
+                is as long as the annotation files say; where images may be filtered out, which
+                makes it shorter, only twice the run's length is too long beyond doubt.
         """
         length, epochs = run_length(cfg), params.off_epochs
         fraction = default if params.off_fraction is None else params.off_fraction
@@ -53,6 +54,10 @@ class Ending:
         each, why = (1, '') if length.by_epoch else epoch_length(cfg)
         if each is None:
             return cls(length, fraction, epochs, why)
+        if not length.by_epoch and filters_images(cfg) and epochs * each < 2 * length.value:
+            return cls(length, fraction, epochs, (
+                f'images may be filtered out, and an epoch is shorter than {each} iterations then')
+                if epochs * each >= length.value else '')
         if epochs * each >= length.value:
             detail = '' if length.by_epoch else f' ({length.value} iterations, {each} an epoch)'
             whole = round(length.value / each, 2)

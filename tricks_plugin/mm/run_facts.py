@@ -20,7 +20,7 @@ from .config_edit import (
 )
 from .image_count import ImageCount, count_images, epoch_iterations
 
-__all__ = ['STRONG', 'epoch_length', 'run_facts']
+__all__ = ['STRONG', 'epoch_length', 'filters_images', 'run_facts']
 
 # Steps after which an image is another one: parts of it, of several, or out of shape. Flips,
 # colours and scales are not among them.
@@ -114,6 +114,12 @@ def epoch_length(cfg: dict[str, Any]) -> tuple[int | None, str]:
     processes = world_size(cfg.get('launcher')) if sampler == 'DefaultSampler' else 1
     dropped = bool(get(loader, 'drop_last') or get(loader, 'batch_sampler.drop_last'))
     return max(epoch_iterations(found.samples, batch_size, processes, dropped), 1), ''
+
+
+def filters_images(cfg: dict[str, Any]) -> bool:
+    """Whether a training set leaves images out, by their size or as they hold no object."""
+    return any(get(node, 'filter_cfg') or get(node, 'filter_empty_gt') is True
+               for _, node in walk(get(cfg, 'train_dataloader.dataset')))
 
 
 def _tested_short(pipeline: Any) -> int | None:

@@ -145,11 +145,11 @@ def test_a_budget_that_the_disk_has_not_is_not_believed(tmp_path):
     room = Room('x', 8_000_000, 2_000_000)
     assert room.share(needs.encoded) == 0.5
     assert room.words(needs, 'encoded') == (
-        'the budget of x is 8 MB, of which its file system has 2 MB: encoded, 50% of it fits, and '
-        'the rest is read from the source')
+        'the budget of x is 8 MB, of which its file system leaves 2 MB: encoded, 50% of it fits, '
+        'and the rest is read from the source')
     assert Room('x', 8_000_000, 9_000_000).words(needs, 'decoded') == \
         'the budget of x is 8 MB: decoded, all of it fits'
-    named = survey.room_in(str(tmp_path / 'cache'), 1e12)  # an exabyte
+    named = survey.room_in(str(tmp_path / 'cache'), 1e15)  # a thousand exabytes
     assert named.holds == named.space < named.budget
 
 

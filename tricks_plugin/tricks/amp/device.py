@@ -66,7 +66,7 @@ def why_slow(dtype: str | None, device: str) -> str:
         return ''
     return ('this CPU has no instructions for bfloat16 (avx512_bf16, amx_bf16, or bf16 of ARM), '
             'and a step in it took 6 to 8 times as long as in float32 on an AMD EPYC with AVX2, '
-            '1.3 times on another CPU (benchmarks/step.py)')
+            '1.3 times on another CPU (benchmarks/step.py); if another machine trains, plan there')
 
 
 @functools.cache

@@ -77,7 +77,7 @@ class Room:
         fits = 'all of it fits' if share == 1 else \
             f'{share:.0%} of it fits, and the rest is read from the source'
         disk = '' if self.holds == self.budget else \
-            f', of which its file system has {size(self.holds)}'
+            f', of which its file system leaves {size(self.holds)}'
         return f'the budget of {self.folder} is {size(self.budget)}{disk}: {level}, {fits}'
 
 
