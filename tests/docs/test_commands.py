@@ -114,7 +114,7 @@ def test_the_doors_and_scripts(helps):
             continue
         source = (ROOT / script).read_text()
         for flag in flags_of(words[at + 1:], 'before'):
-            assert f"'{flag}'" in source or flag[2:] in source, (page, line, flag)
+            assert f"'{flag}'" in source, (page, line, flag)
 
 
 def test_targets_of_make():

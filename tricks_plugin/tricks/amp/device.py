@@ -52,14 +52,14 @@ def why_not(dtype: str, device: str, half_only: str) -> str:
     return '' if has_bfloat16(device) else f'this {device.upper()} device has no bfloat16'
 
 
-def why_slow(dtype: str | None, device: str) -> str:
-    """Why a format costs time on this machine's device in place of saving it; empty if it does not.
+def why_slow(device: str, half_only: bool = False) -> str:
+    """Why 16 bits cost time on this machine's device in place of saving it; empty if they do not.
 
     Args:
-        dtype: ``'bfloat16'``, ``'float16'`` or None.
         device: The kind of device.
+        half_only: Whether the model knows float16 alone, which a CPU does not train in at all.
     """
-    if dtype != 'bfloat16' or device != 'cpu':
+    if device != 'cpu' or half_only:
         return ''
     known = _instructions()
     if not known or known & _INSTRUCTIONS:

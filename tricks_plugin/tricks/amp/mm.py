@@ -54,8 +54,7 @@ class Edit(ConfigEdit):
         """Asks whether this machine's device is faster in the format that it would get."""
         device = machine.kind()
         half_only = _half_only(cfg.get('model'), device, default_scope(cfg))
-        dtype = pick_dtype(device, machine.has_bfloat16(device), bool(half_only))
-        return machine.why_slow(dtype, device) or None
+        return machine.why_slow(device, bool(half_only)) or None
 
     def _edit(self, cfg: dict[str, Any], plain: list[dict[str, Any]], scope: str,
               there: list[str]) -> Verdict:

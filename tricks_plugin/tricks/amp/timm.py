@@ -38,9 +38,7 @@ class Flags(TimmFlags):
         """Asks whether this machine's device is faster in the format that it would get."""
         if args.get('bfloat16') is not None:
             return None  # another machine's
-        device = _device(args)
-        dtype = pick_dtype(device, machine.has_bfloat16(device), False)
-        return machine.why_slow(dtype, device) or None
+        return machine.why_slow(_device(args)) or None
 
     def note(self, before: dict[str, Any], after: dict[str, Any]) -> str:
         """Says which format, and whether the loss is scaled."""
