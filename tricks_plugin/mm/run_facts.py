@@ -86,8 +86,7 @@ def _updates(
     batch_size = _count(get(loader, 'batch_size'))
     if samples is None or batch_size is None:
         return None
-    dropped = bool(get(loader, 'drop_last') or get(loader, 'batch_sampler.drop_last'))
-    each = epoch_iterations(samples, batch_size, processes, dropped)
+    each = _batches(loader, samples, batch_size, processes)
     each = min(each, _count(get(loader, 'num_batch_per_epoch')) or each)
     return math.ceil(each * length.value / accumulation)
 
@@ -112,8 +111,13 @@ def epoch_length(cfg: dict[str, Any]) -> tuple[int | None, str]:
         return None, found.why
     # InfiniteSampler counts the samples of all processes as its own.
     processes = world_size(cfg.get('launcher')) if sampler == 'DefaultSampler' else 1
+    return max(_batches(loader, found.samples, batch_size, processes), 1), ''
+
+
+def _batches(loader: Any, samples: int, batch_size: int, processes: int) -> int:
+    """The batches that a loader makes of an epoch's samples."""
     dropped = bool(get(loader, 'drop_last') or get(loader, 'batch_sampler.drop_last'))
-    return max(epoch_iterations(found.samples, batch_size, processes, dropped), 1), ''
+    return epoch_iterations(samples, batch_size, processes, dropped)
 
 
 def filters_images(cfg: dict[str, Any]) -> bool:
