@@ -211,6 +211,7 @@ def test_one_seed_is_said_to_give_no_interval(toy):
     assert any('One seed gives no interval' in note for note in toy.study()['notes'])
 
 
+@pytest.mark.slow
 def test_submitits_local_executor_runs_them(toy):
     pytest.importorskip('submitit')
     assert toy.ablate({'plain': {}}, '--launcher', 'local', '--seeds', '1') == 0

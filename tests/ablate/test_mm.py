@@ -6,7 +6,7 @@ import pytest
 from support.small_config import CONFIG
 
 from tricks_plugin.ablate.ablation import jobs_of
-from tricks_plugin.cli.ablate import _parser
+from tricks_plugin.cli.ablate import mmdet_parser
 
 
 @pytest.fixture()
@@ -16,7 +16,7 @@ def plan(tmp_path):
     from tricks_plugin.ablate.setup import plan_ablation
     (tmp_path / 'x.py').write_text(CONFIG)
     return lambda *words: plan_ablation(
-        _parser('x').parse_args([str(tmp_path / 'x.py'), '--out', 'x', *words]), 'the command')
+        mmdet_parser('x').parse_args([str(tmp_path / 'x.py'), '--out', 'x', *words]), 'the command')
 
 
 def test_what_changes_nothing_in_one_process_is_no_rung(plan):

@@ -119,6 +119,7 @@ def _start(launcher: Local, found: Folder, command: list[str], log: Path, slot: 
     return found.start(launcher, command, log, slot)
 
 
+@pytest.mark.slow
 def test_the_same_command_more_seeds_and_one_more_arm(without_figures, folder):
     two = ['--arms', 'a=ema', 'b=ema,sync_bn']  # b trains the very same as a in one process
     assert folder.ablate(two, '--seeds', '2') == [*PAIRS, 'speed']
@@ -139,6 +140,7 @@ def test_the_same_command_more_seeds_and_one_more_arm(without_figures, folder):
     assert folder.kept() == before
 
 
+@pytest.mark.slow
 def test_a_stack_says_at_once_and_in_the_report_which_trick_has_no_rung(folder, capsys):
     tricks = ['--tricks', 'ema,no_bias_decay,sync_bn', '--seeds', '1']
     assert folder.ablate(tricks) == ['plain 0', 'ema 0', 'speed']

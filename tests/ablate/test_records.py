@@ -146,9 +146,9 @@ def test_a_result_is_written_last_and_by_one_process_alone(tmp_path, monkeypatch
 
 def test_numbers_that_are_not_finite_survive_the_config_file(tmp_path):
     config = pytest.importorskip('mmengine.config').Config
-    from tricks_plugin.ablate.mm import _text
+    from tricks_plugin.ablate.mm import config_text
     tree = {'a': {'clip': math.inf, 'low': [-math.inf, 1.5]}, 'b': (math.nan, 'inf', None)}
-    (tmp_path / 'x.py').write_text(_text(tree))
+    (tmp_path / 'x.py').write_text(config_text(tree))
     found = config.fromfile(str(tmp_path / 'x.py'), use_predefined_variables=False)
     assert found.a.clip == math.inf and list(found.a.low) == [-math.inf, 1.5]
     assert math.isnan(found.b[0]) and list(found.b[1:]) == ['inf', None]

@@ -68,6 +68,7 @@ def page(folder):
     return Page((folder / 'report.html').read_text(encoding='utf-8'))
 
 
+@pytest.mark.slow
 def test_four_files_are_written_whole(written):
     folder = written('stack')
     assert sorted(path.name for path in folder.iterdir()) == [
@@ -110,6 +111,7 @@ def test_a_label_says_where_a_rung_is_compared_otherwise_than_the_column_says():
     assert labels(stack) == ['the config as it is', '+ mixup', '+ ema']
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', STUDIES)
 def test_json_is_json_and_holds_the_study(written, name):
     def refuse(constant):

@@ -76,6 +76,7 @@ def visible_texts(canvas):
     return [(text.get_text(), text.get_window_extent(canvas.renderer)) for text in texts]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('name', STUDIES)
 def test_no_text_lies_on_another_or_outside(drawn, name):
     plots = drawn(name)

@@ -14,8 +14,8 @@ from tricks_plugin.ablate.ablation import jobs_of
 from tricks_plugin.ablate.setup_timm import parse_pairs, plan_timm
 from tricks_plugin.ablate.timm import subject_names
 from tricks_plugin.ablate.timm_run import Record, image_order, read
-from tricks_plugin.ablate.timm_settings import _listing, flags_digest
-from tricks_plugin.cli.ablate import _timm_parser
+from tricks_plugin.ablate.timm_settings import flags_digest, listing
+from tricks_plugin.cli.ablate import timm_parser
 from tricks_plugin.plan.errors import TrickError
 
 SHORT = ['--epochs', '4', '--lr', '0.1']
@@ -31,7 +31,7 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def plan(images: Path, *words: str, flags: tuple[str, ...] = (*TINY, *SHORT)):
-    args = _timm_parser('x').parse_args([*words, '--out', 'x'])
+    args = timm_parser('x').parse_args([*words, '--out', 'x'])
     return plan_timm(args, [str(images), *flags], 'the command')
 
 
@@ -107,7 +107,7 @@ def test_what_identifies_a_run_is_no_place_and_no_name(images, tmp_path):
     assert settings(tmp_path / 'a') == known == settings(images, '--log-interval', '7')
     assert settings(images, '--weight-decay', '0.1') != known
     (tmp_path / 'a' / 'train' / 'ant' / '000.jpg').unlink()
-    _listing.cache_clear()  # a process plans once
+    listing.cache_clear()  # a process plans once
     assert settings(tmp_path / 'a') != known
 
 
@@ -159,7 +159,7 @@ def test_what_cannot_be_is_refused_before_anything_runs(images, words, flags, me
 def test_a_folder_that_is_not_there_and_none_at_all(tmp_path):
     with pytest.raises(TrickError, match='must be a folder or tar that is there, got .*nothing'):
         plan(tmp_path / 'nothing', '--tricks', 'mixup')
-    args = _timm_parser('x').parse_args(['--tricks', 'mixup', '--out', 'x'])
+    args = timm_parser('x').parse_args(['--tricks', 'mixup', '--out', 'x'])
     with pytest.raises(TrickError, match='DATA is missing'):
         plan_timm(args, TINY, '')
 

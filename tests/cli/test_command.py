@@ -51,6 +51,7 @@ def test_the_list_holds_every_trick_with_its_trainers(capsys):
     assert 'no_bias_decay' in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_reader_that_closes_the_pipe_is_no_error(python_env):
     command = f'{sys.executable} -m tricks_plugin list --json | head -c 10; echo ${{PIPESTATUS[0]}}'
     done = subprocess.run(['bash', '-c', command], env=python_env, capture_output=True, text=True)

@@ -27,6 +27,7 @@ class Counting(Dataset):
         return self.state.enabled
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('workers, context', [(0, None), (2, 'fork'), (1, 'spawn')])
 def test_what_workers_count_is_seen_here_and_the_switch_there(workers, context):
     dataset = Counting()

@@ -34,6 +34,7 @@ def test_the_input_is_not_changed_and_the_effective_config_is_ordinary(zoo):
     assert effective.filename == cfg.filename
 
 
+@pytest.mark.slow
 def test_the_effective_config_reloads_equal_and_a_second_application_changes_nothing(
         zoo, tmp_path):
     effective, _ = tricks_plugin.apply_tricks(Config.fromfile(zoo / YOLO), 'bag_of_freebies')

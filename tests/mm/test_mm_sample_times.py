@@ -64,6 +64,7 @@ def names(times):
     return [part.name for part in times.parts]
 
 
+@pytest.mark.slow
 def test_the_parts_of_nested_wrappers_are_found_and_add_up(coco):
     half = coco(dict(type='Resize', scale=(20, 15)), backend_args=dict(backend='counting'))
     dataset = DATASETS.build(dict(
@@ -99,6 +100,7 @@ def test_partners_and_their_mixing_belong_to_the_sample(coco):
     assert CountingBackend.read == 18
 
 
+@pytest.mark.slow
 def test_mixup_finds_its_partners_under_the_timer(coco):
     dataset = DATASETS.build(coco(
         dict(type='tricks_plugin.GeometryPreservingMixUp', partner='dataset', prob=1.0),

@@ -131,6 +131,7 @@ def in_folders(node):
     return found.images, found.samples, found.why
 
 
+@pytest.mark.slow
 def test_class_folders_are_counted_as_mmpretrain_finds_them(tmp_path):
     folders(tmp_path / 'train', cat=3, dog=5)
     folders(tmp_path / 'test', none=4)

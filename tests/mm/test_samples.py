@@ -90,12 +90,12 @@ def test_what_is_no_sample_of_detection_is_refused(cfg):
 def test_a_normalised_image_is_stretched_and_an_rgb_one_is_not_turned(cfg):
     import torch
 
-    from tricks_plugin.mm.samples import _as_rgb
+    from tricks_plugin.mm.samples import as_rgb
     blue = torch.zeros(3, 2, 2, dtype=torch.uint8)
     blue[0] = 200
-    assert _as_rgb(blue, is_rgb=False)[0][0, 0].tolist() == [0, 0, 200]
-    assert _as_rgb(blue, is_rgb=True)[0][0, 0].tolist() == [200, 0, 0]
-    image, stretched = _as_rgb(torch.tensor([-2.0, 0.0, 2.0]).view(1, 1, 3), is_rgb=False)
+    assert as_rgb(blue, is_rgb=False)[0][0, 0].tolist() == [0, 0, 200]
+    assert as_rgb(blue, is_rgb=True)[0][0, 0].tolist() == [200, 0, 0]
+    image, stretched = as_rgb(torch.tensor([-2.0, 0.0, 2.0]).view(1, 1, 3), is_rgb=False)
     assert stretched and image[0, :, 0].tolist() == [0, 128, 255] and image.shape == (1, 3, 3)
-    image, stretched = _as_rgb(torch.tensor([-3.2, 99.6, 260.0]).view(1, 1, 3), is_rgb=False)
+    image, stretched = as_rgb(torch.tensor([-3.2, 99.6, 260.0]).view(1, 1, 3), is_rgb=False)
     assert not stretched and image[0, :, 0].tolist() == [0, 100, 255]

@@ -19,7 +19,7 @@ from .planned import Planned, with_stand_ins
 from .rungs import PLAIN, Arm
 from .study import Rung, Subject
 
-__all__ = ['metric_of', 'plan_config', 'read_config', 'subject_names']
+__all__ = ['config_text', 'metric_of', 'plan_config', 'read_config', 'subject_names']
 
 
 def subject_names(paths: list[str]) -> list[str]:
@@ -124,7 +124,7 @@ def _plan_arm(base: Any, arm: Arm, first: dict[str, Any]) -> Planned:
         Plan('', (), first, after).diff())
     promised = tuple(row.name for row in plan.tricks if row.promise is not None)
     return Planned(rung, digest(portable(_deciding(plain(bare)))), 'tricks_plugin.ablate.mm_run',
-                   _text(after), promised, speed='tricks_plugin.ablate.mm_speed')
+                   config_text(after), promised, speed='tricks_plugin.ablate.mm_speed')
 
 
 class _Printer(pprint.PrettyPrinter):
@@ -138,7 +138,7 @@ class _Printer(pprint.PrettyPrinter):
         return super().format(object, context, maxlevels, level)
 
 
-def _text(tree: dict[str, Any]) -> str:
+def config_text(tree: dict[str, Any]) -> str:
     """A plain config as a config file."""
     printer = _Printer(sort_dicts=False, width=96)
     return ''.join(f'{key} = {printer.pformat(value)}\n' for key, value in tree.items())

@@ -18,7 +18,7 @@ from ..plan.recipes import select
 from ..timm import flags
 from .identity import digest, portable
 
-__all__ = ['Effective', 'effective', 'flags_digest', 'images_digest', 'shared_ground']
+__all__ = ['Effective', 'effective', 'flags_digest', 'images_digest', 'listing', 'shared_ground']
 
 
 @dataclasses.dataclass(frozen=True)
@@ -100,11 +100,11 @@ def images_digest(args: argparse.Namespace) -> str:
     if args.dataset.lower() not in ('', 'torch/image_folder', 'torch/folder'):
         return digest([args.dataset, args.train_split, args.val_split])
     from ..timm.splits import find_split
-    return digest([_listing(str(find_split(args, training))) for training in (True, False)])
+    return digest([listing(str(find_split(args, training))) for training in (True, False)])
 
 
 @functools.cache
-def _listing(place: str) -> str:
+def listing(place: str) -> str:
     """A digest of the files in a folder or tar: their names and sizes."""
     path = Path(place)
     found: list[tuple[str, int]] = []

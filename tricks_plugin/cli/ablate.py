@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..ablate.folder import Folder
     from ..ablate.study import Run
 
-__all__ = ['main', 'parse']
+__all__ = ['main', 'mmdet_parser', 'parse', 'timm_parser']
 
 MODES = ('stack', 'single', 'leave-one-out', 'whole')
 _EPILOG = ('Exit status 0 when every run has a result, 1 when one has failed or does not count, 2 '
@@ -26,7 +26,8 @@ _EPILOG = ('Exit status 0 when every run has a result, 1 when one has failed or 
            '`tricks ablate timm --help` tells of timm models.')
 
 
-def _parser(prog: str | None) -> argparse.ArgumentParser:
+def mmdet_parser(prog: str | None) -> argparse.ArgumentParser:
+    """The arguments of the command for configs."""
     parser = Parser(
         prog=prog, description='Trains a config with and without tricks over several seeds, and '
                                'says what each trick brings.', epilog=_EPILOG)
@@ -37,7 +38,8 @@ def _parser(prog: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def _timm_parser(prog: str | None) -> argparse.ArgumentParser:
+def timm_parser(prog: str | None) -> argparse.ArgumentParser:
+    """The arguments of the command for timm models."""
     parser = Parser(
         prog=prog, description='Trains timm models with and without tricks over several seeds, '
                                'and says what each trick brings.',
@@ -128,9 +130,9 @@ def parse(words: Sequence[str], name: str = 'tricks ablate',
     flags = None
     if list(words[:1]) == ['timm']:
         own, flags = split_flags(list(words[1:]))
-        args = _timm_parser(f'{name} timm').parse_args(own)
+        args = timm_parser(f'{name} timm').parse_args(own)
     else:
-        args = _parser(name).parse_args(list(words))
+        args = mmdet_parser(name).parse_args(list(words))
     _check(args)
     return args, flags
 

@@ -15,7 +15,7 @@ from ..plan.errors import TrickError
 from .config_edit import copy_plain, default_scope, get, plain, type_name
 from .sample_times import holders
 
-__all__ = ['Sample', 'TrainingSamples', 'chosen']
+__all__ = ['Sample', 'TrainingSamples', 'as_rgb', 'chosen']
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +135,7 @@ class TrainingSamples:
             notes.append('keypoints not drawn')
         notes += self._unseen
         inputs, data, batch = self._augmented(inputs, data, number)
-        image, stretched = _as_rgb(inputs, self._rgb)
+        image, stretched = as_rgb(inputs, self._rgb)
         notes += ['normalised in the pipeline, so stretched to be seen'] if stretched else []
         weights = next((value for key, value in data.gt_instances.items()
                         if key.endswith('weights')), None)
@@ -209,7 +209,7 @@ def _batch_augments(tree: dict[str, Any]) -> tuple[list[Any], list[str]]:
     return found, [f'{name} of the batch not drawn' for name in others]
 
 
-def _as_rgb(inputs: torch.Tensor, is_rgb: bool) -> tuple[np.ndarray, bool]:
+def as_rgb(inputs: torch.Tensor, is_rgb: bool) -> tuple[np.ndarray, bool]:
     """An image as uint8 ``(h, w, 3)``, and whether its values had to be stretched."""
     image = np.ascontiguousarray(inputs.numpy().transpose(1, 2, 0))
     if image.shape[2] != 3:

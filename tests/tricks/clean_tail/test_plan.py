@@ -186,6 +186,7 @@ def passes(steps, tiny, on):
     return [tuple(dataset[number]['inputs'].shape[1:]) for number in range(6)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('steps, multi, on, off', [
     (YOLOX, True, {(32, 32)}, {(32, 32)}),
     # 24 x 32 fits into 32 x 32 as it is; the padding of the pipeline makes it square

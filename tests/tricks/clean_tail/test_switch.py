@@ -131,6 +131,7 @@ def levels_of(batch):
     return [level(sample) % 10 for sample in batch]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('wrap', [
     lambda one: RepeatDataset(one, times=1), lambda one: ConcatDataset([one]),
     lambda one: ClassBalancedDataset(one, oversample_thr=1e-3)])
@@ -190,6 +191,7 @@ def test_a_tail_whose_steps_nobody_meets_is_dead(tiny):
     assert evidence.finding(training).live is False
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('start, expected', [(0, [1] * 6 + [0] * 4), (8, [0] * 2), (4, [1, 1] + [
     0] * 4)])
 def test_an_iteration_based_training_switches_at_its_iteration(start, expected, tiny):

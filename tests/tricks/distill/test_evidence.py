@@ -120,9 +120,9 @@ def test_a_loss_of_nothing_or_that_never_changes_is_dead(values, words):
 
 
 def test_a_digest_sees_any_dtype():
-    from tricks_plugin.tricks.distill.evidence import _digest
+    from tricks_plugin.tricks.distill.evidence import held_tensors
     held = SimpleNamespace(named_parameters=lambda: [], named_buffers=lambda: [
         (str(dtype), torch.ones(3).to(dtype)) for dtype in (
             torch.float16, torch.bfloat16, torch.float64, torch.int64, torch.bool,
             torch.complex64)])
-    assert len(_digest(held)) == 6 and _digest(held)['torch.int64'] == (3, 3)
+    assert len(held_tensors(held)) == 6 and held_tensors(held)['torch.int64'] == (3, 3)

@@ -20,6 +20,7 @@ def row(cfg, **params):
     return plan['distill']
 
 
+@pytest.mark.slow
 def test_a_detector_gets_the_hook_and_the_plan_names_adapters_cost_and_end(config, teacher):
     path, weights = teacher((48, 32, 16))
     effective, plan = apply_tricks(config(), dict(distill=dict(teacher=path, checkpoint=weights)))
@@ -76,6 +77,7 @@ def test_a_wrong_teacher_is_an_error_that_names_what_is_wrong(config, teacher, t
         row(config(), teacher=path, checkpoint=str(broken))
 
 
+@pytest.mark.slow
 def test_another_library_other_levels_and_a_class_that_is_not_there(config, teacher, tmp_path):
     path, weights = teacher()
     other = tmp_path / 'other.py'
@@ -128,6 +130,7 @@ def test_the_parameters_have_bounds(config):
         row(config(), teachr='x')
 
 
+@pytest.mark.slow
 def test_the_demos_teacher_fits_its_student(root, tmp_path):
     from mmdet.registry import MODELS
     from mmengine.config import Config

@@ -140,6 +140,7 @@ def test_a_softmax_refuses_targets_that_do_not_sum_to_one_and_labels_out_of_rang
         smoothed_softmax_cross_entropy(logits, torch.tensor([4]), 0.1, 'he')
 
 
+@pytest.mark.slow
 def test_the_pure_functions_import_without_any_mm_package():
     code = ("import sys; import tricks_plugin.tricks.label_smoothing.functional; "
             "sys.exit(any(name.split('.')[0] in ('mmengine', 'mmcv', 'mmdet') "

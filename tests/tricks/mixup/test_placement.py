@@ -87,6 +87,7 @@ def check(packed, note):
 REPLACED = dict(replace=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('path, params, size', [
     ('yolox/yolox_s_8xb8-300e_coco.py', REPLACED, (640, 640)),           # Mosaic, RandomAffine
     ('rtmdet/rtmdet_tiny_8xb32-300e_coco.py', REPLACED, (640, 640)),     # CachedMosaic, Pad
@@ -162,6 +163,7 @@ def test_yolox_s_own_switch_leaves_the_mixing_to_its_switch(zoo, masked):
     assert len(notes) == 1 and plain.mixup_weights.tolist() == [1.0] * len(plain.labels)
 
 
+@pytest.mark.slow
 def test_after_rtmdet_s_second_stage_the_weights_are_one(zoo, masked):
     cfg, _ = plan(zoo, 'rtmdet/rtmdet-ins_tiny_8xb32-300e_coco.py', masked, replace=True)
     hook = next(hook for hook in cfg['custom_hooks'] if hook['type'] == 'PipelineSwitchHook')
@@ -172,6 +174,7 @@ def test_after_rtmdet_s_second_stage_the_weights_are_one(zoo, masked):
     assert instances.mixup_weights.tolist() == [1.0] * len(instances.labels)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('nest', [
     lambda leaf: dict(type='RepeatDataset', times=2, dataset=dict(
         type='ConcatDataset', datasets=[leaf, dict(type='ClassBalancedDataset',

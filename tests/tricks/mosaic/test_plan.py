@@ -229,6 +229,7 @@ def delivered(tiny, steps, on):
     return [dataset[number % 20] for number in range(40)]
 
 
+@pytest.mark.slow
 def test_off_every_sample_is_the_plain_configs(tiny):
     effective, _ = plan_of(config([*LOAD, RESIZE, FLIP, PACK]))
     edited = [step.to_dict() for step in effective.train_dataloader.dataset.pipeline][2:]
@@ -242,6 +243,7 @@ def test_off_every_sample_is_the_plain_configs(tiny):
         assert instances.labels.equal(wanted.labels)
 
 
+@pytest.mark.slow
 def test_mixup_blends_mosaics_and_weights_every_box(tiny):
     effective, _ = tricks_plugin.apply_tricks(config(PLAIN), ['mixup', 'mosaic'])
     steps = [step.to_dict() for step in effective.train_dataloader.dataset.pipeline][2:]

@@ -104,6 +104,7 @@ def load(dataset, **kwargs):
     return DataLoader(dataset, batch_size=4, collate_fn=images_of, **kwargs)
 
 
+@pytest.mark.slow
 def test_mosaics_are_counted_and_end_with_the_clock(tiny):
     images, findings = train(load(tiny(mosaic())), off_fraction=0.25)
     assert images[0] == [1] * 4 + [4] * 16 and images[1:3] == [[4] * 20] * 2
@@ -118,6 +119,7 @@ def test_mosaics_are_counted_and_end_with_the_clock(tiny):
     assert findings[3].measured.endswith(' different images, 0 of 20 after the switch')
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('wrap', [
     lambda one: RepeatDataset(one, times=1), lambda one: ConcatDataset([one])])
 def test_it_reaches_through_wrappers(wrap, tiny):
@@ -125,6 +127,7 @@ def test_it_reaches_through_wrappers(wrap, tiny):
     assert images[1] == [1] * 20 and findings[1].live is True
 
 
+@pytest.mark.slow
 def test_persistent_workers_obey_at_once_and_after_a_resume(tiny):
     loader = load(tiny(mosaic()), num_workers=2, persistent_workers=True)
     images, findings = train(loader, off_epochs=2)
@@ -149,6 +152,7 @@ def taken_out(dataset):
     dataset.pipeline.transforms = dataset.pipeline.transforms[:-1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('sabotage, epochs, words', [
     (turn(False), 2, 'samples were passed over 20 times before the switch'),
     (never, 2, 'were drawn, against 1'),
@@ -160,6 +164,7 @@ def test_what_breaks_after_a_good_start_is_dead(sabotage, epochs, words, tiny):
     assert words in findings[-1].measured
 
 
+@pytest.mark.slow
 def test_a_share_is_judged_as_far_as_chance_allows(tiny):
     loader = load(tiny(mosaic(prob=0.5)))
     _, findings = train(loader, epochs=10, promise=dict(prob=0.5))
@@ -168,6 +173,7 @@ def test_a_share_is_judged_as_far_as_chance_allows(tiny):
     assert findings[-1].live is False and 'against 0.9' in findings[-1].measured
 
 
+@pytest.mark.slow
 def test_mosaics_of_one_image_and_workers_that_always_begin_are_dead(tiny, sample):
     dataset = tiny(mosaic())
     dataset.pipeline.transforms[0] = lambda results: sample(7)
@@ -188,6 +194,7 @@ def test_mosaics_of_one_image_and_workers_that_always_begin_are_dead(tiny, sampl
     assert 'no worker has had 5 samples, which the first mosaic takes' in finding.measured
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('start, expected', [(0, [1] * 4 + [4] * 4 + [1] * 4), (8, [1] * 4),
                                              (6, [1] * 6)])
 def test_an_iteration_based_training_switches_at_its_iteration(start, expected, tiny):
@@ -212,6 +219,7 @@ def test_an_iteration_based_training_switches_at_its_iteration(start, expected, 
     assert finding.values['passed_over_after_switch'] == 4
 
 
+@pytest.mark.slow
 def test_a_pipeline_switch_ends_it_first(tiny):
     switch = PipelineSwitchHook(switch_epoch=2, switch_pipeline=[dict(type='mmengine.Drawn')])
     dataset = tiny(mosaic())
@@ -222,6 +230,7 @@ def test_a_pipeline_switch_ends_it_first(tiny):
     assert findings[-1].planned == 'share 1, off from epoch 2' and findings[-1].live is True
 
 
+@pytest.mark.slow
 def test_the_hook_says_what_the_caches_may_take(tiny, caplog):
     with caplog.at_level(logging.INFO):
         MosaicOffHook().before_train(fake_runner(

@@ -65,6 +65,7 @@ def test_no_cached_image_is_larger_than_the_scale(sample):
     assert {one['img'].shape[:2] for one in step.mosaic.results_cache} <= {(24, 32), (6, 8)}
 
 
+@pytest.mark.slow
 def test_boxes_stay_on_their_images_and_in_the_window(sample):
     step = MosaicToScale(img_scale=SIZE)
     cut = 0

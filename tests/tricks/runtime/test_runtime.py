@@ -88,6 +88,21 @@ def test_cudnn_benchmark_needs_batches_of_one_shape(gpu):
         assert 'cudnn_benchmark (the shapes of the batches vary' in planned(cfg).reason
 
 
+@pytest.mark.parametrize(('step', 'fixed'), [
+    (dict(type='tricks_plugin.GeometryPreservingMixUp'), True),
+    (dict(type='tricks_plugin.PackWeightedDetInputs'), True),
+    (dict(type='tricks_plugin.LoadCachedImage'), True),
+    (dict(type='tricks_plugin.MosaicToScale'), False), (dict(type='MyOwnZoom'), False)])
+def test_a_step_of_another_room_says_itself_whether_images_keep_their_size(gpu, step, fixed):
+    cfg = config([RESIZE, step])
+    planned(cfg)
+    assert ('env_cfg' in cfg) is fixed
+    cfg = config([RESIZE, step])
+    cfg['custom_hooks'] = [dict(type='tricks_plugin.ClassifierShapesHook', base=256, sizes=[256])]
+    planned(cfg)
+    assert 'env_cfg' not in cfg
+
+
 @pytest.mark.parametrize(('pad', 'fixed'), [((320, 352), True), ((320, 300), False)])
 def test_a_pad_of_the_batch_fixes_shapes_if_no_image_is_larger(gpu, pad, fixed):
     cfg = config(CROP)

@@ -34,6 +34,8 @@ class LoadCachedImage(LoadImageFromFile):
         ValueError: If ``level`` is none of the two.
     """
 
+    keeps_image_size = True  # `runtime` asks
+
     def __init__(self, *args: Any, level: str = 'decoded', folder: str | None = None,
                  budget_mb: float | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

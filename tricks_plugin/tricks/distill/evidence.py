@@ -11,7 +11,7 @@ from torch import nn
 from ...common.phases import Phases, phases
 from ...evidence import Evidence, Finding, Training
 
-__all__ = ['DistillEvidence']
+__all__ = ['DistillEvidence', 'held_tensors']
 
 _BEGINS = 'loss_distill'
 _CONSTANT = 3  # iterations after which a loss must have changed
@@ -69,7 +69,7 @@ class DistillEvidence(Evidence):
             self.off_fraction, self.off_epochs,
             epoch_length=1 if by_epoch else training.epoch_length)
         if training.distillation is not None:
-            self._digest = _digest(training.distillation.teacher)
+            self._digest = held_tensors(training.distillation.teacher)
 
     def after_iteration(self, training: Training) -> None:
         """Adds up the losses of one iteration."""
@@ -122,7 +122,7 @@ class DistillEvidence(Evidence):
         return Finding(planned, live, '; '.join([*wrong, *words]) or 'nothing yet', values)
 
     def _teacher_faults(self, teacher: nn.Module) -> list[str]:
-        now = _digest(teacher)
+        now = held_tensors(teacher)
         moved = [name for name in now if now[name] != self._digest.get(name)]
         found = [f'the teacher has moved: {", ".join(moved[:3])}' + (
             f' and {len(moved) - 3} more' if len(moved) > 3 else '')] if moved else []
@@ -150,7 +150,7 @@ class DistillEvidence(Evidence):
         return found
 
 
-def _digest(module: nn.Module) -> dict[str, tuple[int, int]]:
+def held_tensors(module: nn.Module) -> dict[str, tuple[int, int]]:
     """Sums of the bits, and of their squares, of every parameter and buffer, by name.
 
     Whole numbers, so that they are the same for the same bits on any device. Synchronises it.

@@ -27,6 +27,7 @@ class PackWeightedDetInputs(PackDetInputs):
         ValueError: From a sample, if boxes and weights differ in number.
     """
 
+    keeps_image_size = True  # `runtime` asks
     mapping_table: ClassVar[dict[str, str]] = {
         **PackDetInputs.mapping_table, 'gt_mixup_weights': 'mixup_weights',
     }

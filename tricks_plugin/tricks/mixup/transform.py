@@ -94,6 +94,8 @@ class GeometryPreservingMixUp(Switchable, BaseTransform):
     Source: arXiv 1902.04103 section 3.1; gluon-cv ``gluoncv/data/mixup/detection.py``.
     """
 
+    keeps_image_size = True  # `runtime` asks: of images of one size
+
     def __init__(self, alpha: float = 1.5, prob: float = 1.0, partner: str = 'cache',
                  cache_size: int = 64, pad_value: float = 0.0, cache_mb: float = 512,
                  per_box: Sequence[str] = (), images: Sequence[str] = (),

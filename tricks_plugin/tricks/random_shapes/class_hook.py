@@ -39,6 +39,8 @@ class ClassifierShapesHook(Hook):
     Source: arXiv 1902.04103 section 3.6, there for detectors.
     """
 
+    varies_batch_size = True  # `runtime` asks
+
     def __init__(self, base: int, sizes: Sequence[int], divisor: int = 32, interval: int = 10,
                  seed: int | None = None) -> None:
         self.augment = BatchRandomShapes(base, sizes=sizes, divisor=divisor, interval=interval,

@@ -16,11 +16,11 @@ _WITHOUT_MAPS = {'batched_nms', 'nms', 'nms_match', 'soft_nms', 'SigmoidFocalLos
                  'point_sample', 'rel_roi_point_to_rel_img_point'}  # these two by torch
 # Transforms that leave the size of an image as it is.
 _KEEPING = {
-    'LoadImageFromFile', 'LoadCachedImage', 'LoadAnnotations', 'RandomFlip',
+    'LoadImageFromFile', 'LoadAnnotations', 'RandomFlip',
     'PhotoMetricDistortion',
     'YOLOXHSVRandomAug',
-    'PackDetInputs', 'PackWeightedDetInputs', 'FilterAnnotations', 'MixUp', 'CachedMixUp',
-    'GeometryPreservingMixUp', 'CopyPaste', 'Corrupt', 'LoadPanopticAnnotations', 'LoadProposals',
+    'PackDetInputs', 'FilterAnnotations', 'MixUp', 'CachedMixUp',
+    'CopyPaste', 'Corrupt', 'LoadPanopticAnnotations', 'LoadProposals',
     'CutOut', 'RandomErasing', 'ColorTransform', 'Normalize', 'Brightness', 'Contrast', 'Sharpness',
     'AutoContrast', 'Equalize', 'Color', 'Invert', 'Posterize', 'Solarize', 'SolarizeAdd',
     'LoadImageFromNDArray', 'ImageToTensor', 'LoadEmptyAnnotations',

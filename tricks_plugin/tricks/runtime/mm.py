@@ -176,7 +176,8 @@ def _plain_only(model: Any, scope: str) -> str:
 
 def _batch_size(cfg: dict[str, Any]) -> tuple[int, int] | None:
     """The one size (width, height) of every training batch, or None."""
-    if next(find(cfg.get('custom_hooks'), 'ClassifierShapesHook', scope=default_scope(cfg)), None):
+    scope = default_scope(cfg)
+    if any(_says(hook, 'varies_batch_size', scope) for hook in cfg.get('custom_hooks') or ()):
         return None
     pads = []
     for path, node in walk(get(cfg, 'model.data_preprocessor')):
@@ -186,17 +187,31 @@ def _batch_size(cfg: dict[str, Any]) -> tuple[int, int] | None:
             size = node.get('size')  # (height, width)
             pads.append(dict(type='Pad', size=tuple(size)[::-1] if isinstance(
                 size, (list, tuple)) else None))
-    return _dataset_size(get(cfg, 'train_dataloader.dataset'), pads)
+    return _dataset_size(get(cfg, 'train_dataloader.dataset'), pads, scope)
 
 
-def _dataset_size(node: Any, then: list[dict[str, Any]]) -> tuple[int, int] | None:
+def _says(node: Any, what: str, scope: str) -> bool:
+    """Whether a step or hook of this project says something of itself, by a class attribute."""
+    kind = node.get('type') if isinstance(node, dict) else None
+    found = kind
+    if isinstance(kind, str):  # classes of others are not imported for this
+        found = lookup_class(kind, scope) if kind.startswith('tricks_plugin.') else None
+    return isinstance(found, type) and bool(getattr(found, what, False))
+
+
+def _dataset_size(
+    node: Any, then: list[dict[str, Any]], scope: str,
+) -> tuple[int, int] | None:
     """The one size of a data set's images through its wrappers and some steps more, or None."""
     if not isinstance(node, dict):
         return None
     steps = node.get('pipeline')
     mine = isinstance(steps, (list, tuple)) and bool(steps)
     inner = node.get('datasets') if 'datasets' in node else [node.get('dataset')]
-    sizes = {_dataset_size(one, [] if mine else then) for one in inner} \
+    sizes = {_dataset_size(one, [] if mine else then, scope) for one in inner} \
         if isinstance(inner, (list, tuple)) else {None}
     size = sizes.pop() if len(sizes) == 1 else None
-    return fixed_size([*steps, *then], size) if mine else size  # type: ignore[misc]
+    if not mine:
+        return size
+    return fixed_size([step for step in (*steps, *then)  # type: ignore[misc]
+                       if not _says(step, 'keeps_image_size', scope)], size)
