@@ -21,7 +21,8 @@ tricks = dict(
     # rtmdet_description.md). Held back below 100 passes, 3000 updates or 1000 images, and in a small
     # detector that has a crop or the like; at 1000 images and less Ultralytics halves it: prob=0.5.
     mosaic=dict(off_fraction=0.1),
-    mixup=dict(alpha=1.5, off_fraction=0.1),
+    # Beta(1.5, 1.5) in detectors, Beta(0.2, 0.2) in classifiers, as in their papers.
+    mixup=dict(off_fraction=0.1),
     # The average of the weights, whose memory fits the run and grows from its start. +0.25 for ResNet-50
     # (torchvision's blog of 2021-11-18); with a larger batch and DropBlock +2.3 mAP for PP-YOLO.
     ema=dict(ramp=True),

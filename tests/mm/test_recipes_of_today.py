@@ -76,6 +76,20 @@ def test_modern_is_the_bag_with_an_average_and_a_flat_part(tmp_path, zoo):
         'applied'}
     schedule, = effective.param_scheduler
     assert schedule.flat_fraction == 0.5 and schedule.eta_min == 0
+    assert plan['mixup'].promise['alpha'] == 1.5
+
+
+@pytest.mark.parametrize('name', ['modern', 'bag_of_freebies'])
+def test_a_detectors_recipe_gives_a_classifier_the_alpha_of_classifiers(name):
+    pytest.importorskip('timm')
+    from support.timm_train import settings_of
+
+    from tricks_plugin.timm.plan import plan_tricks
+    args, plan, _ = plan_tricks(settings_of(epochs=100), {'epochs'}, name)
+    assert plan['mixup'].status == 'applied' and args.mixup == 0.2
+    assert plan['mixup'].promise['alpha'] == 0.2
+    args, _, _ = plan_tricks(settings_of(epochs=100), {'epochs'}, [name, {'mixup': {'alpha': 1.5}}])
+    assert args.mixup == 1.5
 
 
 def test_finetune_in_timm_needs_pretrained_weights_for_its_two_rates():

@@ -148,7 +148,7 @@ def test_what_a_config_inherits_is_the_recipe_s_until_it_says_otherwise(tmp_path
         assert names == frozenset() and set(params) == recipe_own
     names, params = named('tricks = dict(mixup=True, ema=dict(), sync_bn=False)\n')
     assert names == {'mixup', 'ema'} and set(params) == recipe_own - {'sync_bn'} | {'ema'}
-    assert params['mixup'].alpha == 1.5
+    assert params['mixup'].off_fraction == 0.1
     names, params = named('tricks = dict(mixup=dict(alpha=0.7))\n')
     assert names == {'mixup'} and (params['mixup'].alpha, params['mixup'].off_fraction) == (
         0.7, 0.1)
