@@ -21,7 +21,7 @@ test test-fast test-cuda test-openmmlab: export OMP_NUM_THREADS ?= 1
 help:
 	@echo 'make demo             a first training with tricks, and what they did'
 	@echo 'make test             ruff, mypy and the tests, on the maintained stack'
-	@echo 'make test-fast        the tests without the slow ones: two to three minutes'
+	@echo 'make test-fast        the tests without the slow ones: under two minutes'
 	@echo 'make test-cuda        the tests that need a GPU; says so where there is none'
 	@echo 'make test-openmmlab   the tests, on the upstream OpenMMLab stack'
 	@echo 'make lint             ruff and mypy alone'
