@@ -14,6 +14,7 @@ import pytest
 
 from tricks_plugin.tricks.data_cache import checked, entries
 from tricks_plugin.tricks.data_cache.entries import DamagedError
+from tricks_plugin.tricks.data_cache.files import Files
 from tricks_plugin.tricks.data_cache.folder import is_tmpfs
 from tricks_plugin.tricks.data_cache.keeper import Keeper
 from tricks_plugin.tricks.data_cache.stamps import stamp_of_file
@@ -114,6 +115,51 @@ def test_damage_after_the_check_is_found_at_the_next_read(store, rank, damage):
     assert not place(store, rank).exists()
     assert store.get(named(rank), STAMP) is None
     assert len(maps_of(store)) == (1 if rank == 0.1 else 2)
+
+
+@pytest.mark.parametrize('rank', [0.1, 0.5])
+def test_damage_between_the_look_at_the_file_and_the_read_is_found(store, rank, monkeypatch):
+    looked, real = [], {'stat': Files.stat, 'payload': entries.payload}
+
+    def stat(files, name):
+        found = real['stat'](files, name)
+        if rank == 0.1 and not looked:
+            looked.append(flip(place(store, rank)))
+        return found
+
+    def payload(fd, header, check=True):
+        if rank == 0.5 and not looked:
+            looked.append(flip(place(store, rank)))
+        return real['payload'](fd, header, check)
+
+    monkeypatch.setattr(Files, 'stat', stat)
+    monkeypatch.setattr(entries, 'payload', payload)
+    with pytest.raises(DamagedError):
+        store.get(named(rank), STAMP)
+    assert len(looked) == 1
+
+
+@pytest.mark.parametrize('value', [array(1), b'bytes' * 1000], ids=['array', 'bytes'])
+def test_a_process_that_sleeps_after_its_first_read_does_not_trust_a_young_file(
+        cache_folder, value, monkeypatch):
+    store, real = Store(cache_folder, 10 ** 6), entries.payload
+    assert store.put(named(0.1), STAMP, value)
+
+    def payload(fd, header, check=True):
+        found = real(fd, header, check)
+        flip(place(store, 0.1))  # mostly within the tick of the file's last change
+        time.sleep(OLD)
+        return found
+
+    monkeypatch.setattr(entries, 'payload', payload)
+    # The clock of a file system that ticks every 10 ms; new kernels have a finer one.
+    monkeypatch.setattr(checked, '_state', lambda found: (
+        found.st_ino, found.st_size, found.st_ctime_ns // 10_000_000))
+    os.utime(place(store, 0.1))
+    assert np.array_equal(store.get(named(0.1), STAMP), value)
+    monkeypatch.setattr(entries, 'payload', real)
+    with pytest.raises(DamagedError):
+        store.get(named(0.1), STAMP)
 
 
 def test_another_file_in_an_entry_s_place_is_seen(store):

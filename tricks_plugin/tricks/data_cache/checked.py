@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import os
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -54,20 +53,20 @@ class Checked:
         """What is known of an entry."""
         return self._known.get(name)
 
-    def add(self, name: str, found: os.stat_result, header: Header, fd: int) -> None:
+    def add(self, name: str, found: os.stat_result, began: int, header: Header, fd: int) -> None:
         """Notes that an entry has been found right, and maps it where that may be done.
 
-        A file that has changed within the last tick of its clock could change once more without
-        a sign, and is not noted.
+        A file that had changed within a tick of its clock before it was read could change once
+        more without a sign, and is not noted.
 
         Args:
             name: The entry's name.
             found: Its file before it was read.
+            began: The time before that, in nanoseconds: the process may have slept since.
             header: What it holds.
             fd: The open file.
         """
-        if len(self._known) >= _MOST or time.time_ns() - found.st_ctime_ns < tick(
-                found.st_ctime_ns):
+        if len(self._known) >= _MOST or began - found.st_ctime_ns < tick(found.st_ctime_ns):
             return
         array = None
         if header.dtype and self._maps > 0:

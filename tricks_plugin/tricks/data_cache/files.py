@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import time
 from collections.abc import Iterator
 
 from . import entries
-from .checked import Checked
+from .checked import Checked, Known
 
 __all__ = ['Files', 'cost', 'rounded']
 
@@ -49,9 +50,10 @@ class Files:
         """
         place, known = _place(name), self._checked.get(name)
         if known is not None and known.array is not None:
-            found = self.stat(name)
-            if found is not None and known.is_still(found, stamp):
-                return known.array.copy()
+            if self._is_still(known, name, stamp):
+                copy = known.array.copy()
+                if self._is_still(known, name, stamp):  # so it was while it was copied
+                    return copy
             self._checked.sweep(self.stat)
         try:
             fd = os.open(place, os.O_RDONLY | _FLAGS, dir_fd=self._fd)
@@ -62,11 +64,18 @@ class Files:
         finally:
             os.close(fd)
 
+    def _is_still(self, known: Known, name: str, stamp: bytes) -> bool:
+        found = self.stat(name)
+        return found is not None and known.is_still(found, stamp)
+
     def _read(self, fd: int, name: str, stamp: bytes) -> entries.Payload | None:
-        found, known = os.fstat(fd), self._checked.get(name)
+        began, found, known = time.time_ns(), os.fstat(fd), self._checked.get(name)
         try:
             if known is not None and known.is_still(found, stamp):
-                return entries.payload(fd, known.header, check=False)
+                payload = entries.payload(fd, known.header, check=False)
+                if known.is_still(os.fstat(fd), stamp):  # so it was while it was read
+                    return payload
+                began, found = time.time_ns(), os.fstat(fd)
             self._checked.forget(name)
             header = entries.header_of(fd, name, found.st_size)
             if header.stamp != stamp:
@@ -75,7 +84,7 @@ class Files:
         except entries.DamagedError as error:
             error.inode = found.st_ino
             raise
-        self._checked.add(name, found, header, fd)
+        self._checked.add(name, found, began, header, fd)
         return payload
 
     def has(self, name: str, stamp: bytes) -> bool:
