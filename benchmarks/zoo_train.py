@@ -208,15 +208,15 @@ def attempt(kind: str, name: str, path: Path, tricks: str, file: Path, seconds: 
     failures: list[str] = []
     for longest in LONGEST:
         with tempfile.TemporaryDirectory() as folder:
-            row = dict(kind=kind, config=name)
-            write_json(file, {**row, 'stage': 'plain'})
+            row = dict(kind=kind, config=name, asked=tricks)
+            write_json(file, {**row, 'stage': 'plain', 'failures': failures})
             _allow(seconds)
             begin = time.process_time()
             cfg, found = try_plain(path, Path(folder), longest)
             row.update(found, plain_seconds=round(time.process_time() - begin, 1))
             if cfg is not None:
                 gc.collect()
-                write_json(file, {**row, 'stage': 'bag'})
+                write_json(file, {**row, 'stage': 'bag', 'failures': failures})
                 _allow(seconds)
                 begin = time.process_time()
                 row.update(try_bag(cfg, tricks, Path(folder) / 'bag'))
@@ -225,8 +225,17 @@ def attempt(kind: str, name: str, path: Path, tricks: str, file: Path, seconds: 
             break
         if row['status'] == 'failed':
             failures.append(f"on images of {longest} px: {row['reason']}")
-    row['reason'] = '; '.join(failures) or row['reason']
-    write_json(file, row)
+    write_json(file, _with_failures(row, failures))
+
+
+def _with_failures(row: dict[str, Any], failures: list[str]) -> dict[str, Any]:
+    """A result that does not hide what failed with tricks on smaller images."""
+    if not failures:
+        return row
+    reasons = failures if row['status'] == 'trained' or row['reason'] in failures[-1] \
+        else [*failures, row['reason']]
+    return {**row, 'status': 'trained' if row['status'] == 'trained' else 'failed',
+            'reason': '; '.join(reasons)}
 
 
 def _child(args: tuple[Any, ...], log: Path, memory: int) -> None:
@@ -247,14 +256,15 @@ def _died(file: Path, code: int, seconds: int) -> None:
         return
     words = f'it took more than {seconds} s of CPU time' if -code == signal.SIGXCPU else \
         f'the process ended with status {code}'
+    failures = row.pop('failures', [])
     row.update(status='skipped' if stage == 'plain' else 'failed', reason=words)
-    write_json(file, row)
+    write_json(file, _with_failures(row, failures))
 
 
-def _done(file: Path, config: str) -> bool:
-    """Whether a file holds the result of a kind's config."""
+def _done(file: Path, config: str, tricks: str) -> bool:
+    """Whether a file holds the result of a kind's config with these tricks."""
     row = json.loads(file.read_text()) if file.is_file() else {}
-    return 'status' in row and row['config'] == config
+    return 'status' in row and (row['config'], row.get('asked')) == (config, tricks)
 
 
 def train(folder: Path, tricks: str, only: str = '', jobs: int = 1, seconds: int = 600,
@@ -281,7 +291,7 @@ def train(folder: Path, tricks: str, only: str = '', jobs: int = 1, seconds: int
         file = folder / f'{kind}.json'
         if reason := zoo_kit.no_detector(kind):
             write_json(file, dict(kind=kind, config=name, status='skipped', reason=reason))
-        elif again or not _done(file, name):
+        elif again or not _done(file, name, tricks):
             waiting.append((kind, name, paths[name], tricks, file, seconds))
     torch.set_num_threads(1)
     fork = multiprocessing.get_context('fork')

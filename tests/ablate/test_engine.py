@@ -78,6 +78,20 @@ def test_a_result_or_failure_that_is_none_is_as_if_it_were_not_there(toy, text):
     assert toy.calls() == ['mixup 0']
 
 
+def test_the_environment_is_that_of_the_runs(toy):
+    assert toy.ablate(TWO) == 0
+    place = toy.place('mixup', 1) / 'result.json'
+    known = json.loads(place.read_text())
+    machine = known['machine']
+    assert toy.study()['environment'] == {'machine': machine, 'torch': '2'}
+    place.write_text(json.dumps({**known, 'machine': 'another', 'versions': {'torch': '3'}}))
+    assert toy.ablate(TWO, '--report-only') == 0
+    found = toy.study()
+    assert found['environment'] == {'machine': '; '.join(sorted([machine, 'another'])),
+                                    'torch': '2; 3'}
+    assert any('different machines' in note for note in found['notes'])
+
+
 @pytest.mark.parametrize('change', [{'code': 'new1'}, {'versions': {'torch': '3'}}])
 def test_results_of_other_code_are_made_anew_and_the_former_kept(toy, change):
     assert toy.ablate(TWO) == 0

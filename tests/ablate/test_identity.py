@@ -1,5 +1,7 @@
 """What identifies a run: the content of files and no path of the machine."""
 
+import pytest
+
 from tricks_plugin.ablate.identity import code_digest, digest, portable
 
 
@@ -31,5 +33,52 @@ def test_other_content_or_settings_are_another_run(tmp_path):
     assert known == digest(portable(settings(tmp_path / 'a')))
 
 
+@pytest.mark.parametrize('name', ['one.jpg', 'deeper/one.PNG', 'deeper/boxes.xml'])
+def test_other_images_are_another_run(tmp_path, name):
+    def known(folder, size):
+        file = make(folder) / 'images' / name
+        file.parent.mkdir(exist_ok=True)
+        file.write_bytes(b'x' * size)
+        (folder / 'images' / 'cache.npy').write_bytes(b'y' * size)  # no image
+        return digest(portable(settings(folder)))
+    assert known(tmp_path / 'a', 3) == known(tmp_path / 'b', 3) != known(tmp_path / 'c', 4)
+    assert known(tmp_path / 'd', 3) != digest(portable(settings(make(tmp_path / 'e'))))
+
+
+def test_the_images_of_class_folders_are_known_without_annotations(tmp_path):
+    def known(folder, size, **more):
+        (folder / 'train' / 'cat').mkdir(parents=True)
+        (folder / 'train' / 'cat' / 'one.jpg').write_bytes(b'x' * size)
+        return portable({'data_root': str(folder), 'dataset': {
+            'type': 'CustomDataset', 'data_root': str(folder), **more}})
+    first = known(tmp_path / 'a', 3, data_prefix='train')
+    assert list(first['dataset']['images']) == [''] and 'images' not in first
+    assert first == known(tmp_path / 'b', 3, data_prefix='train')
+    assert first != known(tmp_path / 'c', 4, data_prefix='train')
+    assert known(tmp_path / 'd', 3) != known(tmp_path / 'e', 4)
+    assert known(tmp_path / 'f', 3, data_prefix='elsewhere')['dataset'] == {
+        'type': 'CustomDataset', 'data_prefix': 'elsewhere'}
+
+
 def test_the_codes_digest_is_short_and_stays():
     assert code_digest() == code_digest() and len(code_digest()) == 16
+
+
+def test_the_code_that_decides_results_decides_the_digest(tmp_path, monkeypatch):
+    package = tmp_path / 'tricks_plugin'
+    names = ('ablate/identity.py', 'ablate/mm_run.py', 'ablate/report/words.py', 'cli/plan.py',
+             'tricks/ema/mm.py')
+    for name in names:
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text('x = 1\n')
+    monkeypatch.setattr('tricks_plugin.ablate.identity.__file__', str(package / names[0]))
+
+    def now():
+        code_digest.cache_clear()
+        return code_digest()
+    first = now()
+    for name, decides in zip(names, (False, True, False, False, True), strict=True):
+        (package / name).write_text('x = 2\n')
+        assert (now() != first) is decides, name
+        (package / name).write_text('x = 1\n')
+    code_digest.cache_clear()

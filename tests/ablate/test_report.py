@@ -268,7 +268,7 @@ def test_headlines_of_each_mode():
     single = headline(analyse(ablate.make_study(mode='single')))
     assert single[0].startswith('Each against the config as it is: 2 gain (cosine_warmup, ema)')
     assert headline(analyse(ablate.zoo())) == [
-        'With the bag, against the same training without it: 3 gain (ResNet-18, '
+        'With the bag, against the same training without the bag: 3 gain (ResNet-18, '
         'EfficientNet-Lite0, RepVGG-A0); 1 not shown (MobileNetV3-Small).']
 
 

@@ -107,6 +107,31 @@ def test_colours_are_the_pages_and_ids_are_of_one_plot(drawn, name):
     assert len(ids) == len(set(ids))
 
 
+def test_two_arms_of_several_models_are_a_chart_too():
+    study = dataclasses.replace(ablate.zoo(), mode='arms')
+    plots = figures(analyse(study))
+    assert 'each model “without” (hollow) to the same “with the bag” (full)' in (
+        plots['models'].caption)
+    three = dataclasses.replace(study, subjects=tuple(dataclasses.replace(
+        one, rungs=(*one.rungs, ablate.Rung('more', 'more', 'ema', 'without')))
+        for one in study.subjects))
+    assert 'models' not in figures(analyse(three))
+
+
+def test_a_model_without_a_result_has_no_arrow_and_is_named():
+    study = ablate.zoo()
+    dead = tuple(dataclasses.replace(run, checks=(ablate.TrickCheck('mixup', False, 'none'),))
+                 if (run.subject, run.rung, run.seed) == ('repvgg-a0', 'with', 1) else run
+                 for run in study.runs)
+    failed = tuple(dataclasses.replace(run, status='failed', value=None)
+                   if run.subject == 'resnet-18' else run for run in dead)
+    plot = figures(analyse(dataclasses.replace(study, runs=failed)))['models']
+    assert 'No result, and no arrow, for ResNet-18, RepVGG-A0.' in plot.caption
+    texts = {text.get_text() for ax in plot.wide.figure.axes for text in ax.texts}
+    texts |= {text.get_text() for text in plot.wide.figure.texts}
+    assert 'MobileNetV3-Small' in texts and not {'ResNet-18', 'RepVGG-A0'} & texts
+
+
 def test_a_study_of_models_has_its_chart_and_others_have_none(drawn):
     assert {'models', 'steps0', 'curves0', 'cost0'} == set(drawn('zoo'))
     assert 'models' not in drawn('stack')

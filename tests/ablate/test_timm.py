@@ -14,7 +14,7 @@ from tricks_plugin.ablate.ablation import jobs_of
 from tricks_plugin.ablate.setup_timm import parse_pairs, plan_timm
 from tricks_plugin.ablate.timm import subject_names
 from tricks_plugin.ablate.timm_run import Record, image_order, read
-from tricks_plugin.ablate.timm_settings import flags_digest, listing
+from tricks_plugin.ablate.timm_settings import effective, flags_digest, listing
 from tricks_plugin.cli.ablate import timm_parser
 from tricks_plugin.plan.errors import TrickError
 
@@ -133,6 +133,45 @@ def test_models_are_subjects_and_a_recipes_ground_is_everywhere(images):
     assert 'epochs 200' in found.study.notes[0]
     assert plain['words'][-2:] == ['--model', 'resnet34']
     assert subject_names(['a/b', 'a:b', 'c']) == ['a_b-1', 'a_b-2', 'c']
+
+
+def effective_of(planned):
+    content = json.loads(planned.content)
+    return effective(content['words'], content['ground'], content['tricks']).args
+
+
+@pytest.mark.parametrize(('arms', 'epochs'), [
+    (['plain=baseline_step', 'bag=bag_of_tricks'], 120),
+    (['bag=bag_of_tricks', 'steps=baseline_step'], 200)])
+def test_arms_of_two_recipes_train_equally_long(images, arms, epochs):
+    found = plan(images, '--arms', *arms, flags=tuple(TINY))
+    rungs = next(iter(found.planned.values()))
+    # The warm-up's epochs are counted apart by timm.
+    lengths = {one.rung.name: effective_of(one).epochs + (effective_of(one).warmup_epochs if
+               effective_of(one).warmup_prefix else 0) for one in rungs}
+    assert set(lengths.values()) == {epochs}
+    assert 'where they differ, the first named holds' in found.study.notes[0]
+
+
+def test_an_arms_own_flag_stands_before_a_recipes_ground(images):
+    found = plan(images, '--arms', 'bag=bag_of_tricks', 'more=bag_of_tricks;--weight-decay 0.01',
+                 flags=(*TINY, *SHORT))
+    decays = [effective_of(one).weight_decay for one in next(iter(found.planned.values()))]
+    assert decays == [1e-4, 1e-4, 0.01]
+
+
+def test_a_models_ground_is_its_own(images):
+    flags = TINY[TINY.index('--input-size'):]
+    for models in (['resnet10t', 'lcnet_050'], ['lcnet_050', 'resnet10t']):
+        found = plan(images, '--arms', 'plain=baseline_step', 'bag=bag_of_tricks', '--models',
+                     *models, flags=tuple(flags))
+        kwargs = {name: [effective_of(one).model_kwargs for one in rungs]
+                  for name, rungs in found.planned.items()}
+        # The bag's own zero_gamma is a trick, and differs.
+        assert kwargs == {'resnet10t': [{'zero_init_last': False}, {'zero_init_last': True}],
+                          'lcnet_050': [{}, {}]}
+        assert len(found.study.notes) >= 2 and 'every rung of lcnet_050,' in ' '.join(
+            found.study.notes)
 
 
 @pytest.mark.parametrize(('words', 'flags', 'message'), [

@@ -176,3 +176,4 @@ def test_a_chart_has_each_model_without_and_with_the_recipe(ladder, folder):
         assert [(rung.name, rung.label, rung.same_as) for rung in subject.rungs] == [
             ('plain', 'without the bag', None), ('bag', 'bag_of_tricks', None)]
     assert [one.label for one in found.study.subjects] == args.models
+    assert found.study.pairs  # which the report draws as a chart

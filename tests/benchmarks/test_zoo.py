@@ -166,6 +166,30 @@ def test_an_error_with_the_bag_alone_is_a_failure(
     assert (row['status'], row['reason']) == (status, reason)
 
 
+def test_a_failure_with_the_bag_is_not_hidden_by_what_comes_after(
+        zoo, tmp_path, train_kit, monkeypatch):
+    def step(cfg, work_dir):
+        if 'tricks_applied' in cfg:
+            raise RuntimeError('the bag broke it')
+        if cfg.train_dataloader.dataset.pipeline[2].scale[0] > 640:
+            raise MemoryError('no room for it')
+        return dict(losses=[1.0, 1.0])
+    monkeypatch.setattr(train_kit, 'step', step)
+    file = tmp_path / 'kind.json'
+    train_kit.attempt('kind', RETINANET, zoo / RETINANET, 'bag_of_freebies', file)
+    row = json.loads(file.read_text())
+    assert row['status'] == 'failed' and row['reason'].startswith(
+        'on images of 320 px: RuntimeError: the bag broke it; on images of 640 px: ')
+    assert row['reason'].endswith('; MemoryError: no room for it')
+    # The same where the process is ended while it trains plain.
+    file.write_text(json.dumps(dict(kind='kind', config=RETINANET, stage='plain', failures=[
+        'on images of 320 px: RuntimeError: the bag broke it'])))
+    train_kit._died(file, -signal.SIGXCPU, 600)
+    row = json.loads(file.read_text())
+    assert row['status'] == 'failed' and row['reason'] == (
+        'on images of 320 px: RuntimeError: the bag broke it; it took more than 600 s of CPU time')
+
+
 def test_a_step_must_move_the_model(zoo, tmp_path, data, train_kit):
     import zoo_stage
     cfg = zoo_stage.stage(Config.fromfile(zoo / YOLOX), zoo, data)
@@ -197,7 +221,7 @@ def test_a_process_that_dies_does_not_end_the_rest(tmp_path, train_kit, monkeypa
         with tried.open('a') as stream:
             stream.write(f'{kind}\n')
         stage = dict(ATSS='plain', FCOS='bag').get(kind)
-        row = dict(kind=kind, config=name)
+        row = dict(kind=kind, config=name, asked=tricks)
         file.write_text(json.dumps({**row, 'stage': stage} if stage else {
             **row, 'status': 'trained', 'reason': ''}))
         if stage:
@@ -211,6 +235,8 @@ def test_a_process_that_dies_does_not_end_the_rest(tmp_path, train_kit, monkeypa
     assert tried.read_text().split() == ['ATSS', 'FCOS', 'RTMDet']  # none a second time
     train_kit.train(tmp_path, 'mixup', only='RTMDet', memory=64, again=True)
     assert tried.read_text().split()[3:] == ['RTMDet']
+    train_kit.train(tmp_path, 'ema', only='RTMDet', memory=64)  # other tricks
+    assert tried.read_text().split()[4:] == ['RTMDet']
 
 
 def test_the_parts_of_configs_are_built_once(tmp_path, monkeypatch):

@@ -124,6 +124,24 @@ def test_timm_flags_give_the_numbers_worked_out_by_hand(tmp_path, capsys):
         capsys.readouterr().out
 
 
+def test_a_yaml_is_drawn_as_it_is_and_with_its_own_tricks(tmp_path):
+    pytest.importorskip('timm')
+    out = tmp_path / 'rates.json'
+    (tmp_path / 'steps.yaml').write_text(
+        'sched: step\nepochs: 8\ndecay_epochs: 4\ndecay_rate: 0.1\nwarmup_epochs: 0\nlr: 0.2\n')
+    (tmp_path / 'tricks.yaml').write_text('tricks: cosine_warmup\nepochs: 40\n')
+    assert main(['schedule', 'timm', '--against', str(tmp_path / 'steps.yaml'),
+                 str(tmp_path / 'tricks.yaml'), '--iters-per-epoch', '5', '--out', str(out), '--',
+                 '--model', 'resnet18', '--epochs', '20', '--lr', '0.1', '--opt', 'momentum',
+                 '--sched', 'cosine', '--warmup-epochs', '0']) == 0
+    found = rates(out)
+    assert found["timm's flags"]['steps'] == 100 and found['steps']['steps'] == 40
+    steps, tricks = (found[name]['groups'][0]['lr'] for name in ('steps', 'tricks'))
+    assert (steps[0], steps[19], steps[20], steps[39]) == pytest.approx((0.2, 0.2, 0.02, 0.02))
+    # What the file leaves open is the command line's: an LR of 0.1 after a warm-up of its trick.
+    assert len(tricks) == 200 and max(tricks) == pytest.approx(0.1)
+
+
 def test_timm_counts_its_images(tmp_path):
     pytest.importorskip('timm')
     from support.timm_train import TINY, write_images

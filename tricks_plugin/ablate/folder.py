@@ -155,8 +155,9 @@ class Folder:
         study = _with_metric(dataclasses.replace(study, runs=tuple(runs)), results,
                              plan.get('greater'))
         study, speeds = self._with_speed(study, plan)
-        return dataclasses.replace(study, notes=(
-            *study.notes, *extra_notes, *speeds, *notes_of(study, results)))
+        return dataclasses.replace(
+            study, environment={**study.environment, **_of_runs(results.values())},
+            notes=(*study.notes, *extra_notes, *speeds, *notes_of(study, results)))
 
     def _planned(self) -> dict[str, Any]:
         """What is planned.
@@ -226,6 +227,18 @@ def _whole(path: Path, keys: Iterable[str]) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) and found.keys() >= set(keys) else None
+
+
+def _of_runs(results: Iterable[dict[str, Any]]) -> dict[str, str]:
+    """The machine and the libraries of the runs, which are not always those of the command."""
+    machines: set[str] = set()
+    versions: dict[str, set[str]] = {}
+    for one in results:
+        machines.add(str(one['machine']))
+        for name, version in one['versions'].items():
+            versions.setdefault(name, set()).add(str(version))
+    found = {'machine': machines, **versions} if machines else versions
+    return {name: '; '.join(sorted(values)) for name, values in found.items()}
 
 
 def _with_metric(study: Study, results: dict[Any, dict[str, Any]], greater: bool | None) -> Study:

@@ -11,10 +11,12 @@ import os
 from pathlib import Path
 from typing import Any
 
-__all__ = ['code_digest', 'digest', 'machine', 'portable', 'versions']
+__all__ = ['code_digest', 'digest', 'folder_digest', 'machine', 'portable', 'versions']
 
 _LEFT_OUT = ('work_dir', 'resume', 'data_root', 'launcher', 'tricks_applied', 'log_level',
              'visualizer', 'vis_backends')
+_DATA = ('.jpg', '.jpeg', '.png', '.bmp', '.gif', '.ppm', '.pgm', '.tif', '.tiff', '.webp',
+         '.xml', '.txt')
 # What only reads results or speaks to people does not decide them.
 _NO_RESULT = ('cli', 'ablate')
 _RUNS = ('ablate/mm_run.py', 'ablate/mm_record.py', 'ablate/timm_run.py',
@@ -30,19 +32,47 @@ def digest(value: Any) -> str:
 def portable(node: Any, root: str = '') -> Any:
     """Settings with files as digests of their content, and without folders.
 
+    Folders of images count by the names and sizes of their files.
+
     Args:
         node: A plain config, or a part of one.
         root: The folder that relative files may lie in, from ``data_root``.
     """
     if isinstance(node, dict):
-        root = node['data_root'] if isinstance(node.get('data_root'), str) else root
-        return {str(key): portable(value, root) for key, value in node.items()
-                if key not in _LEFT_OUT}
+        own = node.get('data_root')
+        root = own if isinstance(own, str) else root
+        found = {str(key): portable(value, root) for key, value in node.items()
+                 if key not in _LEFT_OUT}
+        images = _images(node, root)
+        return {**found, 'images': images} if images else found
     if isinstance(node, (list, tuple)):
         return [portable(one, root) for one in node]
     if isinstance(node, str) and 0 < len(node) < 1000 and '\n' not in node:
         return _path(node, root)
     return node
+
+
+def _images(node: dict[str, Any], root: str) -> dict[str, str]:
+    """Digests of the folders that a data set reads, by the key of its prefix."""
+    if 'data_prefix' not in node and not ('type' in node and 'data_root' in node):
+        return {}
+    prefix = node.get('data_prefix') or ''
+    found = {str(key): folder_digest(os.path.join(root, text)) for key, text in (
+        prefix if isinstance(prefix, dict) else {'': prefix}).items() if isinstance(text, str)}
+    return {key: value for key, value in found.items() if value}
+
+
+@functools.cache
+def folder_digest(folder: str) -> str:
+    """A digest of the names and sizes of a folder's images and their labels; '' without a folder.
+
+    A process looks once.
+    """
+    found = [(os.path.relpath(os.path.join(place, name), folder),
+              os.path.getsize(os.path.join(place, name)))
+             for place, _, names in os.walk(folder, followlinks=True) for name in names
+             if os.path.splitext(name)[1].lower() in _DATA] if folder else []
+    return digest(sorted(found)) if found else ''
 
 
 def _path(text: str, root: str) -> str:

@@ -131,6 +131,9 @@ class Cluster(Launcher):
         except ImportError:
             raise TrickError(f'--launcher {kind} needs submitit: '
                              "pip install 'tricks_plugin[slurm]'") from None
+        if kind == 'slurm' and not any('gpu' in name or 'gres' in name for name in options):
+            print('--launcher slurm asks for no GPU; --launcher-options gpus_per_node=1 asks for '
+                  'one', file=sys.stderr)
         try:
             self._executor = submitit.AutoExecutor(folder=str(folder), cluster=kind)
             self._executor.update_parameters(

@@ -16,7 +16,7 @@ from ..plan.plan import Plan
 from .identity import digest, portable
 from .metrics import check_metric, default_metric
 from .planned import Planned, with_stand_ins
-from .rungs import PLAIN, Arm
+from .rungs import Arm
 from .study import Rung, Subject
 
 __all__ = ['config_text', 'metric_of', 'plan_config', 'read_config', 'subject_names']
@@ -56,31 +56,29 @@ def metric_of(cfg: Any, wanted: str | None) -> str | None:
     Raises:
         TrickError: If the config's evaluators give no such metric.
     """
-    known = _known_metrics(plain(cfg)['val_evaluator'])
-    if known is None:
-        return wanted
+    names, all_of_them = _known_metrics(plain(cfg)['val_evaluator'])
     if wanted is None:
-        return default_metric(known)
-    check_metric(wanted, known)
+        return default_metric(names) if names else None
+    if all_of_them:
+        check_metric(wanted, names)
     return wanted
 
 
-def _known_metrics(evaluators: Any) -> list[str] | None:
-    """The names that evaluators give; None where one is not known."""
+def _known_metrics(evaluators: Any) -> tuple[list[str], bool]:
+    """Names that evaluators give, and whether there are no others; none where one is not known."""
     names: list[str] = []
+    complete = True
     for one in evaluators if isinstance(evaluators, list) else [evaluators]:
         kind = str(one.get('type', '')).rpartition('.')[2] if isinstance(one, dict) else ''
-        if kind == 'CocoMetric':
-            prefix = one.get('prefix') or 'coco'
-            kinds = one.get('metric', 'bbox')
-            for what in kinds if isinstance(kinds, (list, tuple)) else [kinds]:
-                if what not in ('bbox', 'segm') or one.get('metric_items') or one.get('classwise'):
-                    return None
-                names += [f'{prefix}/{what}_mAP{end}' for end in
-                          ('', '_50', '_75', '_s', '_m', '_l')]
-        else:
-            return None
-    return names
+        kinds = one.get('metric', 'bbox') if kind == 'CocoMetric' else None
+        for what in kinds if isinstance(kinds, (list, tuple)) else [kinds]:
+            if what not in ('bbox', 'segm'):
+                return [], False
+            items = one.get('metric_items') or ('mAP', *(f'mAP_{end}' for end in (
+                '50', '75', 's', 'm', 'l')))
+            names += [f'{one.get("prefix") or "coco"}/{what}_{item}' for item in items]
+        complete = complete and not one.get('classwise')
+    return names, complete
 
 
 def plan_config(name: str, path: str, cfg: Any, arms: list[Arm]) -> tuple[Subject, list[Planned]]:
@@ -117,7 +115,7 @@ def _plan_arm(base: Any, arm: Arm, first: dict[str, Any]) -> Planned:
         raise TrickError(f'cannot set the settings of arm {arm.name}: '
                          f'{type(error).__name__}: {" ".join(str(error).split())}') from error
     effective, plan = apply_tricks(cfg, arm.tricks)
-    bare = effective if arm.name == PLAIN else apply_tricks(cfg, arm.deciding())[0]
+    bare = effective if arm.tricks is None else apply_tricks(cfg, arm.deciding())[0]
     after = plain(effective)
     rung = Rung(
         arm.name, arm.label, arm.tricks, arm.reference, tuple(plan.to_dict()['tricks']),

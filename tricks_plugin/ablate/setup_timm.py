@@ -15,7 +15,7 @@ from .planned import Rungs, without_idle
 from .process import MEMORY
 from .rungs import Arm, arms_of, given_arms, nested, riders_note, with_parameters
 from .study import Mode, Study
-from .timm import check_words, ground_note, metric_of, plan_model, subject_names
+from .timm import check_words, ground_notes, metric_of, plan_model, subject_names
 from .timm_run import LIBRARIES
 from .timm_settings import shared_ground
 
@@ -57,10 +57,12 @@ def plan_timm(args: argparse.Namespace, words: list[str], command: str) -> Ablat
     if args.models and 'model' in settings.given and not settings.config:
         raise TrickError('--models and --model behind --: give one of them')
     mode, arms = _arms(args, models)
-    ground = shared_ground([*words, '--model', models[0]], [arm.tricks for arm in arms])
+    # The same for all rungs of a model; an option of one model may mean nothing to another.
+    grounds = {model: shared_ground([*words, '--model', model], [arm.tricks for arm in arms])
+               for model in models}
     found: list[Rungs] = []
     for name, model in zip(subject_names(models), models, strict=True):
-        rungs = plan_model(name, model, words, arms, ground)
+        rungs = plan_model(name, model, words, arms, grounds[model])
         found.append(Rungs(*rungs) if args.arms else without_idle(*rungs, mode))
     unit, factor = unit_of(metric)
     libraries = versions(*LIBRARIES)
@@ -70,7 +72,7 @@ def plan_timm(args: argparse.Namespace, words: list[str], command: str) -> Ablat
         command, mode, metric, greater_is_better(metric, args.greater), unit, factor,
         tuple(range(args.first_seed, args.first_seed + args.seeds)), subjects, (),
         {'machine': machine(), **libraries, 'memory': MEMORY},
-        (*idle_notes(found), *ground_note(ground, recipes), *riders_note(subjects)))
+        (*idle_notes(found), *ground_notes(grounds, recipes), *riders_note(subjects)))
     return Ablation(study, {one.subject.name: one.planned for one in found}, metric,
                     parse_pairs(args.launcher_options, '--launcher-options'), libraries,
                     args.greater, {one.subject.name: list(one.idle) for one in found})

@@ -166,6 +166,11 @@ class Study:
     environment: dict[str, str] = dataclasses.field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    @property
+    def pairs(self) -> bool:
+        """Whether several subjects have two rungs each, without and with: a model chart."""
+        return len(self.subjects) > 1 and all(len(one.rungs) == 2 for one in self.subjects)
+
     def runs_of(self, subject: str, rung: str) -> dict[int, Run]:
         """The runs of a rung, by seed."""
         return {run.seed: run for run in self.runs

@@ -16,7 +16,7 @@ from .rungs import PLAIN, Arm
 from .study import Rung, Subject
 from .timm_settings import Effective, effective, flags_digest, images_digest
 
-__all__ = ['METRICS', 'check_words', 'ground_note', 'metric_of', 'plan_model', 'subject_names']
+__all__ = ['METRICS', 'check_words', 'ground_notes', 'metric_of', 'plan_model', 'subject_names']
 
 METRICS = ('top1', 'top5', 'loss')
 _REFUSED = {'tricks': '--tricks stands before --',
@@ -114,11 +114,29 @@ def metric_of(settings: flags.Settings, wanted: str | None) -> str:
     return name
 
 
-def ground_note(ground: dict[str, Any], recipes: tuple[str, ...]) -> tuple[str, ...]:
-    """A note on what every rung trains with."""
-    if not ground:
+def ground_notes(grounds: dict[str, dict[str, Any]],
+                 recipes: tuple[str, ...]) -> tuple[str, ...]:
+    """A note on what every rung trains with, for each group of models with the same.
+
+    Args:
+        grounds: Settings by model.
+        recipes: Those that were named; where two differ, the first holds.
+    """
+    if not recipes:
         return ()
-    words = ', '.join(f'{key} {value}' for key, value in ground.items())
-    return (f'{words}: what {" and ".join(recipes)} trains with beside its tricks is set in every '
-            'rung, the first too.',)
+    groups: dict[str, list[str]] = {}
+    for model, ground in grounds.items():
+        words = ', '.join(f'{key} {value}' for key, value in ground.items())
+        groups.setdefault(words, []).append(model)
+    whose, rest = f'{recipes[0]} trains with beside its', ''
+    if len(recipes) > 1:
+        whose = f'{" and ".join(recipes)} train with beside their'
+        rest = '; where they differ, the first named holds'
+    found = []
+    for words, models in groups.items():
+        which = f' of {", ".join(models)}' if len(groups) > 1 else ''
+        if words:
+            found.append(f'{words}: what {whose} tricks is set in every rung{which}, the first '
+                         f'too{rest}.')
+    return tuple(found)
 

@@ -52,13 +52,16 @@ def effective(words: list[str], ground: dict[str, Any], tricks: Any) -> Effectiv
         TrickError: If a flag or a trick is wrong.
     """
     settings = flags.parse(words)
+    # A rung's own flags stand.
+    ground = {key: value for key, value in ground.items() if key not in settings.given}
     asked = argparse.Namespace(**{**vars(settings.args), **copy.deepcopy(ground)})
     asked.data_dir = asked.data_dir or asked.data
     args = argparse.Namespace(**copy.deepcopy(vars(asked)))
     if tricks is None:
         return Effective(args, asked, settings.given, None, False)
     from ..timm.plan import plan_tricks
-    args, plan, strict = plan_tricks(args, settings.given, tricks, settings.config)
+    args, plan, strict = plan_tricks(args, settings.given, tricks, settings.config,
+                                     settled=ground)
     return Effective(args, asked, settings.given, plan, strict)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import dataclasses
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -151,7 +152,12 @@ def _of_timm(words: Sequence[str], args: argparse.Namespace) -> list[Any]:
 
     def other(word: str) -> tuple[str, tuple[Any, Any]]:
         if word.endswith(('.yaml', '.yml')):
-            return Path(word).stem, (flags.parse([*words, '-c', word]), None)
+            file = flags.parse(['-c', word])  # what it leaves open is as in the first run
+            args = {**vars(settings.args), **{key: vars(file.args)[key] for key in (
+                *file.given, 'tricks', 'trick_options')}}
+            return Path(word).stem, (dataclasses.replace(
+                file, args=argparse.Namespace(**args), given=settings.given | file.given),
+                flags.trick_wish(file))
         return (word, (settings, split_names(word))) if word != PLAIN else \
             ("timm's flags as they are", (settings, None))
 
@@ -175,7 +181,6 @@ def _all(
 
 def _noted(found: list[Any], plan: Any, keys: Sequence[str] | None) -> list[Any]:
     """Says of tricks that leave the schedule alone that they do."""
-    import dataclasses
     if plan is None or not plan.tricks:
         return found
     keys = keys or [key for key in plan.after if key.startswith((

@@ -21,7 +21,7 @@ __all__ = ['plan_tricks']
 
 def plan_tricks(
     args: argparse.Namespace, given: Collection[str], tricks: Any, config: str = '',
-    machine: Mapping[str, bool] | None = None,
+    machine: Mapping[str, bool] | None = None, settled: Mapping[str, Any] | None = None,
 ) -> tuple[argparse.Namespace, Plan, bool]:
     """Applies tricks to the settings of a timm training; what the user set himself stands.
 
@@ -32,6 +32,8 @@ def plan_tricks(
             parameters, or a list of these; None for no tricks.
         config: The config file, for the plan's title.
         machine: What the machine to train on has, ``gpu`` and ``bfloat16``; None for this one.
+        settled: Settings that ``args`` has for this and other runs alike, which no recipe's ground
+            changes; see `ablate.timm_settings.shared_ground`.
 
     Returns:
         ``(settings, plan, strict)``. A change's path is the setting's name. A recipe that trains
@@ -46,7 +48,8 @@ def plan_tricks(
     before = copy.deepcopy(vars(args))
     now, rows, recipes = before, [], []
     for name in selected.recipes:
-        wanted = ground(name, {**now, **facts(now)})
+        wanted = {key: value for key, value in ground(name, {**now, **facts(now)}).items()
+                  if settled is None or key not in settled or _agrees(settled[key], value)}
         if wanted:
             now, row = _plan_recipe(name, wanted, now, frozenset(given))
             recipes.append(row)

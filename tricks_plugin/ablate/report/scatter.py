@@ -17,7 +17,7 @@ from .canvas import COLOURS, NARROW, WIDE, Canvas, Plot, style
 from .labels import Place
 from .steps import VERDICT_COLOURS, VERDICT_MARKERS
 from .tables import Section
-from .words import Numbers
+from .words import Numbers, ends
 
 __all__ = ['cost', 'models']
 
@@ -132,24 +132,30 @@ def models(analysis: Analysis, name: str) -> Plot | None:
         analysis: What came of the study.
         name: For ids.
     """
-    if len(analysis.subjects) < 2 or analysis.study.mode != 'whole':
+    if not analysis.study.pairs:
         return None
     found = [_Model(one.subject.label, one.rungs[0], one.rungs[-1], one.subject.images_per_s,
                     (one.rungs[0].time.median, one.rungs[-1].time.median))
-             for one in analysis.subjects
-             if len(one.rungs) > 1 and one.rungs[0].mean is not None
-             and one.rungs[-1].mean is not None]
+             for one in analysis.subjects if all(map(_drawn, one.rungs))]
     if not any(_panels(found, factor=1.0)):
         return None
+    without = [one.subject.label for one in analysis.subjects if not all(map(_drawn, one.rungs))]
     missing = [one.label for one in found if one.speed is None]
-    said = f' Throughput was not measured for {", ".join(missing)}.' if missing else ''
+    said = f' No result, and no arrow, for {", ".join(without)}.' if without else ''
+    said += f' Throughput was not measured for {", ".join(missing)}.' if missing else ''
+    before, after = ends(analysis.study)
     return Plot(
         name, f'Models: {analysis.study.metric} against inference throughput and training time',
-        'An arrow leads from the model without the bag (hollow) to the one with it (full); bars '
-        'are 95 % t intervals of the mean over seeds, not paired.'
-        f'{said}',
+        f'An arrow leads from each model {before} (hollow) to the same {after} '
+        '(full); bars are 95 % t intervals of the mean over seeds, not '
+        f'paired.{said}',
         *(_first(functools.partial(_models, analysis, found, wide))
           for wide in (True, False)))
+
+
+def _drawn(rung: RungResult) -> bool:
+    """Whether a rung has a result; with a trick that was not live in some run it has none."""
+    return rung.mean is not None and not rung.dead
 
 
 def _panels(found: Sequence[_Model], factor: float) -> list[list[tuple[_Model, float, float]]]:

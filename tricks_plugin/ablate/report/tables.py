@@ -10,7 +10,7 @@ from typing import Any, Literal
 from ..analysis import Analysis, RungResult, SubjectResult
 from ..statistics import MOST_SEEDS, Comparison
 from ..study import Run
-from .words import MISSING, Numbers
+from .words import MISSING, Numbers, ends
 
 __all__ = ['Column', 'Row', 'Section', 'Table', 'against', 'comparison_table', 'csv_text',
            'numbers_dict', 'result_table', 'run_table', 'sections']
@@ -75,8 +75,9 @@ class Section:
 
 def sections(analysis: Analysis) -> list[Section]:
     """The headings of a study's tables."""
-    if analysis.study.mode == 'whole' and len(analysis.subjects) > 1:
-        return [Section('Every model without and with the bag', analysis.subjects)]
+    if analysis.study.pairs:
+        before, after = ends(analysis.study)
+        return [Section(f'Every model, {before} and {after}', analysis.subjects)]
     return [Section(one.subject.label, (one,)) for one in analysis.subjects]
 
 

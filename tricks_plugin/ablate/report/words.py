@@ -9,7 +9,7 @@ from ..analysis import Analysis, Ratio, Reach, RungResult, SubjectResult, seed_l
 from ..statistics import Comparison, Interval
 from ..study import Study
 
-__all__ = ['MISSING', 'Numbers', 'chance', 'headline', 'method', 'standing', 'warnings']
+__all__ = ['MISSING', 'Numbers', 'chance', 'ends', 'headline', 'method', 'standing', 'warnings']
 
 MISSING = '–'
 _VERDICTS = (('gains', 'gain'), ('loses', 'lose'), ('not shown', 'not shown'),
@@ -112,15 +112,25 @@ def listed(parts: Iterable[str]) -> str:
 def headline(analysis: Analysis) -> list[str]:
     """What came out, in a few sentences."""
     numbers = Numbers(analysis)
-    if analysis.study.mode == 'whole':
+    if analysis.study.mode == 'whole' or analysis.study.pairs:
+        before, after = ends(analysis.study)
+        same = 'the same training ' if analysis.study.mode == 'whole' else ''
         return [_sorted_by_verdict(
             [(one.subject.label, one.rungs[-1].own) for one in analysis.subjects],
-            'With the bag, against the same training without it')]
+            f'{after[0].upper()}{after[1:]}, against {same}{before}')]
     found = []
     for one in analysis.subjects:
         name = f'{one.subject.label}: ' if len(analysis.subjects) > 1 else ''
         found += [f'{name}{sentence}' for sentence in _of_subject(analysis.study, one, numbers)]
     return found
+
+
+def ends(study: Study) -> tuple[str, str]:
+    """What the two rungs of each subject are, as said behind a model's name."""
+    if study.mode == 'whole':
+        return 'without the bag', 'with the bag'
+    before, after = (one.label for one in study.subjects[0].rungs)
+    return f'“{before}”', f'“{after}”'
 
 
 def _of_subject(study: Study, one: SubjectResult, numbers: Numbers) -> list[str]:
@@ -133,10 +143,15 @@ def _of_subject(study: Study, one: SubjectResult, numbers: Numbers) -> list[str]
         rungs = rungs[1:]
     start = {'stack': 'Step by step, each against the rung before',
              'leave-one-out': 'Without one of them, against all together'}.get(
-                 study.mode, 'Each against the config as it is')
+                 study.mode, f'Each against {_first(one)}')
     if rungs:
         found.append(_sorted_by_verdict([(rung.rung.label, rung.own) for rung in rungs], start))
     return found
+
+
+def _first(one: SubjectResult) -> str:
+    rung = one.rungs[0].rung
+    return 'the config as it is' if rung.tricks is None else f'the first rung (“{rung.label}”)'
 
 
 def _together(rung: RungResult, numbers: Numbers) -> str:
