@@ -223,6 +223,10 @@ def test_a_teacher_of_another_normalisation_gets_its_own_pixels():
     torch.testing.assert_close(turn(data['inputs'], data['data_samples']), wanted['inputs'],
                                rtol=1e-5, atol=1e-4)
     assert TeacherInputs(mine, mine)(data['inputs'], None) is data['inputs']
+    # A classifier's images fill their tensor, whatever an earlier step has left as img_shape.
+    small = [DetDataSample(metainfo=dict(img_shape=(8, 8)))]
+    found = TeacherInputs(mine, his, padded=False)(data['inputs'], small)[..., :40, :56]
+    torch.testing.assert_close(found, wanted['inputs'][..., :40, :56], rtol=1e-5, atol=1e-4)
 
 
 class Scaled(OptimWrapper):

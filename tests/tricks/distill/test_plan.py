@@ -119,6 +119,28 @@ def test_where_it_means_nothing_it_is_a_verdict(config, teacher):
             'mmpretrain is not installed here, so that no teacher of it can be built'
     found = row(classifier(dict(type='MultiTaskHead')), **named)
     assert found.reason == 'model.head is MultiTaskHead, whose outputs are no plain class scores'
+    for head, words in ((dict(type='LinearRegressionHead'), 'whose outputs are no plain class sco'),
+                        (dict(loss=dict(type='RegressionLoss')), 'loss is RegressionLoss, so that'),
+                        (dict(type='MultiLabelLinearClsHead'), 'whose labels hold together')):
+        found = row(classifier(head), **named)
+        assert found.status == 'not_applicable' and words in found.reason
+
+
+def test_a_preprocessor_that_is_not_known_is_refused_wherever_it_is_written(tmp_path):
+    pytest.importorskip('mmpretrain')
+    path, weights = tmp_path / 'teacher.py', tmp_path / 'teacher.pth'
+    own = dict(type='MyPreprocessor', mean=[0.0], std=[1.0])
+
+    def teacher(preprocessor):
+        classifier(preprocessor=preprocessor).dump(path)
+        return dict(teacher=str(path), checkpoint=str(weights))
+    torch.save(dict(state_dict={}), weights)
+    with pytest.raises(TrickError, match='whose normalisation is known .*teacher.py.* with MyPrep'):
+        row(classifier(), **teacher(own))
+    with pytest.raises(TrickError, match='got a student with MyPreprocessor'):
+        row(classifier(preprocessor=own), **teacher(None))
+    with pytest.raises(TrickError, match='that can be built here'):  # the same pixels, no class
+        row(classifier(preprocessor=own), **teacher(own))
 
 
 def test_the_parameters_have_bounds(config):

@@ -86,6 +86,10 @@ def test_what_mixed_labels_need_is_set():
     assert cfg['data_preprocessor']['num_classes'] == 7
     assert cfg['model']['head']['cal_acc'] is False
     assert 'model.head.cal_acc is off' in verdict.reason
+    # A base config's count, which nothing read before, would make targets of another width.
+    cfg, verdict = mix(classifier(dict(num_classes=3), preprocessor=dict(num_classes=1000)))
+    assert cfg['data_preprocessor']['num_classes'] == 3
+    assert 'data_preprocessor.num_classes was 1000, and is the head\'s 3' in verdict.reason
 
 
 @pytest.mark.parametrize(('cfg', 'reason'), [
@@ -104,10 +108,11 @@ def test_what_cannot_be_mixed_is_named(cfg, reason):
 
 def test_a_hook_of_mmpretrain_that_ends_it_first_is_told_and_counted():
     hook = dict(type='SwitchRecipeHook', schedule=[dict(action_epoch=41, batch_augments=None)])
-    _, verdict = mix(classifier(custom_hooks=[hook]))
+    cfg, verdict = mix(classifier(custom_hooks=[hook]))
     assert 'custom_hooks[0] is SwitchRecipeHook, which puts an end to it from epoch 40' in \
         verdict.reason
     assert verdict.promise['off_from'] == 40
+    assert cfg['custom_hooks'][1] == dict(type='tricks_plugin.BatchMixUpHook')
     hook['schedule'][0]['batch_augments'] = dict(augments=dict(type='CutMix', alpha=1.0))
     assert mix(classifier(custom_hooks=[hook]))[1].promise is None
 
@@ -180,6 +185,16 @@ def test_mixing_that_goes_on_or_stops_early_is_dead():
 
     finding, _ = trained(BatchMixUpHook(0.0), dict(alpha=0.2), stop, epochs=40)
     assert finding.live is False and 'none of the last' in finding.measured
+
+
+def test_scores_stay_shares_where_a_hook_of_mmpretrain_takes_the_augments_off():
+    def switch(epoch, model):
+        if epoch == 2:
+            model.data_preprocessor.batch_augments = None
+            model.data_preprocessor.to_onehot = True
+
+    finding, mixed = trained(BatchMixUpHook(), dict(alpha=0.2, off_from=2), switch)
+    assert mixed == [True] * 4 + [False] * 4 and finding.live is True
 
 
 @pytest.mark.parametrize(('values', 'words'), [

@@ -131,3 +131,14 @@ def test_a_size_that_was_not_planned_is_dead():
 
     finding = trained(40, grow)[2]
     assert finding.live is False and 'have no planned size' in finding.measured
+
+
+def test_a_whole_model_of_timm_is_asked_for_its_sizes():
+    pytest.importorskip('mmpretrain')
+    for name, takes in (('vit_tiny_patch16_224', False), ('resnet10t', True)):
+        cfg = classifier()
+        cfg.model = dict(type='TimmClassifier', model_name=name, num_classes=10)
+        _, verdict = edit(cfg)
+        assert (verdict.status == 'applied') is takes, verdict.reason
+        assert takes or verdict.reason == ('model is TimmClassifier, and the model takes images of '
+                                           '224 px and not of 160')

@@ -179,3 +179,22 @@ def test_reading_a_config_builds_no_model(zoo, monkeypatch):
     cfg = load(zoo, 'dino/dino-4scale_r50_8xb2-12e_coco.py')
     monkeypatch.setattr(MODELS, 'build', lambda *args, **kwargs: pytest.fail('a model is built'))
     assert apply(cfg).reason == FROZEN
+
+
+def of_timm(name, **more):
+    from support.libraries import classifier
+    cfg = config_edit.plain(classifier())
+    cfg['model'] = dict(type='TimmClassifier', model_name=name, num_classes=10, **more)
+    return cfg
+
+
+def test_a_whole_model_of_timm_is_built_and_asked():
+    pytest.importorskip('mmpretrain')
+    cfg = of_timm('resnet10t', pretrained=True)
+    verdict = apply(cfg)
+    assert (verdict.status, verdict.reason) == ('applied', 'BN trains in model')
+    assert cfg['custom_hooks'] == [HOOK] and cfg['model']['pretrained'] is True
+    assert apply(of_timm('vit_tiny_patch16_224')).reason == 'the model has no BN layer'
+    assert apply(of_timm('no_such_model')).reason == (
+        'no BN layer is found in the model (model could not be built here, and was not looked '
+        'into)')

@@ -123,7 +123,8 @@ class DistillationHook(Hook):
         By functions and not by bound methods: a copy of the student copies no teacher with it.
         """
         part, caught = self._part(student), self._caught
-        inputs = TeacherInputs(student.data_preprocessor, teacher.data_preprocessor)
+        inputs = TeacherInputs(student.data_preprocessor, teacher.data_preprocessor,
+                               padded=not self.scores)
 
         def catch(module: nn.Module, args: Any, output: Any) -> None:
             if self._watching:  # and not in a validation

@@ -44,11 +44,14 @@ class TeacherInputs:
     Args:
         student: The student's data preprocessor.
         teacher: The teacher's.
+        padded: Whether images may end before their tensor does, where ``img_shape`` says so; a
+            classifier's fill it, and their ``img_shape`` may be of an earlier step.
     """
 
-    def __init__(self, student: nn.Module, teacher: nn.Module) -> None:
+    def __init__(self, student: nn.Module, teacher: nn.Module, padded: bool = True) -> None:
         self.student, self.teacher = Normalisation(student), Normalisation(teacher)
         self.same = self.student == self.teacher
+        self.padded = padded
 
     def __call__(self, inputs: torch.Tensor, samples: Any) -> torch.Tensor:
         """Makes the teacher's inputs.
@@ -65,7 +68,7 @@ class TeacherInputs:
             pixels = pixels.flip(1)
         mean, std = self._columns(self.teacher, inputs)
         found = (pixels - mean) / std
-        if isinstance(self.teacher.pad, (int, float)):
+        if self.padded and isinstance(self.teacher.pad, (int, float)):
             for one, sample in zip(found, samples or (), strict=False):
                 height, width = (getattr(sample, 'img_shape', None) or one.shape[1:])[:2]
                 one[:, height:] = self.teacher.pad

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...mm.classification import classifier, num_classes
+from ...mm.classification import classifier, loss_of, num_classes, preprocessor
 from ...mm.config_edit import (
     append_hook,
     default_scope,
@@ -31,7 +31,10 @@ _DETECTORS = ('BaseDetector',)
 _OWN_TEACHERS = ('SemiBaseDetector', 'KnowledgeDistillationSingleStageDetector', 'LAD')
 _PREPROCESSORS = ('ImgDataPreprocessor', 'ClsDataPreprocessor')
 # Heads whose scores are no table of images and classes.
-_HEADS = ('MultiTaskHead', 'ConformerHead', 'ArcFaceClsHead')
+_HEADS = ('MultiTaskHead', 'ConformerHead', 'ArcFaceClsHead', 'RegressionHead',
+          'LinearRegressionHead')
+# Their labels hold together, and a softmax over them would have them compete.
+_MULTI_LABEL = ('MultiLabelClsHead', 'MultiLabelLinearClsHead', 'CSRAClsHead')
 
 
 class Edit(ConfigEdit):
@@ -86,6 +89,13 @@ def _obstacle(cfg: dict[str, Any], scope: str) -> str:
             return 'HuggingFaceClassifier has its scores inside an output of its own kind'
         if isinstance(head, dict) and is_a(head, *_HEADS, scope=scope):
             return f'model.head is {type_name(head)}, whose outputs are no plain class scores'
+        if isinstance(head, dict) and is_a(head, *_MULTI_LABEL, scope=scope):
+            return (f'model.head is {type_name(head)}, whose labels hold together, where the '
+                    'softmax over class scores has them compete')
+        for path, owner in (('model.head', head), ('model', model)):
+            loss = loss_of(owner, scope) if isinstance(owner, dict) else None
+            if loss is not None and type_name(loss) == 'RegressionLoss':
+                return f'{path}.loss is RegressionLoss, so that the outputs are no class scores'
         return '' if installed(scope) else (
             f'{scope} is not installed here, so that no teacher of it can be built')
     if is_a(model, *_OWN_TEACHERS, scope=scope):
@@ -117,7 +127,7 @@ def _fitting(cfg: dict[str, Any], params: Any, scores: bool) -> list[str]:
     if not scores and not teacher['model'].get('neck'):
         raise TrickError(f'{PATH}.teacher must be a detector with a neck, got '
                          f'{params.teacher!r} with {type_name(teacher["model"])}')
-    _same_pixels(teacher, params.teacher)
+    _same_pixels(cfg, teacher, params.teacher)
     section = model_of(teacher)
     model = built_on_meta(section, scope)
     if model is None:  # it may need real memory, or be wrong: the attempt tells
@@ -135,14 +145,18 @@ def _fitting(cfg: dict[str, Any], params: Any, scores: bool) -> list[str]:
     return [*words, *_levels(mine, his, params.teacher), _cost(mine, his, scores)]
 
 
-def _same_pixels(teacher: dict[str, Any], name: str) -> None:
-    """Raises TrickError for a preprocessor whose normalisation is not known."""
-    node = teacher['model'].get('data_preprocessor')
-    if isinstance(node, dict) and node.get('type') and \
-            not is_a(node, *_PREPROCESSORS, scope=default_scope(teacher)):
-        raise TrickError(f'{PATH}.teacher must have a data_preprocessor whose normalisation is '
-                         f'known ({" or ".join(_PREPROCESSORS)}), got {name!r} with '
-                         f'{type_name(node)}')
+def _same_pixels(cfg: dict[str, Any], teacher: dict[str, Any], name: str) -> None:
+    """Raises TrickError for preprocessors that differ, one of a normalisation that is not known."""
+    mine, his = preprocessor(cfg), preprocessor(teacher)
+    if mine is not None and his is not None and mine.node == his.node:
+        return
+    for found, whose in ((his, f'{name!r}'), (mine, 'a student')):
+        if found is not None and found.node.get('type') and not is_a(
+                found.node, *_PREPROCESSORS, scope=default_scope(teacher)):
+            raise TrickError(
+                f'{PATH}.teacher must have a data_preprocessor whose normalisation is known '
+                f"({' or '.join(_PREPROCESSORS)}), or the student's very own, got {whose} with "
+                f'{type_name(found.node)}')
 
 
 def _same_classes(cfg: dict[str, Any], teacher: dict[str, Any], mine: Survey | None,

@@ -29,6 +29,8 @@ class BatchMixUpHook(Hook):
     and iterations alike. Whether they are on follows from the epoch (or iteration) alone, so a
     resumed run does what the uninterrupted one would have done.
 
+    Where mmpretrain's SwitchRecipeHook has taken them off, it puts `unmixed` there too.
+
     Args:
         off_fraction: Part of the training, in [0, 1), that ends it without them; rounded half up,
             at least one epoch (or iteration) and never all of them. 0 never switches off.
@@ -58,8 +60,10 @@ class BatchMixUpHook(Hook):
         times = self._times
         now = runner.epoch if times.by_epoch else runner.iter
         preprocessor = _preprocessor(runner)
-        if now >= times.off_from and \
-                getattr(preprocessor, 'batch_augments', None) not in (None, unmixed):
+        augments = getattr(preprocessor, 'batch_augments', None)
+        if augments is None and getattr(preprocessor, 'to_onehot', False) is True:
+            preprocessor.batch_augments = unmixed
+        elif now >= times.off_from and augments not in (None, unmixed):
             preprocessor.batch_augments = unmixed
             unit = 'epoch' if times.by_epoch else 'iteration'
             runner.logger.info(f'Mixup is off from {unit} {now}: the batch augments of '

@@ -49,6 +49,9 @@ def edit(cfg: dict[str, Any], params: Any) -> Verdict:
     notes = _install(cfg, now, alpha, params) + _end(cfg, params, hooks)
     fraction, epochs = _off(params)
     switch = switching_hook(cfg, 'batch_augments')
+    if switch is not None and not switch[2] and not (hooks or fraction or epochs):
+        # Afterwards the preprocessor makes scores of whole numbers, which most losses refuse.
+        append_hook(cfg, dict(type=f'tricks_plugin.{_HOOK}'))
     if switch is not None:
         what = 'other batch augments in its place' if switch[2] else 'an end to it'
         notes.append(f'{switch[0]} is SwitchRecipeHook, which puts {what} from epoch {switch[1]}, '
@@ -160,7 +163,10 @@ def _install(cfg: dict[str, Any], now: Augments | None, alpha: float, params: An
         del found.node['batch_augments']  # which would stand before train_cfg
     if found is None:
         model['data_preprocessor'] = {'num_classes': num_classes(cfg)}
-    elif not found.node.get('num_classes'):
+    elif found.node.get('num_classes') != num_classes(cfg):
+        if found.node.get('num_classes'):  # without a mixture nothing reads it
+            notes.append(f'{found.path}.num_classes was {found.node["num_classes"]}, and is the '
+                         f"head's {num_classes(cfg)}")
         found.node['num_classes'] = num_classes(cfg)
     for where, node in walk(model, 'model'):
         if node.get('cal_acc') is True:

@@ -153,8 +153,11 @@ def _side(steps: list[Any]) -> tuple[int, int] | None:
 
 def _refused(model: dict[str, Any], own: int, sizes: list[int], scope: str) -> str:
     """Why a model takes images of its own size and not of the smallest, or an empty string."""
+    node, path = model.get('backbone'), 'model.backbone'
     parts = [built_on_meta(model[key], scope) for key in ('backbone', 'neck', 'head')
              if model.get(key) is not None]
+    if node is None:  # a whole model of another library, as in TimmClassifier
+        node, path, parts = model, 'model', [built_on_meta(model, scope)]
     if not parts or parts[0] is None:
         return ''
     known = parts[:parts.index(None)] if None in parts else parts
@@ -164,12 +167,12 @@ def _refused(model: dict[str, Any], own: int, sizes: list[int], scope: str) -> s
             images = part(images)  # type: ignore[misc]
         return images
 
-    channels = model['backbone'].get('in_channels', 3)
+    channels = node.get('in_channels', 3)
     takes = []
     for size in (own, sizes[0]):
         with torch.device('meta'), torch.no_grad():
             takes.append(runs(forward, torch.zeros(1, channels, size, size)) == '')
     if takes != [True, False]:
         return ''
-    return (f'model.backbone is {type_name(model["backbone"])}, and the model takes images of '
-            f'{own} px and not of {sizes[0]}')
+    return (f'{path} is {type_name(node)}, and the model takes images of {own} px and not of '
+            f'{sizes[0]}')

@@ -74,11 +74,11 @@ class Edit(ConfigEdit):
             return Verdict.applied(_applied_reason(plain, norms))
         if training:
             return Verdict.present(f'{training[0].path} is a synchronized BN already', {})
-        built = _built_with_norms(model, scope)
+        built, unbuilt = _built_with_norms(model, scope)
         if built:
             append_hook(cfg, dict(type=f'tricks_plugin.{_HOOK}'))
             return Verdict.applied(f'BN trains in {", ".join(built)}')
-        return Verdict.not_applicable(_absent_reason(model, scope))
+        return Verdict.not_applicable(_absent_reason(model, scope, unbuilt))
 
 
 def _synchronized_by(cfg: dict[str, Any], model: dict[str, Any], scope: str) -> str:
@@ -166,7 +166,7 @@ def _frozen_reason(norms: list[_Norm]) -> str:
     return f'{now} {verb} every BN layer in eval mode; with {then} BN would train'
 
 
-def _absent_reason(model: dict[str, Any], scope: str) -> str:
+def _absent_reason(model: dict[str, Any], scope: str, unbuilt: list[str]) -> str:
     necks = model.get('neck')
     for index, neck in enumerate(necks if isinstance(necks, list) else [necks]):
         if isinstance(neck, dict) and _setting(neck, 'norm_cfg', scope) is None \
@@ -175,28 +175,36 @@ def _absent_reason(model: dict[str, Any], scope: str) -> str:
             return f"the model has no BN layer; {place}.norm_cfg=dict(type='BN') would add some"
     unseen = next(filter(None, (not_seen(node, scope) for path, node in walk(model, 'model')
                                 if _is_part(path, node))), '')
+    if unbuilt and not unseen:
+        unseen = f' ({", ".join(unbuilt)} could not be built here, and was not looked into)'
     return f'no BN layer is found in the model{unseen}' if unseen else \
         'the model has no BN layer'
 
 
-def _built_with_norms(model: dict[str, Any], scope: str) -> list[str]:
+def _built_with_norms(model: dict[str, Any], scope: str) -> tuple[list[str], list[str]]:
     """The parts of mmpretrain's models with BN layers that no setting tells of.
 
     They are built without memory and asked; the parts of detectors are known by their settings.
+
+    Returns:
+        Their paths, and those of parts that could not be built.
     """
-    found = []
-    for name in ('backbone', 'neck', 'head'):
-        node = model.get(name)
+    # TimmClassifier and HuggingFaceClassifier hold a whole model of another library.
+    parts = {f'model.{name}': model[name] for name in ('backbone', 'neck', 'head')
+             if model.get(name)} if model.get('backbone') else {'model': model}
+    found, unbuilt = [], []
+    for path, node in parts.items():
         kinds = [lookup_class(str(one.get('type')), scope) for one in (
             node if isinstance(node, list) else [node]) if isinstance(one, dict)]
         if not any(kind is not None and kind.__module__.startswith('mmpretrain.')
                    for kind in kinds):
             continue
         built = built_on_meta(node, scope)
-        if built is not None and any(isinstance(part, nn.modules.batchnorm._BatchNorm)
-                                     for part in built.modules()):
-            found.append(f'model.{name}')
-    return found
+        if built is None:
+            unbuilt.append(path)
+        elif any(isinstance(part, nn.modules.batchnorm._BatchNorm) for part in built.modules()):
+            found.append(path)
+    return found, unbuilt
 
 
 def _is_part(path: str, node: dict[str, Any]) -> bool:
