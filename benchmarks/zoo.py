@@ -19,6 +19,7 @@ import argparse
 import collections
 import json
 import re
+import shutil
 import sys
 import tempfile
 import time
@@ -108,8 +109,11 @@ def build_all(args: argparse.Namespace) -> int:
     import zoo_build
     from mmdet.utils import register_all_modules
     register_all_modules()
-    rows = zoo_build.build_all(sources(args.names), Path(args.out),
-                               lambda cfg: wish(cfg, args.tricks), args.jobs)
+    out = Path(args.out, 'build', re.sub(r'[^\w.,-]', '_', args.tricks))
+    if args.again:
+        shutil.rmtree(out, ignore_errors=True)
+    rows = zoo_build.build_all(sources(args.names), out, lambda cfg: wish(cfg, args.tricks),
+                               args.jobs)
     text = zoo_report.built(rows)
     print(text)
     if args.json:
@@ -149,14 +153,15 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument('--docs', help='the page whose generated table is written anew')
     parser.add_argument('--names', help='a file of config names, one a line; all by default')
     parser.add_argument('--out', default='work_dirs/zoo', help='results of --build and --train: '
-                        'what has one here is not built or tried again')
+                        'what has one here with the same tricks is not built or tried again')
     parser.add_argument('--jobs', type=int, default=1, help='processes of --build and --train')
+    parser.add_argument('--again', action='store_true', help='build or try again what has a result '
+                        'there, as after a change of the code')
     train = parser.add_argument_group('with --train')
     train.add_argument('--only', default='', help='a regular expression for the names of kinds')
     train.add_argument('--seconds', type=int, default=600, help="limit of a kind's CPU time, plain "
                        'and with tricks each')
     train.add_argument('--memory', type=int, default=10, help="GiB, limit of a kind's memory")
-    train.add_argument('--again', action='store_true', help='try kinds with a result again')
     args = parser.parse_args(argv)
     try:
         re.compile(args.only)
