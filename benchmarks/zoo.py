@@ -107,13 +107,14 @@ def plan_all(args: argparse.Namespace) -> int:
 def build_all(args: argparse.Namespace) -> int:
     """Builds what each effective config describes; what fails with tricks only is a failure."""
     import zoo_build
-    from mmdet.utils import register_all_modules
-    register_all_modules()
-    out = Path(args.out, 'build', re.sub(r'[^\w.,-]', '_', args.tricks))
+    if args.zoo == 'mmdet':
+        from mmdet.utils import register_all_modules
+        register_all_modules()
+    out = Path(args.out, 'build', re.sub(r'[^\w.,-]', '_', f'{args.zoo}-{args.tricks}'))
     if args.again:
         shutil.rmtree(out, ignore_errors=True)
-    rows = zoo_build.build_all(sources(args.names), out, lambda cfg: wish(cfg, args.tricks),
-                               args.jobs)
+    rows = zoo_build.build_all(sources(args.names, args.zoo), out,
+                               lambda cfg: wish(cfg, args.tricks), args.jobs)
     text = zoo_report.built(rows)
     print(text)
     if args.json:
@@ -169,8 +170,9 @@ def main(argv: list[str] | None = None) -> int:
         parser.error(f'--only must be a regular expression: {error}, got {args.only!r}')
     if min(args.jobs, args.seconds, args.memory) < 1:
         parser.error('--jobs, --seconds and --memory must be >= 1')
-    if args.zoo != 'mmdet' and (args.build or args.train):
-        parser.error(f'--build and --train know the zoo of mmdet, got --zoo {args.zoo}')
+    if args.zoo != 'mmdet' and args.train or args.build and args.zoo not in ('mmdet', 'mmpretrain'):
+        parser.error('--train knows the zoo of mmdet, and --build that and mmpretrain\'s, got '
+                     f'--zoo {args.zoo}')
     if args.names:
         args.names = Path(args.names).read_text().split()
     return (build_all if args.build else train_all if args.train else plan_all)(args)

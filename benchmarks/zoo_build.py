@@ -12,7 +12,7 @@ import json
 import logging
 import multiprocessing
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +45,6 @@ SERVED = ('CocoDataset', 'CrowdHumanDataset')
 UNSERVED = ('LVISV05Dataset', 'LVISV1Dataset', 'MOTChallengeDataset', 'CocoPanopticDataset',
             'BaseVideoDataset', 'V3DetDataset')
 EPOCH = 1000  # iterations: the stub's own few would leave no room for a warm-up
-PARTS = ('pipelines', 'dataloader', 'samples', 'preprocessor', 'loop', 'optim_wrapper',
-         'schedulers', 'hooks')
 
 
 class StandIn(nn.Module):
@@ -182,16 +180,23 @@ def build(cfg: Config, data: zoo_data.Folder) -> dict[str, str]:
     Returns:
         The error of each part that cannot be built, by the part's name.
     """
-    init_default_scope(default_scope(plain(cfg)))
-    parts = Parts(stubbed(cfg, data))
-    methods: dict[str, Callable[[], None]] = dict(
+    scope = default_scope(plain(cfg))
+    init_default_scope(scope)
+    methods: dict[str, Callable[[], None]] = {}
+    if scope == 'mmpretrain':
+        import zoo_classes
+        parts: Any = zoo_classes.ClassParts(zoo_classes.stubbed(cfg, data.root))
+        methods = dict(model=parts.whole)
+    else:
+        parts = Parts(stubbed(cfg, data))
+    methods |= dict(
         pipelines=parts.pipelines, dataloader=parts.dataloader, samples=parts.samples,
         preprocessor=parts.preprocessor, loop=parts.loop, optim_wrapper=parts.wrapper,
         schedulers=parts.schedulers, hooks=parts.hooks_)
     needs = dict(dataloader='train_dataloader', samples='train_dataloader', loop='train_cfg',
                  optim_wrapper='optim_wrapper', schedulers='param_scheduler')
     errors: dict[str, str] = {}
-    for name in PARTS:
+    for name in methods:
         if name in needs and not parts.cfg.get(needs[name]):
             continue
         if name == 'samples' and 'dataloader' in errors or \
@@ -205,12 +210,12 @@ def build(cfg: Config, data: zoo_data.Folder) -> dict[str, str]:
 
 
 def build_all(
-    names: Iterable[str], out: Path, wish: Callable[[Config], Any], jobs: int = 1,
+    configs: dict[str, Path], out: Path, wish: Callable[[Config], Any], jobs: int = 1,
 ) -> dict[str, dict[str, Any]]:
     """Builds every config that has no result yet, in several processes.
 
     Args:
-        names: Of `zoo_kit.sources`.
+        configs: As `zoo_kit.sources` gives them.
         out: The folder of the results, one line a config; what is there is not built again.
         wish: The tricks for a config; None takes the config's own.
         jobs: Processes.
@@ -220,8 +225,8 @@ def build_all(
         that come without tricks too.
     """
     out.mkdir(parents=True, exist_ok=True)
-    names = list(names)
-    waiting = [name for name in names if name not in _results(out)]
+    known = _results(out)
+    waiting = [(name, path) for name, path in configs.items() if name not in known]
     fork = multiprocessing.get_context('fork')
     processes = [fork.Process(target=_share, args=(waiting[job::jobs], out, job, wish))
                  for job in range(jobs)]
@@ -233,7 +238,7 @@ def build_all(
         raise RuntimeError(f'{len(codes)} of {jobs} processes ended with status {codes[0]}; '
                            'what they have built is kept')
     found = _results(out)
-    return {name: found[name] for name in names if 'unloadable' not in found[name]}
+    return {name: found[name] for name in configs if 'unloadable' not in found[name]}
 
 
 def _results(out: Path) -> dict[str, dict[str, Any]]:
@@ -246,10 +251,11 @@ def _results(out: Path) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _share(names: list[str], out: Path, job: int, wish: Callable[[Config], Any]) -> None:
+def _share(configs: list[tuple[str, Path]], out: Path, job: int,
+           wish: Callable[[Config], Any]) -> None:
     """Builds one process's share."""
     with (out / f'build-{job}.jsonl').open('a') as file, (out / f'data-{job}.log').open('w') as log:
-        for name, path in zoo_kit.sources(names).items():
+        for name, path in configs:
             with contextlib.redirect_stdout(log):
                 row = _row(zoo_kit.load(path), out / f'data-{job}', wish)
             file.write('\n' + json.dumps({name: row}))

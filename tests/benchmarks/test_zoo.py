@@ -241,14 +241,29 @@ def test_a_process_that_dies_does_not_end_the_rest(tmp_path, train_kit, monkeypa
 
 def test_the_parts_of_configs_are_built_once(tmp_path, monkeypatch):
     import zoo_build
+    import zoo_kit
     names = [RETINANET, 'lvis/mask-rcnn_r50_fpn_sample1e-3_ms-1x_lvis-v1.py', 'no/such.py']
     whole = dict(failed={}, upstream={})
     expected = dict.fromkeys(names[:2], whole)
+    names = zoo_kit.sources(names)
     assert zoo_build.build_all(names, tmp_path, lambda cfg: 'bag_of_freebies', 2) == expected
     lines = (tmp_path / 'build-0.jsonl').read_text()
     (tmp_path / 'build-0.jsonl').write_text(f'{lines}\n{{"half a li')
     monkeypatch.setattr(zoo_build, '_row', None)  # nothing is left to build
     assert zoo_build.build_all(names, tmp_path, lambda cfg: 'bag_of_freebies', 2) == expected
+
+
+def test_a_classifiers_own_model_and_its_folders_are_built(tmp_path):
+    pytest.importorskip('mmpretrain')
+    import zoo_build
+    from support.libraries import classifier
+    cfg = classifier(dict(num_classes=2), preprocessor=dict(num_classes=2))
+    wrong = Config(cfg.to_dict())
+    wrong.model.head.loss.type = 'NoSuchLoss'
+    wrong.optim_wrapper.constructor = 'NoSuchConstructor'
+    ours, upstream = zoo_build.compare(cfg, wrong, tmp_path)
+    assert set(ours) == {'model', 'optim_wrapper'} and upstream == {}
+    assert zoo_build.compare(cfg, Config(cfg.to_dict()), tmp_path) == ({}, {})
 
 
 def test_what_cannot_be_built_is_put_where_it_belongs(zoo, tmp_path):
