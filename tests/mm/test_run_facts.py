@@ -266,6 +266,8 @@ def test_what_is_loaded_tells_what_is_pretrained(tmp_path):
     assert run_facts(cfg).frozen_stages is None and run_facts(cfg).pretrained is None
     backbone['checkpoint'] = 'b.pth'  # of TimmBackbone
     assert run_facts(cfg).pretrained == 'backbone'
+    cfg['model']['init_cfg'] = [dict(type='Kaiming'), loads]
+    assert run_facts(cfg).pretrained == 'detector'
 
 
 def rows(cfg, tricks='bag_of_freebies'):

@@ -19,6 +19,7 @@ from .config_edit import (
     walk,
 )
 from .image_count import ImageCount, count_images, epoch_iterations
+from .pretrained import weights
 
 __all__ = ['STRONG', 'epoch_length', 'filters_images', 'run_facts']
 
@@ -188,26 +189,8 @@ def _classes(cfg: dict[str, Any]) -> int | None:
 
 def _pretrained(cfg: dict[str, Any]) -> str | None:
     """What is loaded before the training begins."""
-    if cfg.get('load_from'):
-        return 'detector'
-    for path, node in walk(cfg.get('model'), 'model'):
-        part = path.rpartition('.')[2]
-        if 'teacher' in path:
-            continue
-        if _loads(node.get('init_cfg')):
-            return 'detector' if part in ('model', 'detector') else 'backbone'
-        # mmdet 2's key and timm's, TimmBackbone's file, and detectron2's
-        if part in ('model', 'backbone') and node.get('pretrained') or \
-                part == 'backbone' and isinstance(node.get('checkpoint'), str) or \
-                isinstance(node.get('weights'), str):
-            return 'backbone'
-    return None
-
-
-def _loads(init: Any) -> bool:
-    items = init if isinstance(init, (list, tuple)) else [init]
-    return any(isinstance(item, dict) and (
-        type_name(item) == 'Pretrained' or bool(item.get('checkpoint'))) for item in items)
+    found = next(weights(cfg), None)
+    return None if found is None else 'detector' if found.whole else 'backbone'
 
 
 def _frozen(cfg: dict[str, Any]) -> int | None:

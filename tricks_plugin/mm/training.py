@@ -20,6 +20,7 @@ from .config_edit import get, plain
 from .curves import RunUnits, asked_rates, curves, group_scales
 from .optimizers import optimizers_of, wrappers_of
 from .phases import switched_from
+from .pretrained import loads
 
 __all__ = ['RunnerTraining']
 
@@ -104,9 +105,7 @@ class RunnerTraining(Training):
         if getattr(self.runner, '_load_from', None):
             return 'load_from'
         for part in (self.model, getattr(self.model, 'backbone', None)):
-            initial = getattr(part, 'init_cfg', None)
-            initials = initial if isinstance(initial, (list, tuple)) else [initial]
-            if any(isinstance(one, Mapping) and one.get('checkpoint') for one in initials):
+            if loads(getattr(part, 'init_cfg', None)):
                 return 'init_cfg'
         return ''
 

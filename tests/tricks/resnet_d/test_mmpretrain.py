@@ -45,6 +45,22 @@ def test_the_normalisation_follows_the_weights_by_mmpretrains_names():
         num_classes=10, mean=[123.675, 116.28, 103.53], std=[58.395, 57.12, 57.375], to_rgb=True)
 
 
+@pytest.mark.parametrize(('model', 'params'), [
+    (dict(pretrained='resnet50.pth'), {}),
+    (dict(init_cfg=dict(type='Pretrained', checkpoint='resnet50.pth')), {}),
+    (dict(init_cfg=[dict(type='Pretrained', checkpoint='resnet50.pth')]),
+     dict(checkpoint='mine.pth'))])
+def test_a_whole_classifiers_weights_keep_its_architecture(model, params):
+    cfg, verdict = edit(classifier(model=model), **params)
+    assert verdict.status == 'not_applicable'
+    assert verdict.reason == (f'model.{next(iter(model))} brings weights of another architecture '
+                              '(resnet50.pth)')
+    assert cfg['model']['backbone']['type'] == 'ResNet'
+    # Of the right architecture they stay, and are not told to be overwritten.
+    cfg, verdict = edit(classifier(model=model), variant='b', **params)
+    assert verdict.status == 'present' and 'init_cfg' not in cfg['model']['backbone']
+
+
 def test_a_model_with_mmpretrains_names_keeps_them():
     names = ['stem.0.conv.weight', 'stem.1.bn.bias', 'layer1.0.downsample.0.weight']
     state = {name: torch.zeros(1) for name in names}

@@ -53,6 +53,8 @@ def test_where_the_backbone_does_not_do_it_the_hook_does(cfg):
     (scratch('HRNet', init_cfg=dict(type='Pretrained', checkpoint='x')), 'pretrained weights'),
     (scratch('HRNet', pretrained='x'), 'pretrained weights'),
     (dict(scratch('HRNet'), load_from='x.pth'), 'load_from brings weights'),
+    (dict(TRAINING, model=dict(backbone=dict(type='CSPDarknet'), init_cfg=dict(
+        type='Pretrained', checkpoint='yolox_s.pth'))), 'model.init_cfg gives the backbone pretr'),
     (scratch('ResNet', norm_cfg=dict(type='BN', requires_grad=False)), 'requires_grad=True would'),
     (scratch('NoSuchNet'), 'NoSuchNet is not registered or importable here, and was not looked'),
     (dict(scratch('ResNet'), optim_wrapper=dict(
@@ -132,6 +134,20 @@ def test_weights_from_elsewhere_tell_nothing_of_the_start():
                if isinstance(norm, torch.nn.BatchNorm2d))
     loaded = dict(HRNET, init_cfg=dict(type='Constant', layer='BatchNorm2d', val=0.5))
     assert started(loaded)[0].live is False
+
+
+def test_scales_that_a_whole_models_init_cfg_has_loaded_stay():
+    block = torchvision.models.resnet18().layer1
+    model = torch.nn.Module()
+    model.backbone, model.init_cfg = block, [dict(type='Pretrained', checkpoint='yolox_s.pth')]
+    runner = types.SimpleNamespace(model=model, logger=logging.getLogger('zero-test'))
+    hook = ZeroGammaHook()
+    hook.before_run(runner)
+    hook.before_train(runner)
+    assert all(bool(part.bn2.weight.all()) for part in block)
+    model.init_cfg = dict(type='Kaiming', layer='Conv2d')
+    hook.before_train(runner)
+    assert not any(bool(part.bn2.weight.any()) for part in block)
 
 
 def test_a_block_that_ends_in_zeros_is_the_identity_and_starts_to_learn():

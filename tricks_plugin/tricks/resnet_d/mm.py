@@ -14,6 +14,7 @@ from ...mm.config_edit import (
     type_name,
     walk,
 )
+from ...mm.pretrained import backbone_weights, initial_checkpoint, initial_items
 from ...plan import ConfigEdit, Verdict
 from . import DEPTHS
 from .functional import resnet_multiply_adds
@@ -80,7 +81,11 @@ class Edit(ConfigEdit):
                   old: str | None, new: str | None) -> str:
         """Why the variant cannot be trained from this config; empty if it can."""
         depth, wanted = backbone['depth'], self.params.variant
-        if cfg.get('load_from') and before != wanted:
+        whole = [one for one in backbone_weights(cfg) if one.part == 'model']
+        if whole and whole[0].key != 'load_from':
+            what = f' ({whole[0].source})' if whole[0].source else ''
+            return f'{whole[0].path} brings weights of another architecture{what}'
+        if whole and before != wanted:
             return 'load_from brings weights of another architecture'
         if old and not new:
             known = [str(one) for one in DEPTHS if _weights(wanted, one)]
@@ -165,20 +170,14 @@ def _rebuild(backbone: dict[str, Any], variant: str, library: str) -> None:
             backbone[key] = value
 
 
-def _initials(backbone: dict[str, Any]) -> list[dict[str, Any]]:
-    initial = backbone.get('init_cfg')
-    return [one for one in (initial if isinstance(initial, (list, tuple)) else [initial])
-            if isinstance(one, dict) and one.get('checkpoint')]
-
-
 def _checkpoint(backbone: dict[str, Any]) -> str | None:
     """The weights that a backbone starts from, or None."""
-    return next((str(one['checkpoint']) for one in _initials(backbone)), None) \
-        or backbone.get('pretrained') or None
+    return initial_checkpoint(backbone.get('init_cfg')) or backbone.get('pretrained') or None
 
 
 def _initializer(backbone: dict[str, Any]) -> str:
-    return next((str(one.get('type')) for one in _initials(backbone)), '')
+    return next((str(one.get('type')) for one in initial_items(backbone.get('init_cfg'))
+                 if one.get('checkpoint')), '')
 
 
 @functools.lru_cache(maxsize=32)

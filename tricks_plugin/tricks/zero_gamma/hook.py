@@ -7,6 +7,7 @@ from typing import Any
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
+from ...mm.pretrained import loads
 from .functional import zero_last_scales
 
 __all__ = ['ZeroGammaHook']
@@ -17,7 +18,8 @@ class ZeroGammaHook(Hook):
     """Zeroes the last scale of each residual branch of the backbone, once.
 
     It runs when the training begins, after mmengine has initialised the weights, which it does
-    after ``before_run``. Where a checkpoint was loaded or resumed from, that one's scales stay. An
+    after ``before_run``. Where a checkpoint was loaded or resumed from, or the ``init_cfg`` of the
+    model or its backbone has loaded one, that one's scales stay. An
     average of the weights is a copy of them with its first update, so it starts with the zeros too.
 
     Source: arXiv 1812.01187 section 3.1.
@@ -42,6 +44,9 @@ class ZeroGammaHook(Hook):
             return
         model = getattr(runner.model, 'module', runner.model)
         backbone = getattr(model, 'backbone', None)
+        if any(loads(getattr(part, 'init_cfg', None)) for part in (model, backbone)):
+            runner.logger.info('ZeroGammaHook: the scales stay, which init_cfg has loaded')
+            return
         count = zero_last_scales(backbone) if backbone is not None else 0
         if count:
             runner.logger.info(f'ZeroGammaHook: {count} residual branches of '

@@ -17,6 +17,7 @@ from ...mm.config_edit import (
     type_name,
 )
 from ...mm.meta import built_on_meta
+from ...mm.pretrained import backbone_weights
 from ...plan import ConfigEdit, Verdict
 
 __all__ = ['Edit']
@@ -89,16 +90,14 @@ def _default(backbone: dict[str, Any], scope: str) -> bool:
 
 def _overridden(cfg: dict[str, Any], backbone: dict[str, Any]) -> str:
     """Why zeros would be lost, or would lose something; empty if they would not."""
-    initial = backbone.get('init_cfg')
-    initials = initial if isinstance(initial, (list, tuple)) else [initial]
-    if backbone.get('pretrained') or any(
-            isinstance(one, dict) and (type_name(one) == 'Pretrained' or one.get('checkpoint'))
-            for one in initials):
+    found = {one.part if one.key != 'load_from' else one.key: one.path
+             for one in backbone_weights(cfg)}
+    if _PATH in found:
         return f'{_PATH} starts from pretrained weights, whose scales zeroing would lose'
-    if get(cfg, 'model.pretrained'):  # mmseg's segmentors hand it to the backbone
-        return ('model.pretrained gives the backbone pretrained weights, whose scales zeroing '
+    if 'model' in found:  # the whole model's; mmseg's segmentors hand theirs to the backbone
+        return (f'{found["model"]} gives the backbone pretrained weights, whose scales zeroing '
                 'would lose')
-    if cfg.get('load_from'):
+    if 'load_from' in found:
         return 'load_from brings weights, and the scales with them'
     if frozen := _resting(cfg):
         return f'{frozen} gives the backbone no learning rate, so that zeros would stay'
