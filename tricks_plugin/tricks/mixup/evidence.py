@@ -8,12 +8,13 @@ import torch
 
 from ...common.phases import Phases, phases
 from ...evidence import Evidence, Finding, Training
+from .chance import partners_alike, shown_share
 from .reading import Count, of_samples, of_targets
 from .scores import of_scores, watch_scores
 
 __all__ = ['MixUpEvidence']
 
-_VISIBLE = 0.6  # at least this share of the mixed ones shows it: partners may look alike
+_VISIBLE = 0.6  # of a detector's mixed samples at least this share shows it
 _DOUBT = 1e-6  # an all-unmixed run less likely than this is a fault
 _FIRST, _EVERY = 32, 8  # targets on a device: an epoch's first batches, then each eighth
 
@@ -24,7 +25,8 @@ class MixUpEvidence(Evidence):
     What shows a mixture depends on the batch, see `reading`: the weights of a detection sample's
     boxes, or two classes in a row of targets. The rest is one rule. Before the switch there must
     be no run of unmixed samples (or batches of targets, whose samples are mixed together) that
-    chance does not explain, however many were mixed earlier; after it none may be mixed. Where
+    chance does not explain, however many were mixed earlier; after it none may be mixed. How
+    likely a batch of targets looks unmixed follows from its own labels, see `chance`. Where
     losses are to be weighted, some positive must have been.
 
     Args:
@@ -56,7 +58,8 @@ class MixUpEvidence(Evidence):
         self.scores = scores
         self._phase: Count | None = None
         self._handles: list[Any] = []
-        self.on, self.off = Count(), Count()
+        self._shown = shown_share(alpha, cutmix, prob)
+        self.on, self.off = Count(shown=self._shown), Count()
         self._times = Phases()
         self._epoch, self._in_epoch = -1, 0
         self._weighting: Any = None
@@ -84,7 +87,8 @@ class MixUpEvidence(Evidence):
         """Counts the targets of the first loss that is called in an iteration."""
         phase, self._phase = self._phase, None
         if phase is not None:
-            phase.wait_for(*of_scores(targets.detach()))
+            targets = targets.detach()
+            phase.wait_for(*of_scores(targets), partners_alike(targets))
             self._switch_seen = self._switch_seen or phase is self.off
 
     def before_iteration(self, training: Training) -> None:
@@ -106,7 +110,7 @@ class MixUpEvidence(Evidence):
         if isinstance(targets, torch.Tensor):
             if before and self._in_epoch > _FIRST and self._in_epoch % _EVERY:
                 return
-            phase.wait_for(*of_targets(targets, self.smoothing))
+            phase.wait_for(*of_targets(targets, self.smoothing), partners_alike(targets))
             self._switch_seen = self._switch_seen or not before
             return
         if self._weighting is None:
@@ -139,6 +143,7 @@ class MixUpEvidence(Evidence):
         values = {
             'samples': on.samples, 'mixed': on.mixed, 'batches': on.batches,
             'mixed_batches': on.mixed_batches, 'unmixed_run': on.run,
+            'unmixed_chance': None if self._detects else on.chance,
             'samples_after_switch': off.samples, 'mixed_after_switch': off.mixed,
             'batches_after_switch': off.batches, 'mixed_batches_after_switch': off.mixed_batches,
             'weight_min': on.low if on.shares else None,
@@ -165,14 +170,12 @@ class MixUpEvidence(Evidence):
 
     def _mixing(self, training: Training) -> bool | None:
         """Whether samples before the switch arrive mixed, up to now."""
-        # A worker that does not know its dataset has no partner for its first sample.
-        spare = 0
+        chance = self.on.chance
         if self._detects:
+            # A worker that does not know its dataset has no partner for its first sample.
             spare = max(getattr(training.loaders.get('train'), 'num_workers', 0), 1)
-        tries = self.on.run - spare
-        # With a probability of 0 nothing is mixed, which is not what a plan promises.
-        shown = _VISIBLE * min(self.prob, 1.0) or _VISIBLE
-        if tries > 0 and (1 - shown) ** tries < _DOUBT:
+            chance = (1 - _VISIBLE * self._shown) ** max(self.on.run - spare, 0)
+        if chance < _DOUBT:
             return False
         if self.on.mixed:
             return self.on.low >= 0.0 and self.on.high <= 1.0
@@ -205,6 +208,9 @@ class MixUpEvidence(Evidence):
                          f'{on.batches} batches looked at before the switch)')
         if on.run and on.mixed:
             parts.append(f'none of the last {on.run}')
+        if on.run and not on.mixed and not self._detects and on.chance >= _DOUBT:
+            parts.append(f'not known yet: by their labels all {on.run} look unmixed with '
+                         f'probability {on.chance:.2g} where mixing works')
         if on.shares:
             parts.append(f'shares {on.low:.2f} to {on.high:.2f}, mean {on.total / on.shares:.2f}')
         if off.batches:

@@ -21,6 +21,8 @@ class Count:
         samples: Samples that can be told.
         mixed: The mixed ones among them.
         run: Since the last mixed one: samples that can be told, or batches of targets.
+        chance: That these batches of targets all look unmixed though mixing works.
+        shown: The probability that a batch of unlike partners shows that it was mixed.
         shares: How many shares of mixed samples were read.
         total: Their sum.
         low: The smallest.
@@ -32,11 +34,13 @@ class Count:
     samples: int = 0
     mixed: int = 0
     run: int = 0
+    chance: float = 1.0
+    shown: float = 1.0
     shares: int = 0
     total: float = 0.0
     low: float = float('inf')
     high: float = float('-inf')
-    _pending: list[tuple[int, torch.Tensor]] = dataclasses.field(default_factory=list)
+    _pending: list[tuple[int, torch.Tensor, torch.Tensor]] = dataclasses.field(default_factory=list)
 
     def add(self, one: Count) -> None:
         """Adds what was read of one batch, which came after the others."""
@@ -45,25 +49,30 @@ class Count:
         self.samples += one.samples
         self.mixed += one.mixed
         self.run = one.run if one.mixed else self.run + one.run
+        self.chance = one.chance if one.mixed else self.chance * one.chance
         self.shares += one.shares
         self.total += one.total
         self.low = min(self.low, one.low)
         self.high = max(self.high, one.high)
 
-    def wait_for(self, samples: int, numbers: torch.Tensor) -> None:
-        """Takes numbers that are still on the device; see `of_targets`."""
-        self._pending.append((samples, numbers))
+    def wait_for(self, samples: int, numbers: torch.Tensor, alike: torch.Tensor) -> None:
+        """Takes numbers that are still on the device; see `of_targets` and `partners_alike`."""
+        self._pending.append((samples, numbers, alike))
 
     def reduce(self) -> None:
         """Reads the waiting numbers, all at once."""
         if not self._pending:
             return
-        rows = torch.stack([numbers for _, numbers in self._pending]).tolist()
-        for (samples, _), (mixed, total, low, high) in zip(self._pending, rows, strict=True):
+        rows = torch.stack([torch.cat([numbers, alike.reshape(1)])
+                            for _, numbers, alike in self._pending]).tolist()
+        for (samples, _, _), (mixed, total, low, high, alike) in zip(
+                self._pending, rows, strict=True):
             some = mixed > 0
+            chance = 1.0 if some or not samples else 1 - self.shown * (1 - alike)
             self.add(Count(1, int(some), samples, int(mixed), int(bool(samples) and not some),
-                           int(mixed), total, low if some else float('inf'),
-                           high if some else float('-inf')))
+                           chance, shares=int(mixed), total=total,
+                           low=low if some else float('inf'),
+                           high=high if some else float('-inf')))
         self._pending = []
 
 

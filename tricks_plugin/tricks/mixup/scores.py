@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-__all__ = ['of_scores', 'watch_scores']
+__all__ = ['LEAST', 'of_scores', 'watch_scores']
 
-_LEAST = 1e-6  # of a share that float32 tells from 0 and 1
+LEAST = 1e-6  # of a share that float32 tells from 0 and 1
 
 
 def of_scores(scores: Tensor) -> tuple[int, Tensor]:
@@ -30,7 +30,7 @@ def of_scores(scores: Tensor) -> tuple[int, Tensor]:
         return len(scores), torch.zeros(4, device=scores.device)
     scores = scores.float()
     smaller = torch.minimum(scores, 1 - scores)
-    some = smaller > _LEAST
+    some = smaller > LEAST
     mixed = some.any(1)
     share = torch.where(some, smaller, torch.inf).amin(1)
     share = torch.where(mixed, share, 0)
