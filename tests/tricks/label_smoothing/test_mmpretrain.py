@@ -77,6 +77,24 @@ def test_what_cannot_be_smoothed_is_named(cfg, reason):
     assert verdict.status == 'not_applicable' and reason in verdict.reason
 
 
+def switching(epoch, **more):
+    return dict(type='SwitchRecipeHook', schedule=[dict(action_epoch=epoch, **more)])
+
+
+def test_a_hook_that_ends_the_configs_own_smoothing_is_named():
+    own = dict(loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1))
+    _, plain = smooth(classifier(own))
+    _, verdict = smooth(classifier(own, custom_hooks=[
+        switching(60, loss=dict(type='CrossEntropyLoss'))]))
+    assert verdict.status == 'present' and verdict.reason == plain.reason + (
+        '; custom_hooks[0] is SwitchRecipeHook, which puts CrossEntropyLoss in its place from '
+        'epoch 59, counted from 0')
+    assert verdict.promise == {'expected': [{**plain.promise['expected'][0], 'until': 59}]}
+    for hook in (switching(101, loss=dict(type='CrossEntropyLoss')),  # of 100 epochs
+                 switching(60, batch_augments=None)):
+        assert smooth(classifier(own, custom_hooks=[hook]))[1] == plain
+
+
 def test_the_heads_of_several_tasks_are_smoothed_each():
     heads = {name: dict(type='LinearClsHead', num_classes=count, in_channels=8,
                         loss=dict(type='CrossEntropyLoss')) for name, count in (('a', 3), ('b', 5))}
@@ -162,6 +180,41 @@ def test_the_evidence_reads_mmpretrains_loss_by_its_gradient(labels):
     assert finding.live is True
     assert finding.measured == 'head.loss_module targets 0.05 to 0.85'
     assert judged(LabelSmoothLoss(0.1), labels, dict(variant='szegedy', eps=0.2)).live is False
+
+
+def exchanged(expected, begin=0, loss=None, switch=2):
+    """The evidence's finding of five epochs, 30 iterations each; another loss comes in `switch`."""
+    model = nn.Module()
+    model.head = nn.Module()
+    model.head.loss_module = Stock() if begin >= switch else loss or LabelSmoothLoss()
+    evidence = LabelSmoothingEvidence([dict(path='head.loss_module', **expected)])
+    training = SimpleNamespace(model=model, criterion=None, targets=[object()], epoch=begin)
+    evidence.start(training)
+    for training.iteration in range(30 * begin, 150):
+        training.epoch = training.iteration // 30
+        if training.iteration == 30 * switch:
+            model.head.loss_module = Stock()
+        evidence.before_iteration(training)
+        model.head.loss_module(torch.randn(3, 4), torch.tensor([0, 3, 1]), avg_factor=3)
+        evidence.after_iteration(training)
+    evidence.close()
+    return evidence.finding(training)
+
+
+def test_after_an_announced_switch_what_was_measured_before_it_holds():
+    planned = dict(variant='szegedy', eps=0.2)
+    finding = exchanged(dict(planned, until=2))
+    assert finding.live is True
+    assert finding.measured == (
+        "head.loss_module targets 0.05 to 0.85 (before epoch 2, from which the config's own "
+        'SwitchRecipeHook has put another loss in its place)')
+    assert exchanged(dict(planned, until=2), loss=LabelSmoothLoss(0.1)).live is False
+    finding = exchanged(dict(planned, until=2), begin=3)  # resumed behind the switch
+    assert finding.live is None and 'not called before it was replaced' in finding.measured
+    # A switch that nobody announced, or that comes before the one that was, is a fault.
+    assert exchanged(planned).live is False
+    finding = exchanged(dict(planned, until=9))
+    assert finding.live is False and 'not called in the last 90 iterations' in finding.measured
 
 
 def test_a_loss_that_is_exchanged_after_a_good_start_is_dead():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -32,14 +33,16 @@ class LabelSmoothingEvidence(Evidence):
     the model, since wrappers put a name in front.
 
     Args:
-        expected: One dict per planned loss: ``path`` (of the loss in the model), ``variant`` and
-            ``eps``.
+        expected: One dict per planned loss: ``path`` (of the loss in the model), ``variant``,
+            ``eps``, and ``until``, the epoch from which the config's own hook puts another loss
+            in its place, if one does.
     """
 
     def __init__(self, expected: list[dict[str, Any]]) -> None:
         self.expected = expected
         self._watches: list[tuple[int, Watch]] = []
-        self._handles: list[Any] = []
+        self._handles: list[tuple[int, Any]] = []
+        self._replaced: set[int] = set()  # of the expected
         self._measuring = True
         self._with_objects = 0
         self._epoch = -1
@@ -50,16 +53,20 @@ class LabelSmoothingEvidence(Evidence):
             self._watches.append((0, Watch(str(self.expected[0]['path']))))
             return
         for watch, handle in attach(training.model, lambda: self._measuring):
-            self._handles.append(handle)
             scores = [_likeness(watch.name, str(item['path'])) for item in self.expected]
             best = max(range(len(scores)), key=scores.__getitem__, default=-1)
             self._watches.append((best if best >= 0 and scores[best] >= 1 else -1, watch))
+            self._handles.append((self._watches[-1][0], handle))
 
     def before_iteration(self, training: Training) -> None:
         """Decides whether this iteration is measured, and measures a criterion."""
         self._measuring = (self._with_objects < _ENOUGH or training.epoch != self._epoch
                            or training.iteration % _INTERVAL == 0)
         self._epoch = training.epoch
+        for index, item in enumerate(self.expected):
+            if index not in self._replaced and training.epoch >= item.get('until', math.inf):
+                self._replaced.add(index)
+                self._detach(index)
         if training.criterion is not None and self._measuring:
             self._read_criterion(training)
 
@@ -86,8 +93,8 @@ class LabelSmoothingEvidence(Evidence):
         results = [self._judge(index) for index in range(len(self.expected))]
         verdicts = [live for live, _, _ in results]
         live = False if False in verdicts else None if None in verdicts or not verdicts else True
-        words = [f"{item['path']} {text}" for item, (_, text, _)
-                 in zip(self.expected, results, strict=True)]
+        words = [f"{item['path']} {text}{self._after(index)}" for index, (item, (_, text, _))
+                 in enumerate(zip(self.expected, results, strict=True))]
         planned = [self._planned(index) for index in range(len(self.expected))]
         values = {str(item['path']): measured for item, (_, _, measured)
                   in zip(self.expected, results, strict=True)}
@@ -108,13 +115,15 @@ class LabelSmoothingEvidence(Evidence):
 
     def _judge(self, index: int) -> tuple[bool | None, str, list[float] | None]:
         """Live or not, in words, and [smallest, largest] target, for one planned loss."""
-        watches = self._of(index)
+        watches, replaced = self._of(index), index in self._replaced
+        if replaced and not any(watch.calls for watch in watches):
+            return None, 'not called before it was replaced', None
         if not watches:
             return False, 'has no smoothed loss in the model', None
         if all(not watch.calls for watch in watches):
             return (False if self._with_objects >= _ENOUGH else None), 'not called so far', None
-        if all(watch.silent > _ENOUGH for watch in watches):
-            silent = min(watch.silent for watch in watches)
+        if not replaced and all(watch.silent > _ENOUGH for watch in watches):
+            silent = min(watch.silent for watch in watches) - 1  # the last call's own is counted
             return False, f'not called in the last {silent} iterations with objects', None
         if all(watch.outputs == 1 for watch in watches):
             return None, 'has one class, and nothing to spread a label over', None
@@ -139,9 +148,21 @@ class LabelSmoothingEvidence(Evidence):
         return all(abs(value - neg) <= slack[0] for value in other or ()) and \
             all(abs(value - pos) <= slack[1] for value in true or ())
 
+    def _after(self, index: int) -> str:
+        """What became of a loss that was to be replaced."""
+        if index not in self._replaced:
+            return ''
+        return (f" (before epoch {self.expected[index]['until']}, from which the config's own "
+                'SwitchRecipeHook has put another loss in its place)')
+
+    def _detach(self, index: int) -> None:
+        for number, handle in self._handles:
+            if number == index:
+                handle.remove()
+
     def close(self) -> None:
         """Detaches the hooks."""
-        for handle in self._handles:
+        for _, handle in self._handles:
             handle.remove()
         self._handles.clear()
 

@@ -62,7 +62,7 @@ class Edit(ConfigEdit):
         skipped: list[tuple[str, str]] = []
         for site in mmpretrain.sites(cfg):
             path = site.path or 'model'
-            if (found := mmpretrain.present(site)) is not None:
+            if (found := mmpretrain.present(cfg, site)) is not None:
                 present.append((path, found[1]))
                 skipped.append((path, found[0]))
                 continue

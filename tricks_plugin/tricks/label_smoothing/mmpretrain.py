@@ -7,7 +7,16 @@ from collections.abc import Iterator
 from typing import Any
 
 from ...mm.classification import classifier, loss_of, num_classes, switching_hook
-from ...mm.config_edit import default_scope, get, is_a, lookup_class, not_seen, type_name, walk
+from ...mm.config_edit import (
+    default_scope,
+    get,
+    is_a,
+    lookup_class,
+    not_seen,
+    run_length,
+    type_name,
+    walk,
+)
 from .functional import VARIANTS, default_variant
 
 __all__ = ['ClassSite', 'learns_classes', 'obstacle', 'present', 'sites', 'smooth']
@@ -94,8 +103,29 @@ def _stock(model: dict[str, Any]) -> dict[str, Any] | None:
     return None if 'loss' in model else {'type': 'CrossEntropyLoss', 'loss_weight': 1.0}
 
 
-def present(site: ClassSite) -> tuple[str, dict[str, Any] | None] | None:
+def present(cfg: dict[str, Any], site: ClassSite) -> tuple[str, dict[str, Any] | None] | None:
     """What smooths the labels of a head already, and the promise; None if nothing does."""
+    found, switch = _smoothed(site), _switch(cfg, site)
+    if found is None or switch is None:
+        return found
+    path, epoch, what = switch
+    words, promise = found
+    return (f'{words}; {path} is SwitchRecipeHook, which puts {what} in its place from epoch '
+            f'{epoch}, counted from 0', promise and {**promise, 'until': epoch})
+
+
+def _switch(cfg: dict[str, Any], site: ClassSite) -> tuple[str, int, str] | None:
+    """The hook that exchanges a head's loss within the run, the epoch, and the other loss."""
+    switch, length = switching_hook(cfg, 'loss'), run_length(cfg)
+    if switch is None or site.path not in ('', 'head'):
+        return None
+    if length is not None and (not length.by_epoch or switch[1] >= length.value):
+        return None  # it counts epochs, and has none to act in
+    return switch[0], switch[1], type_name(switch[2]) or 'another loss'
+
+
+def _smoothed(site: ClassSite) -> tuple[str, dict[str, Any] | None] | None:
+    """What the loss in the config is, and promises."""
     loss = site.loss or {}
     name = type_name(loss)
     if name == 'SmoothedClassificationLoss':
