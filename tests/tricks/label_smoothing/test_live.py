@@ -168,7 +168,7 @@ def test_a_loss_that_is_called_no_more_after_a_good_start_is_found_out():
     evidence.after_iteration(seen(model, FULL))
     found = evidence.finding(None)
     assert (found.live, found.measured) == (
-        False, 'head.loss_cls not called in the last 21 iterations with objects')
+        False, 'head.loss_cls not called in the last 20 iterations with objects')
 
 
 def test_a_wrapper_s_prefix_and_the_stages_of_a_cascade_are_matched():
