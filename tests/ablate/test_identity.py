@@ -2,7 +2,7 @@
 
 import pytest
 
-from tricks_plugin.ablate.identity import code_digest, digest, portable
+from tricks_plugin.ablate.identity import code_digest, digest, folder_digest, portable
 
 
 def settings(root, **more):
@@ -43,6 +43,14 @@ def test_other_images_are_another_run(tmp_path, name):
         return digest(portable(settings(folder)))
     assert known(tmp_path / 'a', 3) == known(tmp_path / 'b', 3) != known(tmp_path / 'c', 4)
     assert known(tmp_path / 'd', 3) != digest(portable(settings(make(tmp_path / 'e'))))
+
+
+def test_a_link_that_is_broken_is_a_file_without_a_size(tmp_path):
+    folder = make(tmp_path / 'a')
+    known = portable(settings(folder))
+    (folder / 'images' / 'one.jpg').symlink_to(tmp_path / 'nowhere.jpg')
+    folder_digest.cache_clear()
+    assert portable(settings(folder)) != known
 
 
 def test_the_images_of_class_folders_are_known_without_annotations(tmp_path):

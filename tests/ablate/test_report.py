@@ -267,6 +267,13 @@ def test_headlines_of_each_mode():
                                '(+ cosine_warmup, + ema); 1 loses (+ mixup); 2 not shown')
     single = headline(analyse(ablate.make_study(mode='single')))
     assert single[0].startswith('Each against the config as it is: 2 gain (cosine_warmup, ema)')
+    study = ablate.make_study(mode='single')
+    for change in (dict(label='lr 0.2'), dict(tricks='ema', label='the bag')):  # its own settings
+        first, *rest = study.subjects[0].rungs
+        subject = dataclasses.replace(study.subjects[0], rungs=(
+            dataclasses.replace(first, **change), *rest))
+        found = headline(analyse(dataclasses.replace(study, subjects=(subject,))))
+        assert found[0].startswith(f'Each against the first rung (“{change["label"]}”): 2 gain')
     assert headline(analyse(ablate.zoo())) == [
         'With the bag, against the same training without the bag: 3 gain (ResNet-18, '
         'EfficientNet-Lite0, RepVGG-A0); 1 not shown (MobileNetV3-Small).']

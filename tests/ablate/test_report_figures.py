@@ -112,6 +112,12 @@ def test_two_arms_of_several_models_are_a_chart_too():
     plots = figures(analyse(study))
     assert 'each model “without” (hollow) to the same “with the bag” (full)' in (
         plots['models'].caption)
+    for mode in ('stack', 'single'):  # where rungs of two subjects may be of other tricks
+        assert 'models' not in figures(analyse(dataclasses.replace(study, mode=mode)))
+    first, *rest = study.subjects
+    other = dataclasses.replace(first, rungs=(first.rungs[0], dataclasses.replace(
+        first.rungs[1], name='other')))
+    assert not dataclasses.replace(study, subjects=(other, *rest)).pairs
     three = dataclasses.replace(study, subjects=tuple(dataclasses.replace(
         one, rungs=(*one.rungs, ablate.Rung('more', 'more', 'ema', 'without')))
         for one in study.subjects))

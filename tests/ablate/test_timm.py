@@ -151,6 +151,10 @@ def test_arms_of_two_recipes_train_equally_long(images, arms, epochs):
                effective_of(one).warmup_prefix else 0) for one in rungs}
     assert set(lengths.values()) == {epochs}
     assert 'where they differ, the first named holds' in found.study.notes[0]
+    reasons = [row['reason'] for one in rungs for row in one.rung.plan
+               if row['name'] in ('baseline_step', 'bag_of_tricks')]
+    assert any(f'--epochs {epochs} is that of all that is compared, where this recipe has '
+               f'{320 - epochs}' in one for one in reasons)
 
 
 def test_an_arms_own_flag_stands_before_a_recipes_ground(images):

@@ -140,6 +140,11 @@ def test_a_yaml_is_drawn_as_it_is_and_with_its_own_tricks(tmp_path):
     assert (steps[0], steps[19], steps[20], steps[39]) == pytest.approx((0.2, 0.2, 0.02, 0.02))
     # What the file leaves open is the command line's: an LR of 0.1 after a warm-up of its trick.
     assert len(tricks) == 200 and max(tricks) == pytest.approx(0.1)
+    # A schedule of the command is none of the file's own.
+    assert main(['schedule', 'timm', '--against', str(tmp_path / 'tricks.yaml'),
+                 '--iters-per-epoch', '5', '--out', str(out), '--', '--model', 'resnet18',
+                 '--epochs', '20', '--lr', '0.1', '--opt', 'momentum', '--sched', 'step']) == 0
+    assert rates(out)['tricks']['groups'][0]['lr'] == pytest.approx(tricks)
 
 
 def test_timm_counts_its_images(tmp_path):

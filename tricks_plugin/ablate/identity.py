@@ -68,11 +68,18 @@ def folder_digest(folder: str) -> str:
 
     A process looks once.
     """
-    found = [(os.path.relpath(os.path.join(place, name), folder),
-              os.path.getsize(os.path.join(place, name)))
+    found = [(os.path.relpath(os.path.join(place, name), folder), _size(place, name))
              for place, _, names in os.walk(folder, followlinks=True) for name in names
              if os.path.splitext(name)[1].lower() in _DATA] if folder else []
     return digest(sorted(found)) if found else ''
+
+
+def _size(folder: str, name: str) -> int:
+    """The size of a file; -1 of one that is not there, such as behind a link that is broken."""
+    try:
+        return os.path.getsize(os.path.join(folder, name))
+    except OSError:
+        return -1
 
 
 def _path(text: str, root: str) -> str:

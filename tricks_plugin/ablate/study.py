@@ -168,8 +168,10 @@ class Study:
 
     @property
     def pairs(self) -> bool:
-        """Whether several subjects have two rungs each, without and with: a model chart."""
-        return len(self.subjects) > 1 and all(len(one.rungs) == 2 for one in self.subjects)
+        """Whether several subjects have the same two rungs, without and with: a model chart."""
+        names = {tuple(rung.name for rung in one.rungs) for one in self.subjects}
+        return (self.mode in ('whole', 'arms') and len(self.subjects) > 1
+                and len(names) == 1 and len(names.pop()) == 2)
 
     def runs_of(self, subject: str, rung: str) -> dict[int, Run]:
         """The runs of a rung, by seed."""

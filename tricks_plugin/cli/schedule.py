@@ -156,7 +156,7 @@ def _of_timm(words: Sequence[str], args: argparse.Namespace) -> list[Any]:
             args = {**vars(settings.args), **{key: vars(file.args)[key] for key in (
                 *file.given, 'tricks', 'trick_options')}}
             return Path(word).stem, (dataclasses.replace(
-                file, args=argparse.Namespace(**args), given=settings.given | file.given),
+                file, args=argparse.Namespace(**args)),
                 flags.trick_wish(file))
         return (word, (settings, split_names(word))) if word != PLAIN else \
             ("timm's flags as they are", (settings, None))

@@ -9,7 +9,7 @@ from .classes import argument_default, is_a, type_name
 from .config_edit import default_scope, find, get, plain
 
 __all__ = ['Augments', 'Preprocessor', 'augments', 'classifier', 'loss_of', 'num_classes',
-           'preprocessor', 'switching_hook']
+           'preprocessor', 'switches', 'switching_hook']
 
 CLASSIFIERS = ('ImageClassifier', 'TimmClassifier', 'HuggingFaceClassifier')
 
@@ -120,15 +120,24 @@ def switching_hook(cfg: dict[str, Any], key: str) -> tuple[str, int, Any] | None
     Returns:
         The hook's path, the epoch of the switch, counted from 0, and what is put in.
     """
+    return next(iter(switches(cfg, key)), None)
+
+
+def switches(cfg: dict[str, Any], key: str) -> list[tuple[str, int, Any]]:
+    """All exchanges of one part by mmpretrain's SwitchRecipeHook, by epoch; see `switching_hook`.
+
+    Args:
+        cfg: A plain config.
+        key: The part.
+    """
+    found = []
     for path, hook in find(cfg.get('custom_hooks'), 'SwitchRecipeHook', path='custom_hooks',
                            scope=default_scope(cfg)):
         schedule = hook.get('schedule')
-        found = [(one['action_epoch'] - 1, one[key]) for one in (
+        found += [(path, one['action_epoch'] - 1, one[key]) for one in (
             schedule if isinstance(schedule, (list, tuple)) else ())
             if isinstance(one, dict) and key in one and isinstance(one.get('action_epoch'), int)]
-        if found:
-            return (path, *min(found, key=lambda one: one[0]))
-    return None
+    return sorted(found, key=lambda one: one[1])
 
 
 def loss_of(owner: dict[str, Any], scope: str) -> dict[str, Any] | None:

@@ -48,11 +48,16 @@ def plan_tricks(
     before = copy.deepcopy(vars(args))
     now, rows, recipes = before, [], []
     for name in selected.recipes:
-        wanted = {key: value for key, value in ground(name, {**now, **facts(now)}).items()
-                  if settled is None or key not in settled or _agrees(settled[key], value)}
+        wanted = ground(name, {**now, **facts(now)})
+        others = [key for key, value in wanted.items()
+                  if key in (settled or {}) and not _agrees(now.get(key), value)]
         if wanted:
-            now, row = _plan_recipe(name, wanted, now, frozenset(given))
-            recipes.append(row)
+            now, row = _plan_recipe(name, {key: value for key, value in wanted.items()
+                                           if key not in others}, now, frozenset(given))
+            words = [f'{_as_given(key, now.get(key))} is that of all that is compared, where this '
+                     f'recipe has {wanted[key]}' for key in others]
+            recipes.append(dataclasses.replace(row, reason='; '.join(
+                [*words, *([row.reason] if not words or row.changes else [])])))
     run = run_facts(now)
     for trick in selected.tricks:
         now, row = _plan_one(trick, now, frozenset(given), machine or {},

@@ -113,7 +113,11 @@ def test_a_hook_of_mmpretrain_that_ends_it_first_is_told_and_counted():
         verdict.reason
     assert verdict.promise['off_from'] == 40
     assert cfg['custom_hooks'][1] == dict(type='tricks_plugin.BatchMixUpHook')
-    hook['schedule'][0]['batch_augments'] = dict(augments=dict(type='CutMix', alpha=1.0))
+    cutmix = dict(augments=dict(type='CutMix', alpha=1.0))
+    twice = dict(hook, schedule=[dict(action_epoch=31, batch_augments=cutmix), *hook['schedule']])
+    cfg, verdict = mix(classifier(custom_hooks=[twice]))
+    assert cfg['custom_hooks'][1] == dict(type='tricks_plugin.BatchMixUpHook')
+    hook['schedule'][0]['batch_augments'] = cutmix
     assert mix(classifier(custom_hooks=[hook]))[1].promise is None
 
 

@@ -196,5 +196,10 @@ def test_a_whole_model_of_timm_is_built_and_asked():
     assert cfg['custom_hooks'] == [HOOK] and cfg['model']['pretrained'] is True
     assert apply(of_timm('vit_tiny_patch16_224')).reason == 'the model has no BN layer'
     assert apply(of_timm('no_such_model')).reason == (
-        'no BN layer is found in the model (model could not be built here, and was not looked '
+        'no BN layer is found in the model (model was not built for the plan, and not looked '
         'into)')
+    cfg = of_timm('resnet10t')
+    cfg['model'] = dict(type='HuggingFaceClassifier', model_name='microsoft/resnet-50')
+    assert 'model was not built for the plan' in apply(cfg).reason
+    cfg['model'] = dict(type='Blip2Caption')  # whose parts would be fetched
+    assert apply(cfg).reason == 'the model has no BN layer' or 'not looked' in apply(cfg).reason

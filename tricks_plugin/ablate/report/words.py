@@ -151,7 +151,8 @@ def _of_subject(study: Study, one: SubjectResult, numbers: Numbers) -> list[str]
 
 def _first(one: SubjectResult) -> str:
     rung = one.rungs[0].rung
-    return 'the config as it is' if rung.tricks is None else f'the first rung (“{rung.label}”)'
+    plain = rung.tricks is None and 'as it is' in rung.label  # not one with settings of its own
+    return 'the config as it is' if plain else f'the first rung (“{rung.label}”)'
 
 
 def _together(rung: RungResult, numbers: Numbers) -> str:

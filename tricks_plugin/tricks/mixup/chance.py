@@ -68,4 +68,4 @@ def partners_alike(targets: Tensor) -> Tensor:
         codes = ((shares > shares.mean(1, keepdim=True)) * (classes * _HASH % _RANGE)).sum(1)
     ranks = (codes[:, None] == codes).tril().sum(1)  # 1 to n_k, among those of the same kind
     permuted = ranks.float().log().sum() - math.lgamma(len(codes) + 1)
-    return torch.maximum(permuted.exp(), (codes == codes.flip(0)).all().float())
+    return torch.maximum(permuted.exp().clamp(max=1.0), (codes == codes.flip(0)).all().float())

@@ -10,6 +10,7 @@ from ...mm.classification import (
     loss_of,
     num_classes,
     preprocessor,
+    switches,
     switching_hook,
 )
 from ...mm.config_edit import append_hook, default_scope, find, is_a, type_name, walk
@@ -49,7 +50,8 @@ def edit(cfg: dict[str, Any], params: Any) -> Verdict:
     notes = _install(cfg, now, alpha, params) + _end(cfg, params, hooks)
     fraction, epochs = _off(params)
     switch = switching_hook(cfg, 'batch_augments')
-    if switch is not None and not switch[2] and not (hooks or fraction or epochs):
+    ended = any(not what for *_, what in switches(cfg, 'batch_augments'))
+    if ended and not (hooks or fraction or epochs):
         # Afterwards the preprocessor makes scores of whole numbers, which most losses refuse.
         append_hook(cfg, dict(type=f'tricks_plugin.{_HOOK}'))
     if switch is not None:

@@ -156,9 +156,12 @@ def _refused(model: dict[str, Any], own: int, sizes: list[int], scope: str) -> s
     node, path = model.get('backbone'), 'model.backbone'
     parts = [built_on_meta(model[key], scope) for key in ('backbone', 'neck', 'head')
              if model.get(key) is not None]
-    if node is None:  # a whole model of another library, as in TimmClassifier
+    if node is None and is_a(model, 'HuggingFaceClassifier', scope=scope):
+        return ('model is HuggingFaceClassifier, whose config is fetched from the network: whether '
+                'it takes other sizes was not looked into')
+    if node is None and is_a(model, 'TimmClassifier', scope=scope):
         node, path, parts = model, 'model', [built_on_meta(model, scope)]
-    if not parts or parts[0] is None:
+    if node is None or not parts or parts[0] is None:
         return ''
     known = parts[:parts.index(None)] if None in parts else parts
 

@@ -176,7 +176,7 @@ def _absent_reason(model: dict[str, Any], scope: str, unbuilt: list[str]) -> str
     unseen = next(filter(None, (not_seen(node, scope) for path, node in walk(model, 'model')
                                 if _is_part(path, node))), '')
     if unbuilt and not unseen:
-        unseen = f' ({", ".join(unbuilt)} could not be built here, and was not looked into)'
+        unseen = f' ({", ".join(unbuilt)} was not built for the plan, and not looked into)'
     return f'no BN layer is found in the model{unseen}' if unseen else \
         'the model has no BN layer'
 
@@ -189,10 +189,13 @@ def _built_with_norms(model: dict[str, Any], scope: str) -> tuple[list[str], lis
     Returns:
         Their paths, and those of parts that could not be built.
     """
-    # TimmClassifier and HuggingFaceClassifier hold a whole model of another library.
     parts = {f'model.{name}': model[name] for name in ('backbone', 'neck', 'head')
-             if model.get(name)} if model.get('backbone') else {'model': model}
+             if model.get(name)}
     found, unbuilt = [], []
+    if 'model.backbone' not in parts and is_a(model, 'TimmClassifier', scope=scope):
+        parts = {'model': model}
+    elif 'model.backbone' not in parts and is_a(model, 'HuggingFaceClassifier', scope=scope):
+        unbuilt.append('model')  # whose config is fetched from the network
     for path, node in parts.items():
         kinds = [lookup_class(str(one.get('type')), scope) for one in (
             node if isinstance(node, list) else [node]) if isinstance(one, dict)]
