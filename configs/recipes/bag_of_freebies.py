@@ -33,10 +33,10 @@ tricks = dict(
     # Class targets (1 - eps) q + eps / K for sigmoid heads (1902.04103 section 3.2), 1 - eps and
     # eps / (K - 1) for softmax heads (1812.01187 section 5.2): YOLOv3 about +0.4 mAP.
     label_smoothing=dict(eps=0.1),
-    # Geometry-preserving mixup, lam ~ Beta(1.5, 1.5) (in a classifier Beta(0.2, 0.2)), each box's
-    # loss weighted by its share (1902.04103 section 3.1), off for the last tenth of the run (the paper's 20 of 200 epochs):
-    # YOLOv3 +1.5 mAP. The paper's Faster R-CNN mixes evenly and drops the weights in its code;
-    # here every head is weighted. On COCO the paper finds most of the gain in a mixup-trained
+    # Geometry-preserving mixup, lam ~ Beta(1.5, 1.5) (in a classifier Beta(0.2, 0.2)), each box's loss
+    # weighted by its share (1902.04103 section 3.1), off for the last tenth of the run (the paper's 20
+    # of 200 epochs): YOLOv3 +1.5 mAP. The paper's Faster R-CNN mixes evenly and drops the weights in
+    # its code; here every head is weighted. On COCO the paper finds most of the gain in a mixup-trained
     # backbone. Held back beside a strong augmentation below 1000 images or 2000 updates, where it cost
     # 4 points here.
     mixup=dict(off_fraction=0.1),

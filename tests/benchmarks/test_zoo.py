@@ -145,12 +145,22 @@ def test_upstreams_error_is_its_own(zoo, tmp_path, train_kit):
     assert row['status'] == 'skipped' and 'NoSuchNeck' in row['reason'] and 'bag' not in row
 
 
+@pytest.fixture()
+def attempted(zoo, tmp_path, train_kit, monkeypatch):
+    """The result of a kind that trains by a step of the test's."""
+    def result(step):
+        monkeypatch.setattr(train_kit, 'step', step)
+        file = tmp_path / 'kind.json'
+        train_kit.attempt('kind', RETINANET, zoo / RETINANET, 'bag_of_freebies', file)
+        return json.loads(file.read_text())
+    return result
+
+
 @pytest.mark.parametrize(('least', 'status', 'reason'), [
     (960, 'trained', 'on images of 640 px: RuntimeError: the bag broke it'),
     (9999, 'failed', 'on images of 640 px: RuntimeError: the bag broke it; on images of 960 px: '
                      'RuntimeError: the bag broke it')])
-def test_an_error_with_the_bag_alone_is_a_failure(
-        zoo, tmp_path, train_kit, monkeypatch, least, status, reason):
+def test_an_error_with_the_bag_alone_is_a_failure(attempted, least, status, reason):
     """Plain it trains from 640 px on, with the bag from `least` on."""
     def step(cfg, work_dir):
         width = cfg.train_dataloader.dataset.pipeline[2].scale[0]
@@ -159,29 +169,24 @@ def test_an_error_with_the_bag_alone_is_a_failure(
         if 'tricks_applied' in cfg and width < least:
             raise RuntimeError('the bag\nbroke it')
         return dict(losses=[1.0, 1.0])
-    monkeypatch.setattr(train_kit, 'step', step)
-    file = tmp_path / 'kind.json'
-    train_kit.attempt('kind', RETINANET, zoo / RETINANET, 'bag_of_freebies', file)
-    row = json.loads(file.read_text())
+    row = attempted(step)
     assert (row['status'], row['reason']) == (status, reason)
 
 
 def test_a_failure_with_the_bag_is_not_hidden_by_what_comes_after(
-        zoo, tmp_path, train_kit, monkeypatch):
+        attempted, tmp_path, train_kit):
     def step(cfg, work_dir):
         if 'tricks_applied' in cfg:
             raise RuntimeError('the bag broke it')
         if cfg.train_dataloader.dataset.pipeline[2].scale[0] > 640:
             raise MemoryError('no room for it')
         return dict(losses=[1.0, 1.0])
-    monkeypatch.setattr(train_kit, 'step', step)
-    file = tmp_path / 'kind.json'
-    train_kit.attempt('kind', RETINANET, zoo / RETINANET, 'bag_of_freebies', file)
-    row = json.loads(file.read_text())
+    row = attempted(step)
     assert row['status'] == 'failed' and row['reason'].startswith(
         'on images of 320 px: RuntimeError: the bag broke it; on images of 640 px: ')
     assert row['reason'].endswith('; MemoryError: no room for it')
     # The same where the process is ended while it trains plain.
+    file = tmp_path / 'kind.json'
     file.write_text(json.dumps(dict(kind='kind', config=RETINANET, stage='plain', failures=[
         'on images of 320 px: RuntimeError: the bag broke it'])))
     train_kit._died(file, -signal.SIGXCPU, 600)

@@ -11,7 +11,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-__all__ = ['code_digest', 'digest', 'folder_digest', 'machine', 'portable', 'versions']
+__all__ = ['code_digest', 'digest', 'files_in', 'folder_digest', 'machine', 'portable', 'versions']
 
 _LEFT_OUT = ('work_dir', 'resume', 'data_root', 'launcher', 'tricks_applied', 'log_level',
              'visualizer', 'vis_backends')
@@ -68,10 +68,15 @@ def folder_digest(folder: str) -> str:
 
     A process looks once.
     """
-    found = [(os.path.relpath(os.path.join(place, name), folder), _size(place, name))
-             for place, _, names in os.walk(folder, followlinks=True) for name in names
+    found = [(name, size) for name, size in files_in(folder)
              if os.path.splitext(name)[1].lower() in _DATA] if folder else []
-    return digest(sorted(found)) if found else ''
+    return digest(found) if found else ''
+
+
+def files_in(folder: str) -> list[tuple[str, int]]:
+    """The files at and below a folder by their sorted paths in it, with their sizes in bytes."""
+    return sorted((os.path.relpath(os.path.join(place, name), folder), _size(place, name))
+                  for place, _, names in os.walk(folder, followlinks=True) for name in names)
 
 
 def _size(folder: str, name: str) -> int:

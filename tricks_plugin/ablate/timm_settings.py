@@ -6,7 +6,6 @@ import argparse
 import copy
 import dataclasses
 import functools
-import os
 import tarfile
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,7 +15,7 @@ from ..plan import Plan
 from ..plan.errors import TrickError
 from ..plan.recipes import select
 from ..timm import flags
-from .identity import digest, portable
+from .identity import digest, files_in, portable
 
 __all__ = ['Effective', 'effective', 'flags_digest', 'images_digest', 'listing', 'shared_ground']
 
@@ -112,9 +111,7 @@ def listing(place: str) -> str:
     path = Path(place)
     found: list[tuple[str, int]] = []
     if path.is_dir():
-        for folder, _, names in os.walk(path, followlinks=True):
-            found += [(os.path.relpath(os.path.join(folder, name), path),
-                       os.path.getsize(os.path.join(folder, name))) for name in names]
+        found = files_in(place)
     else:
         try:
             with tarfile.open(path) as tar:
