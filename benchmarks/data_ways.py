@@ -176,7 +176,8 @@ def _ram(plain: Load, count: int) -> Load:
 
 
 def _as_bytes(path: str) -> dict[str, Any]:
-    return {'name': path, 'data': Path(path).read_bytes()}
+    # By the last part: LitData may hand over a copy of the file that it made elsewhere.
+    return {'name': Path(path).name, 'data': Path(path).read_bytes()}
 
 
 def _litdata(library: str, folder: str, paths: list[str]) -> Load:
@@ -192,5 +193,6 @@ def _litdata(library: str, folder: str, paths: list[str]) -> Load:
     order = {data[number]['name']: number for number in range(len(data))}
 
     def load(path: str) -> Any:
-        return cv2.imdecode(np.frombuffer(data[order[path]]['data'], np.uint8), cv2.IMREAD_COLOR)
+        content = data[order[Path(path).name]]['data']
+        return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
     return load
