@@ -47,6 +47,7 @@ class SwitchedEvidence(Evidence):
         self._clean_from = self._prefetched = 0
         self._names: tuple[str, ...] = ()
         self._steps: list[Any] = []
+        self._pipeline: tuple[Any, ...] = ()
         self._start: dict[str, int] = {}
         self._edge: dict[str, int] = {}
         self._early: int | None = None
@@ -67,7 +68,6 @@ class SwitchedEvidence(Evidence):
 
     def start(self, training: Training) -> None:
         """Learns when the switch is due, and finds the transforms."""
-        from .parts import parts
         loader, by_epoch = training.loaders.get('train'), training.by_epoch
         self._prefetched = \
             getattr(loader, 'num_workers', 0) * (getattr(loader, 'prefetch_factor', 0) or 0)
@@ -80,9 +80,20 @@ class SwitchedEvidence(Evidence):
             self._clean_from = max(self._clean_from, training.begun_at + self._prefetched)
         kind: Any = self.kind()
         self._names = tuple(kind.counts)
-        self._steps = [part for part in parts(getattr(loader, 'dataset', None))
-                       if isinstance(part, kind)]
+        self._find(loader)
         self._start = self._edge = self._now()
+
+    def _find(self, loader: Any) -> None:
+        """Adds the transforms that are there now, where another hook has changed the pipeline."""
+        from .parts import parts
+        dataset = getattr(loader, 'dataset', None)
+        pipeline = dataset, getattr(dataset, 'pipeline', None)
+        if len(self._pipeline) == 2 and all(
+                one is other for one, other in zip(pipeline, self._pipeline, strict=True)):
+            return
+        self._pipeline, kind = pipeline, self.kind()
+        self._steps += [part for part in parts(dataset) if isinstance(part, kind)
+                        and not any(part is known for known in self._steps)]
 
     def _now(self) -> dict[str, int]:
         return {name: sum(step.shared.total(name) for step in self._steps)
@@ -93,6 +104,7 @@ class SwitchedEvidence(Evidence):
 
     def before_iteration(self, training: Training) -> None:
         """Counts the iteration, and takes the count before the switch is turned."""
+        self._find(training.loaders.get('train'))
         moment = self._moment(training)
         self._iterations[int(moment >= self._clean_from)] += 1
         if moment == self._phases.flip_from - 1:
@@ -123,4 +135,4 @@ class SwitchedEvidence(Evidence):
 
     def close(self) -> None:
         """Lets go of the transforms."""
-        self._steps = []
+        self._steps, self._pipeline = [], ()

@@ -75,8 +75,8 @@ def test_it_reaches_into_wrappers_where_the_configs_own_hook_does_not(wrap):
 
 
 @pytest.mark.parametrize('hooks, words', [
-    ([MODE_SWITCH], 'custom_hooks[0] (YOLOXModeSwitchHook) skips Mosaic, RandomAffine, MixUp, '
-                    'from epoch 6 of 10, counted from 0'),
+    ([MODE_SWITCH], 'custom_hooks[0] (YOLOXModeSwitchHook) skips Mosaic, RandomAffine, MixUp '
+                    'and leaves YOLOXHSVRandomAug, from epoch 6 of 10, counted from 0'),
     ([dict(type='PipelineSwitchHook', switch_epoch=8, switch_pipeline=[RESIZE, PACK])],
      'custom_hooks[0] (PipelineSwitchHook) puts another pipeline in place from epoch 8 of 10, '
      'counted from 0'),
@@ -84,11 +84,65 @@ def test_it_reaches_into_wrappers_where_the_configs_own_hook_does_not(wrap):
 def test_a_hook_that_reaches_its_dataset_is_present(hooks, words):
     _, row = plan_of(config(YOLOX, hooks=hooks))
     assert (row.status, row.reason) == ('present', words)
+    assert row.promise == dict(own_from=6 if MODE_SWITCH in hooks else 8, own_steps=[
+        'Mosaic', 'RandomAffine', 'MixUp', *(
+            [] if MODE_SWITCH in hooks else ['YOLOXHSVRandomAug'])])
+
+
+def test_what_the_user_set_is_not_lost_beside_a_hook_of_the_config():
+    _, row = plan_of(config(YOLOX, hooks=[MODE_SWITCH]), off_epochs=4)
+    assert row.status == 'present'
+    assert row.reason.endswith('; off_epochs=4 is not used, as that hook decides')
+    effective, row = plan_of(config(YOLOX, hooks=[MODE_SWITCH]), steps=('YOLOXHSVRandomAug',))
+    assert row.status == 'applied'
+    assert switched(effective.train_dataloader.dataset.pipeline) == ['YOLOXHSVRandomAug']
+    hook = dict(type='PipelineSwitchHook', switch_epoch=8, switch_pipeline=[
+        dict(type='YOLOXHSVRandomAug'), RESIZE, PACK])
+    _, row = plan_of(config(YOLOX, hooks=[hook]))
+    assert row.status == 'present'
+    assert 'puts another pipeline in place, which still has YOLOXHSVRandomAug, from' in row.reason
+    effective, row = plan_of(config(YOLOX, hooks=[hook]), steps=('YOLOXHSVRandomAug',))
+    assert row.status == 'applied'
+    assert 'puts in a pipeline that still has YOLOXHSVRandomAug' in row.reason
+    assert 'YOLOXHSVRandomAug in custom_hooks[0].switch_pipeline too' in row.reason
+    assert switched(effective.custom_hooks[0].switch_pipeline) == ['YOLOXHSVRandomAug']
+
+
+@pytest.mark.parametrize('steps, wrap, status, words', [
+    ([RESIZE, PACK], None, 'present', 'builds the loader anew with another pipeline from epoch 6 '
+                                      'of 10'),
+    ([MIXUP, PACK], None, 'applied', 'puts in a pipeline that still has MixUp'),
+    ([RESIZE, PACK], 'RepeatDataset', 'applied', 'gives a pipeline to RepeatDataset, which takes '
+                                                 'none')])
+def test_mmyolos_hook_of_the_same_name_takes_a_pipeline(steps, wrap, status, words):
+    hook = dict(type='YOLOXModeSwitchHook', num_last_epochs=3, new_train_pipeline=steps)
+    effective, row = plan_of(config(YOLOX, wrap, [hook]))
+    assert row.status == status and words in row.reason
+    assert effective.custom_hooks[0].type == 'YOLOXModeSwitchHook'
+    if steps[0] is MIXUP:
+        assert switched(effective.custom_hooks[0].new_train_pipeline) == ['MixUp']
+
+
+@pytest.mark.parametrize('steps, gives_way', [
+    (RTMDET, True),
+    ([MOSAIC, AFFINE, *RTMDET[1:]], False),  # the warp has undone the doubling
+    ([RTMDET[0], {**RTMDET[1], 'scale': SIZE}, *RTMDET[2:]], False),  # drawn about 32 px
+    ([MOSAIC, dict(type='RandomChoiceResize', scales=[(60, 60), (64, 64)]), PACK], True),
+    ([MOSAIC, dict(type='RandomChoiceResize', scales=[(28, 28), (36, 36)]), PACK], False)])
+def test_a_drawn_resize_gives_way_on_a_doubled_canvas_alone(steps, gives_way):
+    effective, row = plan_of(config(steps, multi='Cached' not in steps[0]['type']))
+    found = switched(effective.train_dataloader.dataset.pipeline)
+    assert any(name.startswith('Random') and name.endswith('Resize') for name in found) \
+        is gives_way
+    assert ("on the mosaic's double canvas gives way" in row.reason) is gives_way
 
 
 def test_what_keeps_a_hook_from_its_dataset_is_said():
-    _, row = plan_of(config(YOLOX, 'RepeatDataset', [MODE_SWITCH]))
-    assert row.status == 'applied' and 'will end the run with an AttributeError' in row.reason
+    effective, row = plan_of(config(YOLOX, 'RepeatDataset', [MODE_SWITCH]))
+    assert effective.custom_hooks[0].to_dict() == dict(type='tricks_plugin.YOLOXLossHook',
+                                                       num_last_epochs=3)
+    assert row.status == 'applied' and 'would end the run with an AttributeError' in row.reason
+    assert 'YOLOXLossHook takes its place' in row.reason
     scoped = [{**step, 'type': f'mmdet.{step["type"]}'} for step in YOLOX]
     _, row = plan_of(config(scoped, hooks=[MODE_SWITCH]))
     assert row.status == 'applied'

@@ -13,7 +13,7 @@ from mmengine.dataset import ClassBalancedDataset, RepeatDataset
 from mmengine.runner import EpochBasedTrainLoop, IterBasedTrainLoop
 from torch.utils.data import DataLoader
 
-from tricks_plugin import ClosingHook, Switched
+from tricks_plugin import ClosingHook, Switched, YOLOXLossHook
 from tricks_plugin.common.phases import phases
 from tricks_plugin.evidence import Training
 from tricks_plugin.mm.parts import parts
@@ -240,3 +240,103 @@ def test_fractions_leave_a_tail_and_never_take_all(total, fraction, off_from):
     assert times.off_from == off_from
     assert [times.on(epoch) for epoch in range(total)] == [
         epoch < off_from for epoch in range(total)]
+
+
+def own_switch(loader, epoch, hook, sabotage=None):
+    """Four epochs under a PipelineSwitchHook of mmdet's, due at `epoch`; what is found of it."""
+    evidence = CleanTailEvidence(own_from=epoch, own_steps=['Drawn'])
+    training = Seen(loader)
+    runner = fake_runner(loader.dataset, loader, epochs=4)
+    evidence.start(training)
+    findings = []
+    for runner.epoch in range(4):
+        training.epoch = runner.epoch
+        hook.before_train_epoch(runner)
+        if sabotage is not None and runner.epoch == epoch:
+            sabotage(loader)
+        for _ in loader:
+            evidence.before_iteration(training)
+            evidence.after_iteration(training)
+        findings.append(evidence.finding(training))
+    return [finding.live for finding in findings], findings[-1].measured
+
+
+@pytest.mark.slow
+def test_a_hook_of_the_configs_own_is_measured(tiny):
+    from mmdet.engine.hooks import PipelineSwitchHook
+    other = [lambda sample: sample]
+
+    def run(sabotage=None, workers=0):
+        loader = DataLoader(tiny(), batch_size=2, num_workers=workers, collate_fn=len,
+                            persistent_workers=workers > 0)
+        return own_switch(loader, 2, PipelineSwitchHook(2, other), sabotage)
+
+    old = tiny().pipeline
+    assert run() == ([None, None, True, True], 'no Drawn in the pipeline since then')
+    assert run(workers=1)[0] == [None, None, True, True]
+    live, words = run(lambda loader: setattr(loader.dataset, 'pipeline', old))
+    assert live == [None, None, False, False] and words == 'Drawn still in the pipeline'
+
+    def keeps_its_workers(loader):
+        loader._iterator, loader._DataLoader__initialized = kept[0], True
+
+    kept = []
+    loader = DataLoader(tiny(), batch_size=2, num_workers=1, collate_fn=len,
+                        persistent_workers=True)
+    list(loader)
+    kept.append(loader._iterator)
+    live, words = own_switch(loader, 2, PipelineSwitchHook(2, other), keeps_its_workers)
+    assert live[2] is False and 'the workers that began before it go on' in words
+
+
+def test_steps_that_a_dataset_skips_by_type_are_no_longer_live(tiny):
+    dataset = multi(tiny, Brighten(), Blend())
+    dataset.pipeline_types = ['Brighten', 'Blend']
+    loader = DataLoader(dataset, batch_size=2, collate_fn=len)
+    evidence = CleanTailEvidence(own_from=0, own_steps=['Blend'])
+    training = Seen(loader)
+    evidence.start(training)
+    evidence.before_iteration(training)
+    assert evidence.finding(training).live is False
+    dataset.update_skip_type_keys(['Blend'])
+    evidence = CleanTailEvidence(own_from=0, own_steps=['Blend'])
+    evidence.start(training)
+    evidence.before_iteration(training)
+    assert evidence.finding(training).live is True and evidence.switched(training)
+
+
+def test_a_pipeline_that_a_hook_puts_in_is_switched_and_counted_too(tiny):
+    loader = DataLoader(multi_registered(tiny), batch_size=2, collate_fn=levels_of)
+    other = multi_registered(tiny).pipeline
+
+    hook, evidence = ClosingHook(off_epochs=1), CleanTailEvidence(off_epochs=1)
+    runner, training = fake_runner(loader.dataset, loader, epochs=4), Seen(loader)
+    hook.before_train(runner)
+    evidence.start(training)
+    levels = []
+    for runner.epoch in range(4):
+        training.epoch = runner.epoch
+        if runner.epoch == 2:  # as a PipelineSwitchHook does, before the tail
+            loader.dataset.pipeline = other
+        hook.before_train_epoch(runner)
+        for index, batch in enumerate(loader):
+            evidence.before_iteration(training)
+            levels += batch
+            hook.after_train_iter(runner, index)
+            evidence.after_iteration(training)
+    assert levels == [1] * 18 + [0] * 6
+    finding = evidence.finding(training)
+    assert finding.live is True
+    assert finding.values['applied'] == 18 and finding.values['passed_over_after_switch'] == 6
+
+
+def test_the_l1_loss_comes_on_when_mmdets_hook_would_turn_it_on():
+    head = types.SimpleNamespace(use_l1=False)
+    runner = types.SimpleNamespace(model=types.SimpleNamespace(bbox_head=head), max_epochs=10,
+                                   logger=logging.getLogger('closing-test'))
+    hook = YOLOXLossHook(num_last_epochs=3)
+    on = []
+    for runner.epoch in range(10):
+        hook.before_train_epoch(runner)
+        on.append(head.use_l1)
+    assert on == [False] * 6 + [True] * 4  # mmdet's: (epoch + 1) >= max_epochs - num_last_epochs

@@ -9,7 +9,7 @@ from ...plan.errors import TrickError
 
 __all__ = ['CROPS', 'STRONG', 'CleanTail', 'CleanTailParams']
 
-COMPONENTS = {'Switched': 'transform', 'ClosingHook': 'hook'}
+COMPONENTS = {'Switched': 'transform', 'ClosingHook': 'hook', 'YOLOXLossHook': 'hook'}
 
 STRONG = (
     # several images in one

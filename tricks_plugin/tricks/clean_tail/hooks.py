@@ -8,11 +8,11 @@ from typing import Any
 
 from ...mm.config_edit import Pipeline, default_scope, find, get, is_a, run_length, type_name
 
-__all__ = ['Switcher', 'switcher']
+__all__ = ['Switcher', 'switch_pipelines', 'switcher']
 
 _MULTI = 'MultiImageMixDataset'
-_MIXES = ('Mosaic', 'Mosaic9', 'MixUp', 'CachedMixUp', 'YOLOXMixUp', 'YOLOv5MixUp', 'CopyPaste',
-          'YOLOv5CopyPaste')
+_MIXES = ('Mosaic', 'CachedMosaic', 'Mosaic9', 'MixUp', 'CachedMixUp', 'YOLOXMixUp',
+          'YOLOv5MixUp', 'CopyPaste', 'YOLOv5CopyPaste')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,33 +22,84 @@ class Switcher:
     Attributes:
         reaches: Whether it does so in this run.
         words: What it does, or why it does not.
+        begins: The epoch, counted from 0, from which it does; None if that is not known.
+        ends: Class names of the steps that it ends.
+        crashing: The hook, if it would end the run in place of the augmentation, and mmdet's.
     """
 
     reaches: bool
     words: str
+    begins: int | None = None
+    ends: tuple[str, ...] = ()
+    crashing: dict[str, Any] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Wanted:
+    """Which steps are to end.
+
+    Attributes:
+        names: Their class names.
+        given: Whether the user named them: then no hook may leave one of them.
+        scope: The config's default scope.
+    """
+
+    names: Collection[str]
+    given: bool
+    scope: str
+
+    def types(self, steps: Any, *names: str) -> list[str]:
+        """Class names of steps, those inside others included, each once."""
+        return list(dict.fromkeys(type_name(step) for _, step in find(
+            steps, *names, scope=self.scope)))
+
+    def left(self, steps: Any) -> tuple[list[str], list[str]]:
+        """What a pipeline still has: the steps that make it no clean end, and other strong ones."""
+        strong = self.types(steps, *self.names)
+        if self.given:
+            return strong, []
+        mixing = self.types(steps, *_MIXES)
+        return mixing, [name for name in strong if name not in mixing]
+
+    def ends(self, old: Any, new: Any) -> tuple[str, ...]:
+        """The strong steps that are in one pipeline and not in another."""
+        return tuple(name for name in self.types(old, *self.names)
+                     if name not in self.types(new, *self.names))
+
+
+def switch_pipelines(cfg: dict[str, Any]) -> list[tuple[dict[str, Any], str, str]]:
+    """The config's hooks that put another training pipeline in place: hook, its key, and path."""
+    scope = default_scope(cfg)
+    return [(hook, key, path) for kind, key in (('PipelineSwitchHook', 'switch_pipeline'),
+                                                ('YOLOXModeSwitchHook', 'new_train_pipeline'))
+            for path, hook in find(cfg.get('custom_hooks'), kind, path='custom_hooks', scope=scope)
+            if isinstance(hook.get(key), list)]
 
 
 def switcher(cfg: dict[str, Any], pipelines: list[Pipeline], names: Collection[str],
-             ) -> Switcher | None:
+             given: bool = False) -> Switcher | None:
     """The first hook that ends the augmentation; one that is to and does not; or None.
 
     Args:
         cfg: The config.
         pipelines: Of its training dataset.
         names: Class names of the steps that are to end.
+        given: Whether the user named them.
     """
     scope, found = default_scope(cfg), []
+    wanted = _Wanted(names, given, scope)
     for path, hook in find(cfg.get('custom_hooks'), 'PipelineSwitchHook', path='custom_hooks',
                            scope=scope):
-        found.append(_pipeline_switch(cfg, path, hook, scope))
+        found.append(_pipeline_switch(cfg, path, hook, wanted))
     for path, hook in find(cfg.get('custom_hooks'), 'YOLOXModeSwitchHook', path='custom_hooks',
                            scope=scope):
-        found.append(_mode_switch(cfg, path, hook, pipelines, names, scope))
+        found.append(_mmyolo_switch(cfg, path, hook, wanted) if _is_mmyolos(hook, scope)
+                     else _mode_switch(cfg, path, hook, pipelines, wanted))
     return next((one for one in found if one.reaches), found[0] if found else None)
 
 
 def _pipeline_switch(cfg: dict[str, Any], path: str, hook: dict[str, Any],
-                     scope: str) -> Switcher:
+                     wanted: _Wanted) -> Switcher:
     """Mmdet's PipelineSwitchHook: it sets ``pipeline`` on the outermost dataset."""
     name = f'{path} ({type_name(hook)})'
     dataset = get(cfg, 'train_dataloader.dataset') or {}
@@ -62,43 +113,90 @@ def _pipeline_switch(cfg: dict[str, Any], path: str, hook: dict[str, Any],
                         'of its own, and changes nothing')
     if not isinstance(epoch, int) or not isinstance(steps, list):
         return Switcher(False, f'{name} names no epoch and pipeline')
-    if is_a(dataset, _MULTI, scope=scope) and len(steps) > len(dataset['pipeline']):
+    if is_a(dataset, _MULTI, scope=wanted.scope) and len(steps) > len(dataset['pipeline']):
         return Switcher(False, f'{name} puts {len(steps)} steps in the place of '
                         f'{len(dataset["pipeline"])}, and {_MULTI} drops those beyond')
     if length is not None and epoch >= length.value:
         return Switcher(False, f'{name} is due at epoch {epoch} of {length.value}, after the end')
-    mixing = [type_name(step) for step in steps if isinstance(step, dict)
-              and is_a(step, *_MIXES, scope=scope)]
+    mixing, strong = wanted.left(steps)
     if mixing:
         return Switcher(False, f'{name} puts in a pipeline that still has {", ".join(mixing)}')
-    return Switcher(True, f'{name} puts another pipeline in place from epoch {epoch}'
-                    + ('' if length is None else f' of {length.value}') + ', counted from 0')
+    return Switcher(True, f'{name} puts another pipeline in place{_still(strong)} from epoch '
+                    f'{epoch}' + ('' if length is None else f' of {length.value}')
+                    + ', counted from 0', epoch, wanted.ends(dataset['pipeline'], steps))
+
+
+def _still(strong: Collection[str]) -> str:
+    return f', which still has {", ".join(strong)},' if strong else ''
+
+
+def _is_mmyolos(hook: dict[str, Any], scope: str) -> bool:
+    """Whether a YOLOXModeSwitchHook is mmyolo's, which has nothing but the name of mmdet's."""
+    kind = str(hook.get('type'))
+    return 'new_train_pipeline' in hook or kind.startswith('mmyolo.') or \
+        scope == 'mmyolo' and '.' not in kind
+
+
+def _mmyolo_switch(cfg: dict[str, Any], path: str, hook: dict[str, Any],
+                   wanted: _Wanted) -> Switcher:
+    """Mmyolo's YOLOXModeSwitchHook: it builds the loader anew with another pipeline."""
+    name = f'{path} ({type_name(hook)})'
+    dataset = get(cfg, 'train_dataloader.dataset') or {}
+    steps, length = hook.get('new_train_pipeline'), run_length(cfg)
+    if not isinstance(steps, list):
+        return Switcher(False, f'{name} names no new_train_pipeline, and builds the old one anew')
+    if not isinstance(dataset.get('pipeline'), list):
+        return Switcher(False, f'{name} gives a pipeline to {type_name(dataset)}, which takes '
+                        'none: it will end the run when it is due')
+    if length is not None and not length.by_epoch:
+        return Switcher(False, f'{name} counts epochs, and this training counts iterations')
+    mixing, strong = wanted.left(steps)
+    if mixing:
+        return Switcher(False, f'{name} puts in a pipeline that still has {", ".join(mixing)}')
+    begins = _last(hook, length)
+    return Switcher(True, f'{name} builds the loader anew with another pipeline{_still(strong)}'
+                    + _when(begins, length), begins, wanted.ends(dataset['pipeline'], steps))
+
+
+def _last(hook: dict[str, Any], length: Any) -> int | None:
+    """The epoch, counted from 0, from which a hook switches ``num_last_epochs`` before the end."""
+    return None if length is None else max(length.value - hook.get('num_last_epochs', 15) - 1, 0)
+
+
+def _when(begins: int | None, length: Any) -> str:
+    if begins is None:
+        return ''
+    return f' from epoch {begins} of {length.value}, counted from 0' + \
+        ('' if begins else ': the whole run is without it')
 
 
 def _mode_switch(cfg: dict[str, Any], path: str, hook: dict[str, Any], pipelines: list[Pipeline],
-                 names: Collection[str], scope: str) -> Switcher:
+                 wanted: _Wanted) -> Switcher:
     """Mmdet's YOLOXModeSwitchHook: it has a MultiImageMixDataset skip steps by their types."""
-    name = f'{path} ({type_name(hook)})'
+    name, names, scope = f'{path} ({type_name(hook)})', wanted.names, wanted.scope
     dataset = get(cfg, 'train_dataloader.dataset') or {}
     if not is_a(dataset, _MULTI, scope=scope):
         return Switcher(False, f'{name} asks {type_name(dataset)} for update_skip_type_keys, which '
-                        f'only {_MULTI} has: it will end the run with an AttributeError when it '
-                        'is due')
-    last = hook.get('num_last_epochs', 15)
+                        f'only {_MULTI} has: it would end the run with an AttributeError when it '
+                        'is due', crashing=hook)
     types = hook.get('skip_type_keys', ('Mosaic', 'RandomAffine', 'MixUp'))
     own = [step for pipeline in pipelines if pipeline.owner is dataset for step in pipeline.steps
            if isinstance(step, dict)]
     skips = [type_name(step) for step in own if step.get('type') in types]
-    mixes = [str(step.get('type')) for step in own if step.get('type') not in types
-             and is_a(step, *_MIXES, scope=scope) and is_a(step, *names, scope=scope)]
+    rest = [step for step in own if step.get('type') not in types]
+    mixes, strong = wanted.left(rest)
     if not skips or mixes:
-        strong = mixes or [str(step.get('type')) for step in own if is_a(step, *names, scope=scope)]
+        found = [str(step.get('type')) for step in rest if type_name(step) in mixes] or \
+            [str(step.get('type')) for step in own if is_a(step, *names, scope=scope)]
         return Switcher(False, f'{name} skips steps of type {", ".join(map(str, types))}, written '
-                        f'so, and the pipeline has {", ".join(strong) or "none of them"}')
+                        f'so, and the pipeline has {", ".join(found) or "none of them"}')
     length = run_length(cfg)
+    words = f'{name} skips {", ".join(skips)}' + (
+        f' and leaves {", ".join(strong)}' if strong else '')
     if length is not None and not length.by_epoch:
-        return Switcher(True, f'{name} skips {", ".join(skips)} from the first iteration on, as '
-                        'mmengine counts an iteration-based training as one epoch')
-    when = '' if length is None else \
-        f', from epoch {max(length.value - last - 1, 0)} of {length.value}, counted from 0'
-    return Switcher(True, f'{name} skips {", ".join(skips)}{when}')
+        return Switcher(True, f'{words} from the first iteration on, as '
+                        'mmengine counts an iteration-based training as one epoch', 0,
+                        tuple(dict.fromkeys(skips)))
+    begins = _last(hook, length)
+    return Switcher(True, words + (',' if begins is not None else '') + _when(begins, length),
+                    begins, tuple(dict.fromkeys(skips)))

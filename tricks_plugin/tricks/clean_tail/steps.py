@@ -147,6 +147,8 @@ class _Line:
         words = f'a resize to {scale[0]} x {scale[1]}'
         later = list(enumerate(self.steps))[setter + 1:]
         for index, step in later:
+            if self._is(step, *_DRAWN) and not self._is_for_doubled(setter, index, scale):
+                return {}  # it draws about the scale itself
             if self._is(step, *_DRAWN):
                 self.closed.note(f"{type_name(step)} on the mosaic's double canvas gives way to "
                                  f'{words}')
@@ -162,6 +164,14 @@ class _Line:
         self.closed.note(f'{words} and a padding stand in for {name}, which set the size')
         return {setter: [resize, dict(type='mmdet.Pad', size=scale,
                                       pad_val=dict(img=(_GREY,) * 3))]}
+
+    def _is_for_doubled(self, setter: int, index: int, scale: Scale) -> bool:
+        """Whether a drawn resize expects a mosaic's double canvas, which nothing has undone."""
+        if not self._is(self.steps[setter], *_MOSAICS) or any(
+                self._is(step, *_WARPS) and _border(step) for step in self.steps[setter:index]):
+            return False
+        asked = _largest(self.steps[index])
+        return asked is None or asked > 1.5 * max(scale)
 
     def _decides_inside(self, step: dict[str, Any]) -> bool:
         """Whether a policy's own steps decide about the size of the images."""
@@ -191,6 +201,19 @@ class _Line:
 def _switched(step: dict[str, Any], *instead: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = dict(type='tricks_plugin.Switched', transform=step)
     return {**found, 'instead': list(instead)} if instead else found
+
+
+def _largest(step: dict[str, Any]) -> float | None:
+    """The longest side of the scales that a drawn resize names; None if it names none."""
+    found: list[float] = []
+    todo = [step.get('scale'), step.get('scales')]
+    while todo:
+        one = todo.pop()
+        if isinstance(one, (list, tuple)):
+            todo.extend(one)
+        elif isinstance(one, (int, float)):
+            found.append(one)
+    return max(found, default=None)
 
 
 def _scale(step: dict[str, Any]) -> Scale:
