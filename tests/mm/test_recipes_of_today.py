@@ -56,9 +56,20 @@ def test_finetune_from_nothing_and_on_few_images_holds_back(tmp_path, zoo):
     assert plan['random_shapes'].status == plan['backbone_lr'].status == 'applied'
 
 
+def test_finetune_s_warm_up_is_a_tenth_of_a_run_of_one_epoch(tmp_path, zoo):
+    effective, plan = child(tmp_path, zoo, 'finetune', text='train_cfg = dict(max_epochs=1)\n')
+    assert plan['cosine_warmup'].status == 'applied'
+    assert effective.param_scheduler[0].warmup_epochs == 0.1
+
+
 def test_a_recipe_s_warm_up_longer_than_the_run_is_a_verdict_and_an_order_is_an_error(
-        tmp_path, zoo):
-    _, plan = child(tmp_path, zoo, 'finetune', text='train_cfg = dict(max_epochs=1)\n')
+        tmp_path, zoo, monkeypatch):
+    cfg = Config.fromfile(zoo / 'retinanet/retinanet_r50_fpn_1x_coco.py')
+    cfg.train_cfg.max_epochs = 1
+    with monkeypatch.context() as patched:
+        patched.setattr('tricks_plugin.plan.recipes.load_recipe',
+                        lambda name: {'cosine_warmup': {'warmup_epochs': 1.0}})
+        _, plan = tricks_plugin.apply_tricks(cfg, 'finetune')
     assert plan['cosine_warmup'].status == 'not_applicable'
     assert plan['cosine_warmup'].reason == (
         "the recipe's parameter does not fit this run: tricks.cosine_warmup.warmup_epochs must be "
