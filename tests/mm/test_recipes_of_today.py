@@ -129,10 +129,37 @@ def test_modern_goes_without_its_flat_part_in_timm_and_an_order_for_one_is_refus
         "5 + 95 epochs = the 100 asked for; the recipe's cosine_warmup.flat_fraction=0.5 is left "
         'out, as timm cannot do it')
     for order in ({'cosine_warmup': {'flat_fraction': 0.3}},
-                  ['modern', {'cosine_warmup': {'warmup_epochs': 3}}]):
-        with pytest.raises(tricks_plugin.TrickError, match='must be 0 under timm, .*got 0.[35]; '
+                  ['modern', {'cosine_warmup': {'warmup_epochs': 3, 'flat_fraction': 0.3}}]):
+        with pytest.raises(tricks_plugin.TrickError, match='must be 0 under timm, .*got 0.3; '
                                                            'cosine_warmup.flat_fraction=0 goes'):
             plan_tricks(settings_of(), frozenset(), order)
-    args, plan, _ = plan_tricks(settings_of(), frozenset(), ['modern', {
-        'cosine_warmup': {'warmup_epochs': 3, 'flat_fraction': 0}}])
-    assert args.warmup_epochs == 3 and 'flat_fraction' not in plan['cosine_warmup'].reason
+    for order, words in (({'warmup_epochs': 3}, True), (True, True),
+                         ({'warmup_epochs': 3, 'flat_fraction': 0}, False)):
+        args, plan, _ = plan_tricks(settings_of(), frozenset(), ['modern', {
+            'cosine_warmup': order}])
+        assert args.warmup_epochs == (5 if order is True else 3)
+        assert plan['cosine_warmup'].status == 'applied'
+        assert words == plan['cosine_warmup'].reason.endswith(
+            "the recipe's cosine_warmup.flat_fraction=0.5 is left out, as timm cannot do it")
+
+
+def test_a_recipe_s_parameter_that_does_not_fit_is_a_verdict_in_timm_too(monkeypatch):
+    pytest.importorskip('timm')
+    from support.timm_train import settings_of
+
+    from tricks_plugin.timm.plan import plan_tricks
+    args, plan, _ = plan_tricks(settings_of(epochs=1), {'epochs'}, 'finetune')
+    assert plan['cosine_warmup'].status == 'applied'
+    assert (args.epochs, args.warmup_epochs) == (1, 0)
+    assert plan['cosine_warmup'].reason.startswith('no warm-up: 1 of the 1 epochs would be half')
+    monkeypatch.setattr('tricks_plugin.plan.recipes.load_recipe',
+                        lambda name: {'cosine_warmup': {'warmup_epochs': 4.0}})
+    args, plan, _ = plan_tricks(settings_of(epochs=4), {'epochs'}, 'finetune')
+    assert args.epochs == 4 and plan['cosine_warmup'].status == 'not_applicable'
+    assert plan['cosine_warmup'].reason == (
+        "the recipe's parameter does not fit this run: tricks.cosine_warmup.warmup_epochs must be "
+        'less than epochs (4), got 4.0')
+    for given, order in (({'epochs', 'warmup_epochs'}, 'finetune'),
+                         ({'epochs'}, {'cosine_warmup': {'warmup_epochs': 4.0}})):
+        with pytest.raises(tricks_plugin.TrickError, match='must be less than epochs'):
+            plan_tricks(settings_of(epochs=4, warmup_epochs=9), given, order)
