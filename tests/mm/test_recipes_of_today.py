@@ -118,6 +118,22 @@ def test_finetune_in_timm_needs_pretrained_weights_for_its_two_rates():
         '; --tricks ...,backbone_lr applies it all the same')
 
 
+def test_finetune_holds_its_sizes_back_from_classifiers_and_an_order_draws_them():
+    pytest.importorskip('timm')
+    from support.timm_train import settings_of
+
+    from tricks_plugin.timm.plan import plan_tricks
+    large = settings_of(input_size=[3, 224, 224])
+    args, plan, _ = plan_tricks(large, {'input_size'}, 'finetune')
+    assert args.train_img_sizes is None and plan['random_shapes'].status == 'held_back'
+    assert plan['random_shapes'].reason.startswith(
+        'no run of a classifier at random sizes of 0.75 to 1.25 of its own is measured here; ')
+    args, _, _ = plan_tricks(large, {'input_size'}, 'finetune,random_shapes')
+    assert args.train_img_sizes == [160, 192, 224, 256, 288]
+    args, _, _ = plan_tricks(large, {'input_size'}, 'bag_of_tricks')
+    assert args.train_img_sizes == [160, 192, 224]
+
+
 def test_modern_goes_without_its_flat_part_in_timm_and_an_order_for_one_is_refused():
     pytest.importorskip('timm')
     from support.timm_train import settings_of

@@ -95,7 +95,11 @@ class RandomShapes(Trick):
     functions = ('training_sizes', 'draw_size', 'target_shape', 'resize_images', 'rescale_boxes')
 
     def pays(self, facts: RunFacts) -> str | None:
-        """Not in a detector's run that is short, or whose scale is small."""
+        """Not in a detector's small run, nor at a recipe's own range in a classifier's."""
+        if facts.task == 'classification' and self.params.ratio_range is not None:
+            low, high = self.params.ratio_range
+            return (f'no run of a classifier at random sizes of {low:g} to {high:g} of its own is '
+                    'measured here')
         if facts.task != 'detection':
             return None
         small = []
