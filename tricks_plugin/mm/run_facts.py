@@ -21,7 +21,7 @@ from .config_edit import (
 from .image_count import ImageCount, count_images, epoch_iterations
 from .pretrained import weights
 
-__all__ = ['STRONG', 'epoch_length', 'filters_images', 'run_facts']
+__all__ = ['STRONG', 'epoch_length', 'filters_images', 'run_facts', 'tested_short']
 
 # Steps after which an image is another one: parts of it, of several, or out of shape. Flips,
 # colours and scales are not among them.
@@ -49,7 +49,7 @@ def run_facts(cfg: dict[str, Any]) -> RunFacts:
     found = ImageCount() if get(cfg, path) is None else count_images(get(cfg, path), path, scope)
     processes = world_size(cfg.get('launcher'))
     pipelines = [pipeline.steps for pipeline in train_pipelines(cfg)]
-    tests = [get(cfg, f'{name}_dataloader.dataset.pipeline') for name in ('val', 'test')]
+    tests = _test_pipelines(cfg)
     return RunFacts(
         processes=processes,
         batch_size=_count(get(cfg, 'train_dataloader.batch_size')),
@@ -58,7 +58,7 @@ def run_facts(cfg: dict[str, Any]) -> RunFacts:
         iterations=length.value if length is not None and not length.by_epoch else None,
         images=found.images, samples=found.samples,
         updates=_updates(cfg, found.samples, processes, accumulation),
-        scale=_tested_short(tests[0]) or _tested_short(tests[1]),
+        scale=tested_short(cfg),
         fitted=_fitted(tests), train_scale=_largest_short(pipelines), classes=_classes(cfg),
         pretrained=_pretrained(cfg), frozen_stages=_frozen(cfg),
         augmentation=tuple(dict.fromkeys(
@@ -125,6 +125,15 @@ def filters_images(cfg: dict[str, Any]) -> bool:
     """Whether a training set leaves images out, by their size or as they hold no object."""
     return any(get(node, 'filter_cfg') or get(node, 'filter_empty_gt') is True
                for _, node in walk(get(cfg, 'train_dataloader.dataset')))
+
+
+def tested_short(cfg: dict[str, Any]) -> int | None:
+    """The short side in px of the images at which a config validates, or else tests."""
+    return next((side for one in _test_pipelines(cfg) if (side := _tested_short(one))), None)
+
+
+def _test_pipelines(cfg: dict[str, Any]) -> list[Any]:
+    return [get(cfg, f'{name}_dataloader.dataset.pipeline') for name in ('val', 'test')]
 
 
 def _tested_short(pipeline: Any) -> int | None:

@@ -156,7 +156,8 @@ class RandomShapesEvidence(Evidence):
 
     def _is_strange(self, shape: Shape) -> bool:
         if self.square:
-            return shape[0] != shape[1] or shape[0] not in self.sizes
+            sizes = [*self.sizes, self._clean] if self._phases.ends else self.sizes
+            return shape[0] != shape[1] or shape[0] not in sizes
         return any(side % self.divisor for side in shape)
 
     def _note(self, step: int, entered: Shape, now: Shape) -> None:
@@ -188,6 +189,8 @@ class RandomShapesEvidence(Evidence):
 
     def _became(self, entered: Shape, size: int) -> Shape:
         """What a batch of a shape becomes at a size."""
+        if self.square:
+            return size, size
         return target_shape(entered, size / (self.base or max(self.sizes)), self.divisor, self.side)
 
     def _is_plain(self, entered: Shape) -> bool:

@@ -15,7 +15,7 @@ from ...plan.errors import TrickError
 from . import MIN_SIZE, check_sizes, mmpretrain
 from .fixed import fixed_backbone
 from .functional import training_sizes
-from .scales import anchor_obstacle, replace_resize
+from .scales import anchor_obstacle, home_words, replace_resize
 
 __all__ = ['Edit']
 
@@ -121,33 +121,14 @@ class Edit(ConfigEdit):
         raised = sizes[-1] > whole and _editable(canvases)
         nearest = max(int(home / divisor + 0.5), 1) * divisor
         home = whole if home == own and not raised else nearest
-        words.append(self._home_words(home, sizes, tested is not None, ending))
+        what = f'at the test scale of {home} px' if tested is not None else \
+            f"at the training's own {home} px, as no step of val_dataloader says at which it tests"
+        words.append(home_words(self.params.test_share, home, sizes, what, ending))
         rule = dict(sizes=sizes, divisor=divisor, interval=self.params.interval,
                     base=sizes[-1] if raised else whole, home=home, share=self.params.test_share,
                     side=side)
         words += self._install(cfg, rule, scope, ending)
         return Verdict.applied('; '.join(words), **ending.settings, **rule)
-
-    def _home_words(self, home: int, sizes: list[int], tested: bool,
-                    ending: Ending) -> str:
-        """What is at the test scale, and when."""
-        params, words = self.params, []
-        if home in sizes and params.test_share:
-            share = 'half' if params.test_share == 0.5 else f'{params.test_share:g}'
-            words.append(f'{share} of the draws')
-        times = ending.phases
-        if times is not None and times.ends:
-            words.append(f'all from {times.unit} {times.off_from} of {times.total} on, counted '
-                         'from 0,')
-        elif times is None and (ending.epochs or ending.epochs is None and ending.fraction):
-            last = f'{ending.epochs} epochs{ending.doubt}' if ending.epochs else \
-                f'{ending.fraction:g}'
-            words.append(f'all of the last {last}')
-        if not words:
-            return 'all are drawn alike to the end'
-        what = f'at the test scale of {home} px' if tested else \
-            f"at the training's own {home} px, as no step of val_dataloader says at which it tests"
-        return f'{" and ".join(words)} {what}'
 
     def _sizes(self, home: int, divisor: int, old: dict[str, Any] | None,
                paper: bool) -> list[int]:
