@@ -87,10 +87,10 @@ class ClassifierShapesHook(Hook):
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Has the size of this iteration drawn; before the first one tries the smallest."""
         tail = not self.phases.on(runner.epoch if self.phases.by_epoch else runner.iter)
-        self.augment.set_iteration(runner.iter, self.seed, tail)
+        self.augment.set_iteration(runner.iter, self.seed, tail, self.phases.ends)
         if not self._tried and isinstance(data_batch, dict):
             self._tried = True
-            try_shapes(runner.model, self.augment, data_batch.get('inputs'))
+            try_shapes(runner.model, self.augment, data_batch.get('inputs'), self.phases.ends)
 
     def after_train(self, runner: Any) -> None:
         """Takes the forward hook off."""

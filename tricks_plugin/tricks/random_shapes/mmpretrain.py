@@ -27,7 +27,7 @@ from ...plan.errors import TrickError
 from . import MIN_SIZE
 from .fixed import runs
 from .functional import training_sizes
-from .scales import home_words
+from .scales import has_tail, home_words
 
 __all__ = ['edit', 'stranger']
 
@@ -71,7 +71,9 @@ def edit(cfg: dict[str, Any], params: Any) -> Verdict:
     node = dict(type=f'tricks_plugin.{_HOOK}', base=own, sizes=sizes, divisor=params.divisor,
                 interval=params.interval, home=home, share=params.test_share, **ending.settings)
     append_hook(cfg, node)
-    words = [f'{len(sizes)} sizes of {sizes[0]} to {sizes[-1]} px (squares), the largest first',
+    first = 'the largest' if home <= sizes[-1] or not has_tail(ending) else \
+        f'the {home} px of the tail'
+    words = [f'{len(sizes)} sizes of {sizes[0]} to {sizes[-1]} px (squares), {first} first',
              home_words(params.test_share, home, sizes, what, ending)]
     if sizes[-1] > own:
         words.append(f"batches are enlarged by interpolation from the config's own {own} px")

@@ -9,7 +9,7 @@ from ...mm.canvas import Canvas
 from ...mm.config_edit import get, type_name, walk
 from ...mm.ending import Ending
 
-__all__ = ['anchor_obstacle', 'home_words', 'replace_resize']
+__all__ = ['anchor_obstacle', 'has_tail', 'home_words', 'replace_resize']
 
 
 def replace_resize(canvas: Canvas, size: tuple[int, int], scope: str) -> None:
@@ -25,6 +25,13 @@ def replace_resize(canvas: Canvas, size: tuple[int, int], scope: str) -> None:
     rest = {key: value for key, value in step.items() if key not in drop}
     step.clear()
     step.update(type=kind, scale=size, **rest)
+
+
+def has_tail(ending: Ending) -> bool:
+    """Whether the training has a tail at the test scale, as far as the config tells."""
+    times = ending.phases
+    return times.ends if times is not None else \
+        bool(ending.fraction if ending.epochs is None else ending.epochs)
 
 
 def home_words(share: float, home: int, sizes: list[int], what: str, ending: Ending) -> str:
@@ -44,7 +51,7 @@ def home_words(share: float, home: int, sizes: list[int], what: str, ending: End
     if times is not None and times.ends:
         words.append(f'all from {times.unit} {times.off_from} of {times.total} on, counted from '
                      '0,')
-    elif times is None and (ending.epochs or ending.epochs is None and ending.fraction):
+    elif has_tail(ending):
         last = f'{ending.epochs} epochs{ending.doubt}' if ending.epochs else f'{ending.fraction:g}'
         words.append(f'all of the last {last}')
     return f'{" and ".join(words)} {what}' if words else 'all are drawn alike to the end'
