@@ -19,10 +19,10 @@ tricks = dict(
     # The backbone at a tenth of the LR (DETR, 2005.12872 section 4). AutoGluon: two rates help most on
     # small sets, with a head at 10 to 100 times the rest. Held back without pretrained weights.
     backbone_lr=dict(lr_mult=0.1),
-    # One epoch of warm-up, as Ultralytics' fine-tuning has, then the cosine (1812.01187 section 5.1): over
-    # step decay +2.5 points of top-1 in 1560 updates of CIFAR-10 here (docs/timm.md), +1.8 mAP for
-    # Faster R-CNN on VOC (1902.04103 section 4).
-    cosine_warmup=dict(warmup_epochs=1.0),
+    # One epoch of warm-up, as Ultralytics' fine-tuning has (a tenth of a run of which it would be half or
+    # more), then the cosine (1812.01187 section 5.1): over step decay +2.5 points of top-1 in 1560
+    # updates of CIFAR-10 here (docs/timm.md), +1.8 mAP for Faster R-CNN on VOC (1902.04103 section 4).
+    cosine_warmup=dict(fitted_epochs=1.0),
     # No weight decay on biases and norms (1812.01187 section 3.1): +0.5 with the decay tuned, ResNet-50
     # (torchvision's blog of 2021-11-18).
     no_bias_decay=dict(),
@@ -30,7 +30,9 @@ tricks = dict(
     # average hurts early (yolov5 issue 6815). +0.25 for ResNet-50 (torchvision's blog).
     ema=dict(ramp=True),
     # Shapes around the config's scale. Published gains are small (YOLOv3 +0.4 mAP, 1902.04103 section 4;
-    # "very small", mmyolo). Held back in short runs and below 320 px, where they cost much here.
+    # "very small", mmyolo). Held back from detectors below 320 px (the paper's smallest) or 2000 updates
+    # (a choice): at 128 px and 1120 updates a prototype cost 8 points here, one seed. And from
+    # classifiers, whose training at 0.75 to 1.25 of their size is not measured.
     random_shapes=dict(ratio_range=(0.75, 1.25)),
     # The config's own mosaic, mixing, warping and colours end for the last tenth of the run, at least an
     # epoch: +2.0 and +1.5 mAP for RTMDet-s and -l on COCO (mmyolo, rtmdet_description.md), 0 to +0.5 for

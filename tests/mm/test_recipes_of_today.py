@@ -56,9 +56,20 @@ def test_finetune_from_nothing_and_on_few_images_holds_back(tmp_path, zoo):
     assert plan['random_shapes'].status == plan['backbone_lr'].status == 'applied'
 
 
+def test_finetune_s_warm_up_is_a_tenth_of_a_run_of_one_epoch(tmp_path, zoo):
+    effective, plan = child(tmp_path, zoo, 'finetune', text='train_cfg = dict(max_epochs=1)\n')
+    assert plan['cosine_warmup'].status == 'applied'
+    assert effective.param_scheduler[0].warmup_epochs == 0.1
+
+
 def test_a_recipe_s_warm_up_longer_than_the_run_is_a_verdict_and_an_order_is_an_error(
-        tmp_path, zoo):
-    _, plan = child(tmp_path, zoo, 'finetune', text='train_cfg = dict(max_epochs=1)\n')
+        tmp_path, zoo, monkeypatch):
+    cfg = Config.fromfile(zoo / 'retinanet/retinanet_r50_fpn_1x_coco.py')
+    cfg.train_cfg.max_epochs = 1
+    with monkeypatch.context() as patched:
+        patched.setattr('tricks_plugin.plan.recipes.load_recipe',
+                        lambda name: {'cosine_warmup': {'warmup_epochs': 1.0}})
+        _, plan = tricks_plugin.apply_tricks(cfg, 'finetune')
     assert plan['cosine_warmup'].status == 'not_applicable'
     assert plan['cosine_warmup'].reason == (
         "the recipe's parameter does not fit this run: tricks.cosine_warmup.warmup_epochs must be "
@@ -107,6 +118,22 @@ def test_finetune_in_timm_needs_pretrained_weights_for_its_two_rates():
         '; --tricks ...,backbone_lr applies it all the same')
 
 
+def test_finetune_holds_its_sizes_back_from_classifiers_and_an_order_draws_them():
+    pytest.importorskip('timm')
+    from support.timm_train import settings_of
+
+    from tricks_plugin.timm.plan import plan_tricks
+    large = settings_of(input_size=[3, 224, 224])
+    args, plan, _ = plan_tricks(large, {'input_size'}, 'finetune')
+    assert args.train_img_sizes is None and plan['random_shapes'].status == 'held_back'
+    assert plan['random_shapes'].reason.startswith(
+        'no run of a classifier at random sizes of 0.75 to 1.25 of its own is measured here; ')
+    args, _, _ = plan_tricks(large, {'input_size'}, 'finetune,random_shapes')
+    assert args.train_img_sizes == [160, 192, 224, 256, 288]
+    args, _, _ = plan_tricks(large, {'input_size'}, 'bag_of_tricks')
+    assert args.train_img_sizes == [160, 192, 224]
+
+
 def test_modern_goes_without_its_flat_part_in_timm_and_an_order_for_one_is_refused():
     pytest.importorskip('timm')
     from support.timm_train import settings_of
@@ -118,10 +145,37 @@ def test_modern_goes_without_its_flat_part_in_timm_and_an_order_for_one_is_refus
         "5 + 95 epochs = the 100 asked for; the recipe's cosine_warmup.flat_fraction=0.5 is left "
         'out, as timm cannot do it')
     for order in ({'cosine_warmup': {'flat_fraction': 0.3}},
-                  ['modern', {'cosine_warmup': {'warmup_epochs': 3}}]):
-        with pytest.raises(tricks_plugin.TrickError, match='must be 0 under timm, .*got 0.[35]; '
+                  ['modern', {'cosine_warmup': {'warmup_epochs': 3, 'flat_fraction': 0.3}}]):
+        with pytest.raises(tricks_plugin.TrickError, match='must be 0 under timm, .*got 0.3; '
                                                            'cosine_warmup.flat_fraction=0 goes'):
             plan_tricks(settings_of(), frozenset(), order)
-    args, plan, _ = plan_tricks(settings_of(), frozenset(), ['modern', {
-        'cosine_warmup': {'warmup_epochs': 3, 'flat_fraction': 0}}])
-    assert args.warmup_epochs == 3 and 'flat_fraction' not in plan['cosine_warmup'].reason
+    for order, words in (({'warmup_epochs': 3}, True), (True, True),
+                         ({'warmup_epochs': 3, 'flat_fraction': 0}, False)):
+        args, plan, _ = plan_tricks(settings_of(), frozenset(), ['modern', {
+            'cosine_warmup': order}])
+        assert args.warmup_epochs == (5 if order is True else 3)
+        assert plan['cosine_warmup'].status == 'applied'
+        assert words == plan['cosine_warmup'].reason.endswith(
+            "the recipe's cosine_warmup.flat_fraction=0.5 is left out, as timm cannot do it")
+
+
+def test_a_recipe_s_parameter_that_does_not_fit_is_a_verdict_in_timm_too(monkeypatch):
+    pytest.importorskip('timm')
+    from support.timm_train import settings_of
+
+    from tricks_plugin.timm.plan import plan_tricks
+    args, plan, _ = plan_tricks(settings_of(epochs=1), {'epochs'}, 'finetune')
+    assert plan['cosine_warmup'].status == 'applied'
+    assert (args.epochs, args.warmup_epochs) == (1, 0)
+    assert plan['cosine_warmup'].reason.startswith('no warm-up: 1 of the 1 epochs would be half')
+    monkeypatch.setattr('tricks_plugin.plan.recipes.load_recipe',
+                        lambda name: {'cosine_warmup': {'warmup_epochs': 4.0}})
+    args, plan, _ = plan_tricks(settings_of(epochs=4), {'epochs'}, 'finetune')
+    assert args.epochs == 4 and plan['cosine_warmup'].status == 'not_applicable'
+    assert plan['cosine_warmup'].reason == (
+        "the recipe's parameter does not fit this run: tricks.cosine_warmup.warmup_epochs must be "
+        'less than epochs (4), got 4.0')
+    for given, order in (({'epochs', 'warmup_epochs'}, 'finetune'),
+                         ({'epochs'}, {'cosine_warmup': {'warmup_epochs': 4.0}})):
+        with pytest.raises(tricks_plugin.TrickError, match='must be less than epochs'):
+            plan_tricks(settings_of(epochs=4, warmup_epochs=9), given, order)

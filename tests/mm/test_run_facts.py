@@ -10,7 +10,7 @@ from mmengine.config import Config
 import tricks_plugin
 from tricks_plugin.common.processes import planned_for
 from tricks_plugin.mm.image_count import count_images, epoch_iterations
-from tricks_plugin.mm.run_facts import run_facts
+from tricks_plugin.mm.run_facts import epoch_length, run_facts
 from tricks_plugin.plan import RunFacts
 from tricks_plugin.tricks import TRICKS
 
@@ -232,9 +232,15 @@ def test_a_square_scale_that_keeps_the_aspect_is_said_to_deliver_less(steps, wor
     (dict(type='CocoDataset', ann_file='a.json', backend_args=dict(backend='petrel')),
      'train.ann_file is no local file'),
     (dict(type='CustomImages', data_root='data'), 'train names no annotation file'),
+    (dict(type='MyDataset', ann_file=['a.json', 'b.json']), 'train.ann_file is a list, and what'),
+    (dict(type='RefCocoDataset', ann_file='{root}/train.json', split_file='refs(unc).p',
+          split='train'), 'train.split_file picks the images of a split'),
     (dict(type='MOTChallengeDataset', ann_file='a.json'), 'clips of videos'),
     (3, 'train is no data set with a type')])
-def test_what_cannot_be_counted_is_said(node, words):
+def test_what_cannot_be_counted_is_said(node, words, tmp_path):
+    coco(tmp_path, 9)
+    if isinstance(node, dict) and isinstance(node.get('ann_file'), str):
+        node = dict(node, ann_file=node['ann_file'].replace('{root}', str(tmp_path)))
     images, samples, why = counted(node)
     assert (images, samples) == (None, None) and words in why
 
@@ -248,6 +254,27 @@ def test_damaged_and_foreign_files_are_unknown_and_hold_nothing_back(tmp_path):
     assert plan.run.unknown[0].startswith('the number of images is not known: ')
     assert 'the number of images is not known' in plan.table()
     assert 'held_back' not in {row.status for row in plan.tricks}
+
+
+def test_the_updates_of_another_sampler_are_not_known(tmp_path):
+    cfg = config(coco(tmp_path, 205))
+    cfg['train_dataloader']['sampler'] = dict(type='ClassAwareSampler', num_sample_class=1)
+    found, why = run_facts(cfg), 'how many samples ClassAwareSampler draws in an epoch is not known'
+    assert (found.images, found.updates) == (205, None)
+    assert found.unknown == (f'the length of an epoch is not known: {why}',)
+    assert epoch_length(cfg) == (None, why)
+    cfg['train_cfg'] = dict(type='IterBasedTrainLoop', max_iters=90)
+    assert run_facts(cfg).updates == 90 and run_facts(cfg).unknown == ()
+    cfg['train_dataloader'].update(sampler=dict(type='DefaultSampler'), num_batch_per_epoch=5)
+    assert epoch_length(cfg) == (5, '')
+
+
+@pytest.mark.parametrize('task, pretrained, words', [
+    ('detection', 'detector', 'pretrained detector'), (None, 'detector', 'pretrained model'),
+    ('classification', 'detector', 'pretrained classifier'),
+    ('classification', 'backbone', 'pretrained backbone')])
+def test_whole_weights_are_named_by_what_the_run_trains(task, pretrained, words):
+    assert RunFacts(task=task, pretrained=pretrained).words() == words
 
 
 def test_what_is_loaded_tells_what_is_pretrained(tmp_path):

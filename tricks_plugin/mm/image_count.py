@@ -97,8 +97,13 @@ def _leaf(node: dict[str, Any], path: str, scope: str) -> ImageCount:
         name = annotation_file(node)
         if not name:
             return _in_folders(node, path)
-    if not isinstance(name, str) or not name:
+    if not name:
         return ImageCount(why=f'{path} names no annotation file')
+    if not isinstance(name, str):
+        return ImageCount(why=f'{path}.ann_file is a {type(name).__name__}, and what its data set '
+                          'makes of that is not known')
+    if node.get('split_file'):  # RefCocoDataset's, whose annotation file lists every split
+        return ImageCount(why=f'{path}.split_file picks the images of a split')
     if '://' in name or (isinstance(root, str) and '://' in root) or backend not in _LOCAL:
         return ImageCount(why=f'{path}.ann_file is no local file')
     file = os.path.join(root, name) if isinstance(root, str) and not os.path.isabs(name) else name

@@ -10,6 +10,7 @@ from ..common.processes import world_size
 from ..plan.run_facts import RunFacts
 from .canvas import find_canvas
 from .config_edit import (
+    RunLength,
     default_scope,
     get,
     optim_wrappers,
@@ -21,7 +22,7 @@ from .config_edit import (
 from .image_count import ImageCount, count_images, epoch_iterations
 from .pretrained import weights
 
-__all__ = ['STRONG', 'epoch_length', 'filters_images', 'run_facts']
+__all__ = ['STRONG', 'epoch_length', 'filters_images', 'run_facts', 'tested_short']
 
 # Steps after which an image is another one: parts of it, of several, or out of shape. Flips,
 # colours and scales are not among them.
@@ -49,7 +50,7 @@ def run_facts(cfg: dict[str, Any]) -> RunFacts:
     found = ImageCount() if get(cfg, path) is None else count_images(get(cfg, path), path, scope)
     processes = world_size(cfg.get('launcher'))
     pipelines = [pipeline.steps for pipeline in train_pipelines(cfg)]
-    tests = [get(cfg, f'{name}_dataloader.dataset.pipeline') for name in ('val', 'test')]
+    tests = _test_pipelines(cfg)
     return RunFacts(
         processes=processes,
         batch_size=_count(get(cfg, 'train_dataloader.batch_size')),
@@ -58,17 +59,21 @@ def run_facts(cfg: dict[str, Any]) -> RunFacts:
         iterations=length.value if length is not None and not length.by_epoch else None,
         images=found.images, samples=found.samples,
         updates=_updates(cfg, found.samples, processes, accumulation),
-        scale=_tested_short(tests[0]) or _tested_short(tests[1]),
+        scale=tested_short(cfg),
         fitted=_fitted(tests), train_scale=_largest_short(pipelines), classes=_classes(cfg),
         pretrained=_pretrained(cfg), frozen_stages=_frozen(cfg),
         augmentation=tuple(dict.fromkeys(
             type_name(step) for _, step in walk(pipelines) if type_name(step) in STRONG)),
-        task=_TASKS.get(scope), unknown=(_unknown(found),) if found.why else ())
+        task=_TASKS.get(scope), unknown=_unknown(cfg, found, length))
 
 
-def _unknown(found: ImageCount) -> str:
+def _unknown(cfg: dict[str, Any], found: ImageCount, length: RunLength | None) -> tuple[str, ...]:
     what = 'the number of images' if found.images is None else 'the length of an epoch'
-    return f'{what} is not known: {found.why}'
+    strange = _strange_sampler(get(cfg, 'train_dataloader'))
+    whys = [f'{what} is not known: {found.why}'] if found.why else []
+    if strange and length is not None and length.by_epoch and found.samples is not None:
+        whys.append(f'the length of an epoch is not known: {strange}')
+    return tuple(whys)
 
 
 def _count(value: Any) -> int | None:
@@ -85,11 +90,17 @@ def _updates(
     if not length.by_epoch:
         return math.ceil(length.value / accumulation)
     batch_size = _count(get(loader, 'batch_size'))
-    if samples is None or batch_size is None:
+    if samples is None or batch_size is None or _strange_sampler(loader):
         return None
     each = _batches(loader, samples, batch_size, processes)
-    each = min(each, _count(get(loader, 'num_batch_per_epoch')) or each)
     return math.ceil(each * length.value / accumulation)
+
+
+def _strange_sampler(loader: Any) -> str:
+    """Why the samples of an epoch do not follow from the data set, or an empty string."""
+    sampler = type_name(get(loader, 'sampler') or 'DefaultSampler')
+    return '' if sampler in ('DefaultSampler', 'InfiniteSampler') else \
+        f'how many samples {sampler} draws in an epoch is not known'
 
 
 def epoch_length(cfg: dict[str, Any]) -> tuple[int | None, str]:
@@ -102,29 +113,39 @@ def epoch_length(cfg: dict[str, Any]) -> tuple[int | None, str]:
     """
     path, loader = 'train_dataloader.dataset', get(cfg, 'train_dataloader')
     batch_size = _count(get(loader, 'batch_size'))
-    sampler = type_name(get(loader, 'sampler') or 'DefaultSampler')
     if batch_size is None:
         return None, 'train_dataloader names no batch_size'
-    if sampler not in ('DefaultSampler', 'InfiniteSampler'):
-        return None, f'how many samples {sampler} draws in an epoch is not known'
+    if strange := _strange_sampler(loader):
+        return None, strange
     found = count_images(get(cfg, path), path, default_scope(cfg))
     if found.samples is None:
         return None, found.why
     # InfiniteSampler counts the samples of all processes as its own.
-    processes = world_size(cfg.get('launcher')) if sampler == 'DefaultSampler' else 1
+    endless = type_name(get(loader, 'sampler') or '') == 'InfiniteSampler'
+    processes = 1 if endless else world_size(cfg.get('launcher'))
     return max(_batches(loader, found.samples, batch_size, processes), 1), ''
 
 
 def _batches(loader: Any, samples: int, batch_size: int, processes: int) -> int:
     """The batches that a loader makes of an epoch's samples."""
     dropped = bool(get(loader, 'drop_last') or get(loader, 'batch_sampler.drop_last'))
-    return epoch_iterations(samples, batch_size, processes, dropped)
+    each = epoch_iterations(samples, batch_size, processes, dropped)
+    return min(each, _count(get(loader, 'num_batch_per_epoch')) or each)
 
 
 def filters_images(cfg: dict[str, Any]) -> bool:
     """Whether a training set leaves images out, by their size or as they hold no object."""
     return any(get(node, 'filter_cfg') or get(node, 'filter_empty_gt') is True
                for _, node in walk(get(cfg, 'train_dataloader.dataset')))
+
+
+def tested_short(cfg: dict[str, Any]) -> int | None:
+    """The short side in px of the images at which a config validates, or else tests."""
+    return next((side for one in _test_pipelines(cfg) if (side := _tested_short(one))), None)
+
+
+def _test_pipelines(cfg: dict[str, Any]) -> list[Any]:
+    return [get(cfg, f'{name}_dataloader.dataset.pipeline') for name in ('val', 'test')]
 
 
 def _tested_short(pipeline: Any) -> int | None:

@@ -69,10 +69,17 @@ class RunFacts:
             self.effective_batch is not None and f'{self.effective_batch} images per update',
             self.scale is not None and self._tested,
             self.classes is not None and f'{self.classes} classes',
-            self.pretrained is not None and f'pretrained {self.pretrained}',
+            self.pretrained is not None and f'pretrained {self._loaded}',
             bool(self.augmentation) and f'augmented by {", ".join(self.augmentation)}']
         known = ', '.join(part for part in parts if isinstance(part, str))
         return '; '.join(filter(None, [known, *self.unknown]))
+
+    @property
+    def _loaded(self) -> str | None:
+        if self.pretrained != 'detector':
+            return self.pretrained
+        return {'detection': 'detector', 'classification': 'classifier'}.get(
+            self.task or '', 'model')
 
     @property
     def _tested(self) -> str:

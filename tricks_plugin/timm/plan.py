@@ -10,7 +10,7 @@ from typing import Any
 
 from ..plan import Plan, RunFacts, TrickPlan, compare
 from ..plan.errors import TrickError
-from ..plan.recipes import select
+from ..plan.recipes import as_mapping, select
 from ..plan.trick import Trick
 from .facts import facts
 from .ground import ground
@@ -58,10 +58,13 @@ def plan_tricks(
                      f'recipe has {wanted[key]}' for key in others]
             recipes.append(dataclasses.replace(row, reason='; '.join(
                 [*words, *([row.reason] if not words or row.changes else [])])))
-    run = run_facts(now)
+    run, wish = run_facts(now), as_mapping(tricks)
     for trick in selected.tricks:
+        ordered = trick.name in selected.named
+        own = wish.get(trick.name) if ordered else None
+        trick, missing = _possible(trick, own if isinstance(own, dict) else ())
         now, row = _plan_one(trick, now, frozenset(given), machine or {},
-                             None if trick.name in selected.named else run)
+                             None if ordered else run, missing)
         rows.append(row)
         if recipes and trick.timm_rules()[0] == 'sched' and row.status == 'not_applicable' \
                 and 'sched' not in given:
@@ -91,20 +94,29 @@ def _plan_recipe(
 
 def _plan_one(
     trick: Trick, now: dict[str, Any], given: frozenset[str], machine: Mapping[str, bool],
-    advised: RunFacts | None,
+    advised: RunFacts | None, missing: Collection[str] = (),
 ) -> tuple[dict[str, Any], TrickPlan]:
     """The settings after one trick, and its row.
 
     Args:
-        trick: Which.
+        trick: Which, as `_possible` leaves it.
         now: The settings so far.
         given: The names of the user's own.
         machine: What the machine to train on has.
         advised: The run, where a recipe brought the trick and may hold it back; None for an order.
+        missing: A recipe's parameters that were left out.
+
+    Raises:
+        TrickError: If an ordered trick has a parameter that cannot be used with these settings, or
+            if the user's own settings are at odds.
     """
     view = {**now, **facts(now), **machine}
-    trick, missing = (trick, []) if advised is None else trick.timm_advised()
-    wanted = trick.timm_args(copy.deepcopy(view), given)
+    try:
+        wanted = trick.timm_args(copy.deepcopy(view), given)
+    except TrickError as error:
+        if advised is None or not str(error).startswith(f'tricks.{trick.name}.'):
+            raise
+        wanted = f"the recipe's parameter does not fit this run: {error}"
     if not isinstance(wanted, dict):
         reason = wanted or f"timm's script cannot do it: {trick.title}"
         return now, TrickPlan(trick.name, 'not_applicable', reason)
@@ -138,6 +150,24 @@ def _plan_one(
         yours = [_as_given(key, now[key]) for key in wanted if key in given]
         note = f'{", ".join(yours)} is yours already' if yours else 'timm does so by default'
     return now, TrickPlan(trick.name, 'present', '; '.join(filter(None, [note, stands])))
+
+
+def _possible(trick: Trick, own: Collection[str]) -> tuple[Trick, list[str]]:
+    """A trick without what recipes set and timm cannot do; the user's parameters stay.
+
+    Args:
+        trick: Which.
+        own: The names of the parameters that the user set.
+
+    Returns:
+        ``(trick, left out)``, see `Trick.timm_advised`.
+    """
+    without, missing = trick.timm_advised()
+    if not missing:
+        return trick, []
+    kept = {name: getattr(trick.params, name) for name in own}
+    return type(trick)(dataclasses.replace(without.params, **kept)), [
+        one for one in missing if one.partition('=')[0].rpartition('.')[2] not in own]
 
 
 def _equal(left: Any, right: Any) -> bool:

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
 import copy
+import json
 
 import pytest
 
 pytest.importorskip('mmdet')
+import torch  # noqa: E402
 from mmengine.config import Config  # noqa: E402
 
 from tricks_plugin.mm.config_edit import plain  # noqa: E402
 from tricks_plugin.plan.errors import TrickError  # noqa: E402
 from tricks_plugin.tricks.cosine_warmup import CosineWarmup  # noqa: E402
+from tricks_plugin.tricks.cosine_warmup.scheduler import WarmupCosineLR  # noqa: E402
 
 TYPE = 'tricks_plugin.WarmupCosineLR'
 SGD = {'optimizer': {'type': 'SGD', 'lr': 0.02}}
@@ -115,6 +118,85 @@ def test_an_iteration_based_run_takes_a_warm_up_in_epochs():
         'total_iters': 9000, 'eta_min': 0.0}]
 
 
+@pytest.mark.parametrize(('count', 'length', 'words'), [
+    (1, 0.1, 'warm-up of 0.1 epochs from 0, a tenth of the run (1 epoch would fill half of it or '
+             'more)'),
+    (2, 0.2, 'warm-up of 0.2 epochs from 0, a tenth'),
+    (3, 1.0, 'warm-up of 1 epoch from 0, then cosine'),
+])
+def test_advice_of_an_epoch_is_a_tenth_of_a_run_of_which_it_would_be_half(count, length, words):
+    cfg = epochs(count, {'type': 'LinearLR', 'end': 500, 'by_epoch': False})
+    assert words in apply(cfg, fitted_epochs=1.0).reason
+    assert cfg['param_scheduler'][0]['warmup_epochs'] == pytest.approx(length)
+    both = epochs(count)
+    apply(both, fitted_epochs=1.0, warmup_epochs=0.5)
+    assert both['param_scheduler'][0]['warmup_epochs'] == 0.5
+
+
+def short_of_an_epoch(root, count, filters=False):
+    """A run of so many iterations, 20 of which are an epoch of 40 images."""
+    (root / 'train.json').write_text(json.dumps({'images': [{'id': n} for n in range(40)]}))
+    cfg = iterations(count)
+    cfg['train_dataloader'] = dict(batch_size=2, sampler=dict(type='InfiniteSampler'), dataset=dict(
+        type='CocoDataset', data_root=str(root), ann_file='train.json',
+        **({'filter_cfg': {'min_size': 32}} if filters else {})))
+    return cfg
+
+
+@pytest.mark.parametrize(('count', 'filters', 'words', 'warmup'), [
+    (24, False, 'warm-up of 2 iterations from 0, a tenth of the run (1 epoch would fill more than '
+                'half of it, by the annotation files), then', 2),
+    (15, True, 'warm-up of 2 iterations from 0, a tenth of the run (1 epoch', 2),
+    (24, True, 'warm-up of 1 epoch from 0, or of a tenth of the run where that is more than half '
+               'of it, as images may be filtered out, then', 2),
+    (40, False, 'warm-up of 1 epoch from 0, then', 20),
+])
+def test_advice_of_an_epoch_fits_a_run_shorter_than_an_epoch(tmp_path, count, filters, words,
+                                                            warmup):
+    cfg = short_of_an_epoch(tmp_path, count, filters)
+    assert apply(cfg, fitted_epochs=1.0).reason.startswith(words)
+    node = dict(cfg['param_scheduler'][0])
+    assert (node.pop('type'), node.pop('convert_to_iter_based')) == (TYPE, True)
+    optimizer = torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.02)
+    assert WarmupCosineLR.build_iter_from_epoch(
+        optimizer, epoch_length=20, **node).warmup_iters == warmup
+
+
+def test_advice_of_an_epoch_of_unknown_length_says_both():
+    assert apply(iterations(9000), fitted_epochs=1.0).reason.startswith(
+        'warm-up of 1 epoch from 0, or of a tenth of the run where that is more than half of it '
+        '(train_dataloader names no batch_size), then cosine')
+
+
+@pytest.mark.parametrize(('length', 'count', 'filters', 'message'), [
+    (1.0, 20, False, r'warmup_epochs must be less than the run of 20 iterations \(20 iterations an '
+                     r'epoch, by the annotation files\), got 1.0'),
+    (1.0, 21, False, ''),
+    (1.0, 11, True, ''),  # half of the images may be left out
+    (1.0, 10, True, 'warmup_epochs must be less than the run of 10 iterations'),
+])
+def test_a_warm_up_in_epochs_of_the_users_own_must_be_below_the_iterations(
+        tmp_path, length, count, filters, message):
+    cfg = short_of_an_epoch(tmp_path, count, filters)
+    if not message:
+        assert apply(cfg, warmup_epochs=length).status == 'applied'
+        return
+    with pytest.raises(TrickError, match=message):
+        apply(cfg, warmup_epochs=length)
+
+
+def test_a_warm_up_in_iterations_must_be_below_the_epochs_and_the_configs_own_is_cut(tmp_path):
+    cfg = {**short_of_an_epoch(tmp_path, 1), **epochs(
+        2, {'type': 'LinearLR', 'end': 30, 'by_epoch': False})}
+    with pytest.raises(TrickError, match='warmup_iters must be less than the run of 2 epochs '):
+        apply(copy.deepcopy(cfg), warmup_iters=40)
+    assert apply(copy.deepcopy(cfg), warmup_iters=39).status == 'applied'
+    # 30 of 40 iterations
+    assert apply(cfg).reason.startswith(
+        "warm-up of 0.2 epochs from 0, a tenth of the run (the config's own 30 iterations would "
+        'fill more than half of it, by the annotation files), then')
+
+
 def test_schedulers_of_momentum_stay():
     momentum = {'type': 'CosineAnnealingMomentum', 'T_max': 9, 'eta_min': 0.8}
     cfg = epochs(12, {'type': 'MultiStepLR', 'milestones': [8]}, momentum)
@@ -165,6 +247,16 @@ def test_timm_gets_its_warm_up_in_front_of_a_shorter_cosine():
         'warmup_prefix': True, 'epochs': 46, 'min_lr': 1e-5, 'cooldown_epochs': 0}
     assert CosineWarmup.from_dict({'warmup_iters': 9}).timm_args({'epochs': 50}) == \
         'timm counts a warm-up in epochs: give cosine_warmup.warmup_epochs'
+
+
+@pytest.mark.parametrize('epochs, warmup', [(300, 1), (3, 1), (2, 0), (1, 0)])
+def test_timm_takes_whole_epochs_of_an_advice(epochs, warmup):
+    trick = CosineWarmup.from_dict({'fitted_epochs': 1.0})
+    args = trick.timm_args({'epochs': epochs})
+    assert (args['warmup_epochs'], args['epochs']) == (warmup, epochs - warmup)
+    note = trick.timm_note({'epochs': epochs, 'warmup_epochs': 5}, args)
+    assert note == (f'1 + {epochs - 1} epochs = the {epochs} asked for' if warmup else
+                    f'no warm-up: 1 of the {epochs} epochs would be half of the run or more')
 
 
 @pytest.mark.parametrize('epochs, warmup', [

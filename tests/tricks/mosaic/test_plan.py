@@ -270,7 +270,7 @@ FACTS = dict(task='detection', images=5000, epochs=150, updates=90000, batch_siz
     (dict(images=None, updates=None, epochs=None), None),  # what is not known holds nothing back
     (dict(images=205, updates=3900), '205 images (of 1000) are fewer than in the smallest run'),
     (dict(updates=7500), '12 passes over the images (of 100) are fewer'),
-    (dict(images=None, updates=None, epochs=12), '12 passes over the images (of 100) are fewer'),
+    (dict(images=None, updates=None, epochs=12), None),  # the config tells what an epoch is
     # 12 epochs of a set that is repeated ten times are enough
     (dict(epochs=12, updates=75000), None),
     (dict(images=1000, updates=2900, batch_size=64), '2900 updates (of 3000) are fewer'),
@@ -278,6 +278,29 @@ FACTS = dict(task='detection', images=5000, epochs=150, updates=90000, batch_siz
 def test_short_runs_are_held_back_with_their_numbers(change, words):
     reason = MosaicTrick(MosaicParams()).pays(RunFacts(**{**FACTS, **change}))
     assert reason is None if words is None else words in reason
+
+
+LEAF = dict(type='CocoDataset', ann_file='not_here.json')
+
+
+@pytest.mark.parametrize('dataset, loader, held', [
+    (LEAF, {}, True),
+    (dict(type='ConcatDataset', datasets=[LEAF, LEAF]), {}, True),
+    (dict(type='RepeatDataset', times=1, dataset=LEAF), {}, True),
+    (dict(type='RepeatDataset', times=10, dataset=LEAF), {}, False),
+    (dict(type='ConcatDataset', datasets=[LEAF, dict(
+        type='RepeatDataset', times=10, dataset=LEAF)]), {}, False),
+    (dict(type='ClassBalancedDataset', oversample_thr=0.1, dataset=LEAF), {}, False),
+    (dict(type='MyWrapper', dataset=LEAF), {}, False),
+    (LEAF, dict(sampler=dict(type='ClassAwareSampler')), False),
+    (LEAF, dict(num_batch_per_epoch=50), False),
+])
+def test_epochs_are_passes_only_where_nothing_repeats_images(dataset, loader, held):
+    facts = RunFacts(task='detection', epochs=30, batch_size=8, accumulation=1)
+    cfg = dict(default_scope='mmdet', train_dataloader=dict(dataset=dataset, **loader))
+    reason = MosaicTrick(MosaicParams()).config_pays(cfg, facts)
+    assert held == bool(reason and '30 passes over the images (of 100) are fewer' in reason)
+    assert held or reason is None
 
 
 @pytest.mark.parametrize('backbone, augmentation, held', [

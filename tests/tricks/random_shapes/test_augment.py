@@ -266,6 +266,17 @@ def test_the_tail_is_at_the_test_scale_before_and_after_a_resume():
         BatchRandomShapesHook(off_fraction=1)
 
 
+@pytest.mark.parametrize(('sizes', 'tail', 'first', 'last'), [
+    ([320, 416, 512], 0.2, 608, 608), ([320, 416, 512], 0.0, 512, None),
+    ([320, 416, 640], 0.2, 640, 608)])
+def test_a_tail_larger_than_what_is_drawn_comes_first(sizes, tail, first, last):
+    runner = fake_runner(42)
+    runner.model[0] = BatchRandomShapes(base=608, sizes=sizes, home=608)
+    found = drawn(runner, range(40), off_fraction=tail)
+    assert found[:10] == [first] * 10 and set(found[10:32]) <= set(sizes)
+    assert found[32:] == [last] * 8 or last is None and found[39] in sizes
+
+
 def test_a_seed_of_its_own_overrides_the_runs():
     runner = fake_runner(99)
     runner.model[0].seed = 42

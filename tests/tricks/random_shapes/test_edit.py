@@ -116,6 +116,24 @@ def test_the_share_and_the_tail_can_be_set():
     assert "; half of the draws at the training's own 640 px" in verdict.reason
 
 
+def test_a_tail_above_all_sizes_comes_first_and_is_what_the_resize_is_raised_to():
+    cfg = dict(small(dict(RESIZE, scale=(416, 416))), train_cfg=dict(max_epochs=10),
+               val_dataloader=dict(dataset=dict(pipeline=[dict(RESIZE, scale=(608, 608))])))
+    edited, verdict = apply(cfg, sizes=[320, 416, 512])
+    assert verdict.reason == (
+        '3 sizes of 320 to 512 px (long side, as each image is fitted into a square), the 608 px '
+        "of the tail first; it has 2.1 times the pixels of the config's own 416, and takes the "
+        "memory for it; the pipeline's resize is raised to it; all from epoch 9 of 10 on, counted "
+        'from 0, at the test scale of 608 px')
+    augment, = edited['model']['data_preprocessor']['batch_augments']
+    assert (augment['base'], augment['home']) == (608, 608)
+    assert steps_of(edited)[0]['scale'] == (608, 608)
+    edited, verdict = apply(cfg, sizes=[320, 416, 512], off_fraction=0)
+    augment, = edited['model']['data_preprocessor']['batch_augments']
+    assert augment['base'] == 512 and steps_of(edited)[0]['scale'] == (512, 512)
+    assert ', the largest first; it has 1.5 times' in verdict.reason
+
+
 def test_a_range_above_one_raises_both_sides_of_the_resize(zoo):
     cfg, verdict = apply(load(zoo, 'retinanet/retinanet_r50_fpn_1x_coco.py'),
                          ratio_range=(0.8, 1.2), interval=5)

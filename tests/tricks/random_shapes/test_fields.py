@@ -174,8 +174,13 @@ def test_a_head_of_one_size_is_told_by_trying():
         try_shapes(model, augment, [torch.zeros(3, 128, 128)])
     model.bbox_head = nn.Identity()
     try_shapes(model, augment, [torch.zeros(3, 128, 128)])
-    # images that the data preprocessor pads to 128 px
+    # one of the tail's size alone
     model.backbone.dynamic = False
+    smaller = BatchRandomShapes(base=128, sizes=[64, 96])
+    try_shapes(model, smaller, [torch.zeros(3, 128, 128)])
+    with pytest.raises(TrickError, match=r'images of \(128, 128\) \(h, w\) px and not of \(64, 64'):
+        try_shapes(model, smaller, [torch.zeros(3, 128, 128)], ends=True)
+    # images that the data preprocessor pads to 128 px
     model.data_preprocessor = nn.Module()
     model.data_preprocessor.pad_size_divisor = 32
     with pytest.raises(TrickError, match='Positions takes images of'):

@@ -6,9 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 import torch
+from mmengine.runner import IterBasedTrainLoop
 from support.libraries import classifier
 from torch import nn
 
+from tricks_plugin.common.phases import Phases
 from tricks_plugin.mm import config_edit
 from tricks_plugin.plan.errors import TrickError
 from tricks_plugin.tricks.random_shapes import RandomShapes
@@ -24,13 +26,17 @@ def edit(cfg, **params):
 def test_the_sizes_are_those_of_the_timm_side():
     cfg, verdict = edit(classifier(env_cfg=dict(cudnn_benchmark=True)))
     assert cfg['custom_hooks'] == [dict(type='tricks_plugin.ClassifierShapesHook', base=224,
-                                        sizes=[160, 192, 224], divisor=32, interval=10)]
+                                        sizes=[160, 192, 224], divisor=32, interval=10,
+                                        home=224, share=0.5, off_fraction=0.1, off_epochs=None)]
     assert cfg['env_cfg']['cudnn_benchmark'] is False
     assert verdict.status == 'applied'
-    assert verdict.reason.startswith('3 sizes of 160 to 224 px (squares), the largest first; '
-                                     'cudnn_benchmark is off')
+    assert verdict.reason.startswith(
+        '3 sizes of 160 to 224 px (squares), the largest first; half of the draws and all from '
+        "epoch 90 of 100 on, counted from 0, at the training's own 224 px, as no step of "
+        'val_dataloader says at which it tests; cudnn_benchmark is off')
     assert verdict.promise == dict(sizes=[160, 192, 224], divisor=32, interval=10, square=True,
-                                    inside=True)
+                                   inside=True, home=224, share=0.5, off_fraction=0.1,
+                                   off_epochs=None)
     again, second = edit(cfg)
     assert second.status == 'present' and second.promise == verdict.promise
     assert again == cfg
@@ -57,6 +63,22 @@ def test_what_has_no_square_sizes_is_named(cfg, reason):
     assert verdict.status == 'not_applicable' and reason in verdict.reason
 
 
+@pytest.mark.parametrize(('tested', 'home', 'words'), [
+    (192, 192, 'at the test scale of 192 px'), (200, 192, 'at the test scale of 192 px'),
+    (320, 224, "at the training's own 224 px, as nothing is enlarged to the 320 px of the test"),
+])
+def test_the_tail_is_at_the_test_s_size_and_never_larger_than_the_training_s(tested, home, words):
+    cfg = classifier(val_dataloader=dict(dataset=dict(pipeline=[
+        dict(type='ResizeEdge', scale=356), dict(type='CenterCrop', crop_size=tested)])))
+    cfg, verdict = edit(cfg, test_share=0.25, off_epochs=3)
+    assert verdict.reason.endswith(
+        f'0.25 of the draws and all from epoch 97 of 100 on, counted from 0, {words}')
+    assert {key: cfg['custom_hooks'][0][key] for key in ('home', 'share', 'off_epochs')} == dict(
+        home=home, share=0.25, off_epochs=3)
+    with pytest.raises(TrickError, match='random_shapes.off_epochs must be below the 100 epochs'):
+        edit(classifier(), off_epochs=100)
+
+
 class Preprocessor(nn.Module):
     """Hands over images as mmpretrain's does."""
 
@@ -80,14 +102,22 @@ class Classifier(nn.Module):
         return shown.shape[-1]
 
 
-def trained(iterations=40, spoil=lambda iteration, hook: None):
+class Loader(list):
+    """A data loader without workers."""
+
+    num_workers, prefetch_factor = 0, None
+
+
+def trained(iterations=40, spoil=lambda iteration, hook: None, sizes=(64, 96), **ending):
     """The sizes that arrive in a training, one more of validation, and the finding."""
     model, images = Classifier(), torch.zeros(2, 3, 96, 96, dtype=torch.uint8)
-    hook = ClassifierShapesHook(96, [64, 96], interval=2)
-    evidence = RandomShapesEvidence([64, 96], 32, 2, square=True, inside=True)
+    hook = ClassifierShapesHook(96, list(sizes), interval=2, **ending)
+    evidence = RandomShapesEvidence(list(sizes), 32, 2, square=True, inside=True, **ending)
     log = SimpleNamespace(info=lambda text: None, warning=lambda text: None)
     hub = SimpleNamespace(get_info=lambda key: None, update_info=lambda key, value: None)
-    runner = SimpleNamespace(model=model, iter=0, seed=5, cfg={}, logger=log, message_hub=hub)
+    runner = SimpleNamespace(model=model, iter=0, seed=5, cfg={}, logger=log, message_hub=hub,
+                             train_loop=IterBasedTrainLoop.__new__(IterBasedTrainLoop),
+                             max_iters=iterations, train_dataloader=Loader([0]))
     training = SimpleNamespace(model=model, by_epoch=False, max_iterations=iterations,
                                epoch_length=1)
     hook.before_train(runner)
@@ -115,11 +145,31 @@ def test_batches_arrive_in_sizes_of_an_interval_the_largest_first_and_validation
     assert sizes == trained()[0]
 
 
+def test_the_tail_and_half_of_the_draws_are_at_the_test_s_size():
+    sizes, tested, finding = trained(200, sizes=(64, 96, 128), home=96, off_fraction=0.25)
+    assert sizes[150:] == [96] * 50 and set(sizes[:150]) == {64, 96, 128} and tested == 96
+    # of 74 draws after the first, within four standard deviations of a half
+    assert 20 <= sizes[2:150:2].count(96) <= 54
+    assert finding.live is True and finding.values['tail_batches'] == 50
+    assert finding.values['draws_told'] == 74
+    # a tail at a size that is not drawn
+    sizes, _, finding = trained(40, sizes=(64, 128), home=96, off_fraction=0.25)
+    assert sizes[30:] == [96] * 10 and 96 not in sizes[:30] and finding.live is True
+
+
+def test_a_tail_that_does_not_come_is_dead():
+    def late(iteration, hook):
+        hook.phases = Phases(False, 200, 0, 200, 200, 200)
+
+    finding = trained(200, late, home=96, off_fraction=0.25)[2]
+    assert finding.live is False and 'of the tail are not at the test scale' in finding.measured
+
+
 def test_sizes_that_are_drawn_no_more_are_dead():
     def stop(iteration, hook):
         if iteration == 20:
             hook.set = hook.augment.set_iteration
-            hook.augment.set_iteration = lambda iteration, seed: None
+            hook.augment.set_iteration = lambda *given: None
 
     assert trained(120, stop)[2].live is False
 

@@ -219,20 +219,21 @@ def test_a_shape_that_rounding_gives_at_every_size_says_nothing():
     assert evidence.finding(None).live is False
 
 
-def drive_home(iterations, share=0.5, tail=lambda iteration: iteration >= 90, share_run=None):
+def drive_home(iterations, share=0.5, tail=lambda iteration: iteration >= 90, share_run=None,
+               sizes=(64, 96, 128), home=96, ends=True):
     """The finding on batches fitted into 128 x 128, half of the draws at 96, the last 10 too."""
-    augment = BatchRandomShapes(base=128, sizes=[64, 96, 128], interval=1, home=96, side='long',
+    augment = BatchRandomShapes(base=128, sizes=sizes, interval=1, home=home, side='long',
                                 share=share if share_run is None else share_run)
     model = torch.nn.Module()
     model.augment, model.backbone = augment, torch.nn.Identity()
     training = types.SimpleNamespace(model=model, by_epoch=False, max_iterations=100,
                                      epoch_length=10, iteration=0)
     evidence = RandomShapesEvidence(
-        sizes=[64, 96, 128], divisor=32, interval=1, base=128, home=96, share=share, side='long',
+        sizes=list(sizes), divisor=32, interval=1, base=128, home=home, share=share, side='long',
         off_fraction=0.1)
     evidence.start(training)
     for training.iteration in range(iterations):
-        augment.set_iteration(training.iteration, 5, tail(training.iteration))
+        augment.set_iteration(training.iteration, 5, tail(training.iteration), ends)
         evidence.before_iteration(training)
         model.backbone(augment(torch.rand(1, 3, 96, 128), None)[0])
         evidence.after_iteration(training)
@@ -261,6 +262,15 @@ def test_half_of_the_draws_and_the_tail_are_at_the_test_scale():
 def test_a_broken_share_and_a_broken_tail_are_seen(run, words):
     found = drive_home(100, **run)
     assert found.live is False and words in found.measured.split('; ', 3)[-1]
+
+
+def test_a_tail_larger_than_the_first_interval_is_seen():
+    found = drive_home(100, sizes=(64, 96), home=128)
+    assert found.live is True and 'largest first' in found.measured
+    assert found.values['tail_not_at_test_scale'] == 0
+    found = drive_home(100, sizes=(64, 96), home=128, ends=False)
+    assert found.live is False
+    assert '10 batches larger than in the first interval' in found.measured
 
 
 def test_one_interval_and_no_batch_at_all_leave_the_verdict_open():

@@ -23,6 +23,9 @@ class CosineWarmupParams(Params):
     warmup_epochs: float | None = bounded(
         None, 'length of the warm-up in epochs; None keeps the length the config has', ge=0)
     warmup_iters: int | None = bounded(None, 'the same in iterations', ge=0)
+    fitted_epochs: float | None = bounded(
+        None, 'advice where neither is given: so many epochs, or a tenth of a run of which they '
+        'would be half or more', ge=0)
     eta_min: float | None = bounded(
         None, "the LR at the end of the run, absolute; None keeps the config's own, else 0", ge=0)
     flat_fraction: float = bounded(

@@ -12,6 +12,7 @@ from ...mm.config_edit import (
     optim_wrappers,
     type_name,
 )
+from ...mm.run_facts import epoch_length, filters_images
 from ...mm.schedules import (
     is_constant_warmup,
     is_lr,
@@ -34,7 +35,7 @@ _COSINE = ('CosineAnnealingLR', 'CosineAnnealingParamScheduler')
 
 @dataclasses.dataclass(frozen=True)
 class _Warmup:
-    """A warm-up's length in its own unit, and where it comes from ('given', 'own', 'default')."""
+    """A warm-up's length in its own unit, and whose it is: given, advised, own, default."""
 
     length: float
     by_epoch: bool
@@ -72,7 +73,7 @@ class Edit(ConfigEdit):
         found = {name: _found(items, scope) for name, items in lists.items()}
         todo = [name for name in lists if self.params.replace or not found[name]]
         own = next((w for name in todo if (w := _own_warmup(lists[name], scope))), None)
-        warmup, note = self._warmup(own, run)
+        warmup, note = self._warmup(own, run, cfg)
         floors = {name: self._floor(lists[name], cfg, _of(name, wrappers), scope)
                   for name in todo}
         new = {name: [self._scheduler(warmup, run, floors[name]),
@@ -114,33 +115,24 @@ class Edit(ConfigEdit):
             if own.value and own.value != self.params.eta_min else ''
         return _Floor(value=self.params.eta_min, note=dropped)
 
-    def _warmup(self, own: _Warmup | None, run: RunLength) -> tuple[_Warmup, str]:
+    def _warmup(self, own: _Warmup | None, run: RunLength, cfg: dict[str, Any],
+                ) -> tuple[_Warmup, str]:
         """The warm-up to use, and how its length came about."""
         params = self.params
         if params.warmup_epochs is not None or params.warmup_iters is not None:
             by_epoch = params.warmup_epochs is not None
             given = _Warmup(params.warmup_epochs if by_epoch else params.warmup_iters, by_epoch,
                             'given')
-            if by_epoch == run.by_epoch and given.length >= run.value:
-                unit = 'epochs' if by_epoch else 'iters'
-                raise TrickError(
-                    f'tricks.cosine_warmup.warmup_{unit} must be less than the run of '
-                    f'{_run_words(run)}, got {given.length!r}'
-                )
+            _check_given(given, run, cfg)
             return given, f'warm-up of {given} from 0'
+        if params.fitted_epochs is not None:
+            return _fit(_Warmup(params.fitted_epochs, True, 'advised'), run, cfg)
         if own is None:
             length = run.value / TWENTIETH
             length = min(MAX_DEFAULT_EPOCHS, length) if run.by_epoch else round(length)
             default = _Warmup(length, run.by_epoch, 'default')
             return default, f'warm-up of {default} from 0 (the config has none of its own)'
-        if own.by_epoch != run.by_epoch:
-            return own, f"warm-up of {own} from 0 (the config's own length)"
-        fitted = fitted_warmup(own.length, run.value)
-        if fitted != own.length:
-            cut = _Warmup(fitted if run.by_epoch else round(fitted), run.by_epoch, 'own')
-            return cut, (f"warm-up of {cut} from 0, a tenth of the run (the config's own {own} "
-                         'would fill more than half of it)')
-        return own, f"warm-up of {own} from 0 (the config's own length)"
+        return _fit(own, run, cfg)
 
     def _scheduler(self, warmup: _Warmup, run: RunLength, floor: _Floor) -> dict[str, Any]:
         """The scheduler's config. mmengine fills in the run's length where it can."""
@@ -152,12 +144,84 @@ class Edit(ConfigEdit):
                 node['total_iters'] = run.value
         else:
             node['by_epoch'] = False
-        if warmup.origin == 'own' and warmup.by_epoch != run.by_epoch:
+        if warmup.origin in ('own', 'advised') and warmup.by_epoch != run.by_epoch:
             node['fit_warmup'] = True
         node[floor.key] = floor.value
         if self.params.flat_fraction:
             node['flat_fraction'] = self.params.flat_fraction
         return node
+
+
+def _check_given(given: _Warmup, run: RunLength, cfg: dict[str, Any]) -> None:
+    """Refuses the user's own length where it is the run's or more beyond doubt.
+
+    Raises:
+        TrickError: If it is. Between epochs and iterations the annotation files decide; where
+            images may be filtered out, an epoch is taken as half as long.
+    """
+    length, detail = given.length, ''
+    if given.by_epoch != run.by_epoch:
+        each, _ = epoch_length(cfg)
+        if each is None:
+            return
+        shorter = 2 if filters_images(cfg) else 1
+        length = length * each / shorter if given.by_epoch else length / each
+        detail = f' ({each} iterations an epoch, by the annotation files)'
+    if length >= run.value:
+        unit = 'epochs' if given.by_epoch else 'iters'
+        raise TrickError(f'tricks.cosine_warmup.warmup_{unit} must be less than the run of '
+                         f'{_run_words(run)}{detail}, got {given.length!r}')
+
+
+def _fit(warmup: _Warmup, run: RunLength, cfg: dict[str, Any]) -> tuple[_Warmup, str]:
+    """A warm-up that nobody ordered for this run, made to fit it, and how its length came about.
+
+    Where its unit is not the run's, the scheduler makes it fit when it is built.
+    """
+    own = warmup.origin == 'own'
+    whose = "the config's own " if own else ''
+    says = f'warm-up of {warmup} from 0' + (" (the config's own length)" if own else '')
+    if warmup.by_epoch != run.by_epoch:
+        return warmup, _built_words(warmup, run, cfg, whose, says)
+    length = fitted_warmup(warmup.length, run.value)
+    if not own and 2 * length == run.value:
+        length = run.value / 10
+    if length == warmup.length:
+        return warmup, says
+    cut = _Warmup(length if run.by_epoch else round(length), run.by_epoch, warmup.origin)
+    much = 'more than half of it' if own else 'half of it or more'
+    return cut, (f'warm-up of {cut} from 0, a tenth of the run ({whose}{warmup} would fill '
+                 f'{much})')
+
+
+def _built_words(warmup: _Warmup, run: RunLength, cfg: dict[str, Any], whose: str,
+                 says: str) -> str:
+    """What becomes of a warm-up that the scheduler makes fit, as far as a plan can know.
+
+    Args:
+        warmup: In another unit than the run.
+        run: The run's length.
+        cfg: The config.
+        whose: In front of the warm-up's length.
+        says: What is true of one that fits.
+    """
+    each, why = epoch_length(cfg)
+    if each is None:
+        return says if whose else (f'{says}, or of a tenth of the run where that is more than '
+                                   f'half of it ({why})')
+    share = warmup.length * each / run.value if warmup.by_epoch else \
+        warmup.length / each / run.value
+    shorter = 2 if filters_images(cfg) else 1  # an epoch, at the most
+    least, most = (share / shorter, share) if warmup.by_epoch else (share, share * shorter)
+    if least > 0.5:
+        tenth = run.value / 10
+        cut = _Warmup(tenth if run.by_epoch else round(tenth), run.by_epoch, warmup.origin)
+        return (f'warm-up of {cut} from 0, a tenth of the run ({whose}{warmup} would fill more '
+                'than half of it, by the annotation files)')
+    if most > 0.5:
+        return (f'{says}, or of a tenth of the run where that is more than half of it, as images '
+                'may be filtered out')
+    return says
 
 
 def _of(name: str, wrappers: list[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:

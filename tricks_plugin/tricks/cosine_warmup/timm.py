@@ -54,11 +54,14 @@ class Flags(TimmFlags):
                              f'({lr:g}), got {eta_min!r}')
 
     def _warmup(self, args: dict[str, Any], given: Collection[str], epochs: int) -> int:
-        """The epochs of the warm-up: the user's flag, the parameter, or a twentieth of the run."""
+        """The epochs of the warm-up: the user's flag, a parameter, or a twentieth of the run."""
         if 'warmup_epochs' in given:
             name, length = '--warmup-epochs', args['warmup_epochs']
         elif self.params.warmup_epochs is not None:
             name, length = 'tricks.cosine_warmup.warmup_epochs', self.params.warmup_epochs
+        elif self.params.fitted_epochs is not None:
+            wish = self.params.fitted_epochs
+            return int(wish if 2 * wish < epochs else epochs / 10)
         else:
             return min(MAX_DEFAULT_EPOCHS, max(epochs // TWENTIETH, 1), max(epochs - 1, 0))
         if length != int(length):
@@ -72,5 +75,8 @@ class Flags(TimmFlags):
         warmup, epochs = after['warmup_epochs'], after['epochs']
         if epochs != before['epochs']:
             return f'{warmup} + {epochs} epochs = the {before["epochs"]} asked for'
+        wish = self.params.fitted_epochs
+        if not warmup and wish and before['warmup_epochs'] and 2 * wish >= epochs:
+            return f'no warm-up: {wish:g} of the {epochs} epochs would be half of the run or more'
         return f'{warmup} epochs of warm-up come on top of {epochs}, as --warmup-prefix is yours' \
             if warmup and after['warmup_prefix'] else ''

@@ -57,20 +57,27 @@ class MosaicTrick(Trick):
 
     def pays(self, facts: RunFacts) -> str | None:
         """Not in a run smaller than the smallest that the README cites for a gain."""
-        if facts.task != 'detection':
-            return None
-        small = [f'{value} {what} (of {bound})' for value, bound, what in (
-            (_passes(facts), MIN_EPOCHS, 'passes over the images'),
-            (facts.updates, MIN_UPDATES, 'updates'), (facts.images, MIN_IMAGES, 'images'))
-            if value is not None and value < bound]
-        return (f'{" and ".join(small)} are fewer than in the smallest run known here to '
-                'gain by a mosaic: on 3018 images it brought 4.3 points of mAP in 100 epochs '
-                '(published, one run)') \
-            if small else None
+        return too_small(facts, passes(facts)) if facts.task == 'detection' else None
 
 
-def _passes(facts: RunFacts) -> int | None:
-    """How often the training sees each image; the epochs where that is not known."""
+def passes(facts: RunFacts) -> int | None:
+    """How often the training sees each image, or None."""
     if facts.updates is None or facts.effective_batch is None or not facts.images:
-        return facts.epochs
+        return None
     return facts.updates * facts.effective_batch // facts.images
+
+
+def too_small(facts: RunFacts, seen: int | None) -> str | None:
+    """What of a run lies below the smallest known to gain, in a sentence; None if nothing does.
+
+    Args:
+        facts: Of the run.
+        seen: Its passes over the images, or None where they are not known.
+    """
+    small = [f'{value} {what} (of {bound})' for value, bound, what in (
+        (seen, MIN_EPOCHS, 'passes over the images'),
+        (facts.updates, MIN_UPDATES, 'updates'), (facts.images, MIN_IMAGES, 'images'))
+        if value is not None and value < bound]
+    return (f'{" and ".join(small)} are fewer than in the smallest run known here to gain by a '
+            'mosaic: on 3018 images it brought 4.3 points of mAP in 100 epochs (published, one '
+            'run)') if small else None

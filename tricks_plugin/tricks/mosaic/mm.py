@@ -6,10 +6,11 @@ from typing import Any
 
 from ...mm import config_edit
 from ...mm.canvas import BRANCHES, Canvas, chains, find_canvas, innermost
-from ...mm.config_edit import Pipeline, append_hook, find, get, is_a, type_name
+from ...mm.config_edit import Pipeline, append_hook, find, get, is_a, type_name, walk
 from ...mm.ending import OFF_FRACTION, Ending
 from ...mm.joining import one_image, replacing_hook
 from ...plan import ConfigEdit, RunFacts, Verdict
+from . import passes, too_small
 
 __all__ = ['Edit']
 
@@ -60,9 +61,13 @@ class Edit(ConfigEdit):
                                **ending.settings, **({'replaced': True} if switch else {}))
 
     def pays(self, cfg: dict[str, Any], facts: RunFacts) -> str | None:
-        """Not in a small detector that has a strong augmentation already."""
+        """Not in a short run, nor in a small detector that has a strong augmentation already."""
+        if facts.task != 'detection':
+            return None
+        if passes(facts) is None and (short := too_small(facts, _plain_passes(cfg, facts))):
+            return short
         backbone = get(cfg, 'model.backbone')
-        if facts.task != 'detection' or not facts.augmentation or not isinstance(backbone, dict):
+        if not facts.augmentation or not isinstance(backbone, dict):
             return None
         name, width = type_name(backbone), backbone.get('widen_factor')
         if isinstance(width, (int, float)) and width <= _SMALL_WIDTH:
@@ -89,6 +94,22 @@ class Edit(ConfigEdit):
         sizes = ' and '.join(dict.fromkeys(f'{width} x {height}' for width, height in scales))
         share = '' if self.params.prob == 1 else f' with a probability of {self.params.prob:g}'
         return f'windows of {sizes} px out of mosaics of four images{share}, {ending}'
+
+
+def _plain_passes(cfg: dict[str, Any], facts: RunFacts) -> int | None:
+    """The epochs, where each of them is one pass over the images beyond doubt."""
+    loader, scope = get(cfg, 'train_dataloader'), config_edit.default_scope(cfg)
+    sampler = type_name(get(loader, 'sampler') or 'DefaultSampler')
+    if sampler != 'DefaultSampler' or get(loader, 'num_batch_per_epoch') is not None:
+        return None
+    for _, node in walk(get(cfg, _ROOT)):
+        wraps = isinstance(node.get('dataset'), dict) or \
+            isinstance(node.get('datasets'), (list, tuple))
+        once = is_a(node, 'ConcatDataset', 'MultiImageMixDataset', scope=scope) or \
+            is_a(node, 'RepeatDataset', scope=scope) and node.get('times') == 1
+        if wraps and not once:
+            return None
+    return facts.epochs
 
 
 def _obstacle(cfg: dict[str, Any], targets: list[Pipeline], scope: str) -> str:

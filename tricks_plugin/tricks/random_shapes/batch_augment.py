@@ -104,20 +104,29 @@ class BatchRandomShapes(nn.Module):
         self.fields = Fields(tuple(points), tuple(lengths), tuple(ignore))
         self.size: int | None = None
 
-    def set_iteration(self, iteration: int, seed: int, tail: bool = False) -> None:
+    def reach(self, ends: bool) -> list[int]:
+        """The sizes of a training, ascending: those that are drawn, and the tail's if it ends."""
+        clean = self.base if self.home is None else self.home
+        return sorted({*self.sizes, clean} if ends else self.sizes)
+
+    def set_iteration(self, iteration: int, seed: int, tail: bool = False,
+                      ends: bool = False) -> None:
         """Draws the size of an iteration.
 
         Args:
             iteration: Counted from 0 over the whole training.
             seed: The run's seed, equal on all ranks.
             tail: Whether it lies in the clean tail, where nothing is drawn.
+            ends: Whether the training has such a tail. In the first interval the size is the
+                largest of all, that of the tail among them.
         """
         if tail:
             self.size = self.base if self.home is None else self.home
             return
         seed = seed if self.seed is None else self.seed
         home = self.home if self.home in self.sizes else None
-        self.size = draw_size(seed, iteration, self.sizes, self.interval, home, self.share)
+        self.size = draw_size(seed, iteration, self.sizes, self.interval, home, self.share) \
+            if iteration >= self.interval else self.reach(ends)[-1]
 
     def forward(self, inputs: Tensor, data_samples: list[Any] | None,
                 ) -> tuple[Tensor, list[Any] | None]:

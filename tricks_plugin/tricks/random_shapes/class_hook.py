@@ -9,6 +9,8 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 from torch import nn
 
+from ...common.phases import Phases, check_end
+from ...mm.phases import run_phases
 from .batch_augment import BatchRandomShapes
 from .fixed import try_shapes
 from .hook import SEED_KEY, shapes_seed
@@ -30,6 +32,10 @@ class ClassifierShapesHook(Hook):
         divisor: What they are multiples of.
         interval: Iterations between two draws.
         seed: Overrides the run's seed.
+        home: The side at which the model will be tested, see `BatchRandomShapes`.
+        share: Share of the draws at it.
+        off_fraction: Last part of the training at it, as in `BatchRandomShapesHook`.
+        off_epochs: The same in epochs; overrides ``off_fraction``.
 
     Raises:
         ValueError: If an argument is out of its bounds.
@@ -42,9 +48,14 @@ class ClassifierShapesHook(Hook):
     varies_batch_size = True  # `runtime` asks
 
     def __init__(self, base: int, sizes: Sequence[int], divisor: int = 32, interval: int = 10,
-                 seed: int | None = None) -> None:
+                 seed: int | None = None, home: int | None = None, share: float = 0.5,
+                 off_fraction: float = 0.0, off_epochs: int | None = None) -> None:
+        check_end(off_fraction, off_epochs)
         self.augment = BatchRandomShapes(base, sizes=sizes, divisor=divisor, interval=interval,
-                                         seed=seed)
+                                         seed=seed, home=home, share=share)
+        self.off_fraction = off_fraction
+        self.off_epochs = off_epochs
+        self.phases = Phases()
         self.seed = 0
         self._tried = False
         self._handle: Any = None
@@ -52,6 +63,7 @@ class ClassifierShapesHook(Hook):
     def before_train(self, runner: Any) -> None:
         """Finds the seed and the preprocessor, after a checkpoint has been loaded."""
         self._tried = False
+        self.phases = run_phases(runner, self.off_fraction, self.off_epochs)
         self.seed = shapes_seed(runner)
         runner.message_hub.update_info(SEED_KEY, self.seed)
         model = getattr(runner.model, 'module', runner.model)
@@ -61,7 +73,8 @@ class ClassifierShapesHook(Hook):
                                   f'{type(model).__name__}: no size is drawn')
             return
         self._handle = preprocessor.register_forward_hook(self._resize, with_kwargs=True)
-        runner.logger.info(f'Random sizes: {self.augment.extra_repr()}, seed {self.seed}')
+        runner.logger.info(f'Random sizes: {self.augment.extra_repr()}, seed {self.seed}; '
+                           f'{self.phases} of {self.phases.total}')
 
     def _resize(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any],
                 output: Any) -> Any:
@@ -73,10 +86,11 @@ class ClassifierShapesHook(Hook):
 
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """Has the size of this iteration drawn; before the first one tries the smallest."""
-        self.augment.set_iteration(runner.iter, self.seed)
+        tail = not self.phases.on(runner.epoch if self.phases.by_epoch else runner.iter)
+        self.augment.set_iteration(runner.iter, self.seed, tail, self.phases.ends)
         if not self._tried and isinstance(data_batch, dict):
             self._tried = True
-            try_shapes(runner.model, self.augment, data_batch.get('inputs'))
+            try_shapes(runner.model, self.augment, data_batch.get('inputs'), self.phases.ends)
 
     def after_train(self, runner: Any) -> None:
         """Takes the forward hook off."""

@@ -41,10 +41,10 @@ class RandomShapesEvidence(Evidence):
     which has no shape of its own before. Batches that came in alike must leave alike within an
     interval and differ over the intervals: a run of draws that all give the shape before, up to
     now, which chance does not explain, is a fault, whatever came earlier. Where the largest size
-    is promised first, none may be larger than in the first interval. Every side must be a
-    multiple of the divisor; where square batches are promised, each must have a planned size.
-    Where a share of the draws is promised at the test scale, as many must be as chance allows; and
-    in the clean tail every batch must be at that scale.
+    is promised first, none may be larger than in the first interval, in the tail neither. Every
+    side must be a multiple of the divisor; square batches must each have a planned size. Where a
+    share of the draws is promised at the test scale, as many must be as chance allows; and in the
+    clean tail every batch must be at that scale.
     Each rank measures its own batches: that ranks agree follows from the draw, and is not checked
     here, as checking would take the communication that the draw saves.
 
@@ -151,12 +151,14 @@ class RandomShapesEvidence(Evidence):
         if times.ends and not times.on(training.epoch if times.by_epoch else training.iteration):
             self.tail += 1
             self.strays += self._now != self._became(self._entered, self._clean)
+            self._compare(self._entered, self._now)
             return
         self._note(training.iteration // self.interval, self._entered, self._now)
 
     def _is_strange(self, shape: Shape) -> bool:
         if self.square:
-            return shape[0] != shape[1] or shape[0] not in self.sizes
+            sizes = [*self.sizes, self._clean] if self._phases.ends else self.sizes
+            return shape[0] != shape[1] or shape[0] not in sizes
         return any(side % self.divisor for side in shape)
 
     def _note(self, step: int, entered: Shape, now: Shape) -> None:
@@ -176,10 +178,16 @@ class RandomShapesEvidence(Evidence):
         if step == 0:
             self.from_start = True
             seen.first = seen.first or now
-        elif seen.first and not self.square and _area(now) > _area(seen.first):
-            self.larger += 1
+        else:
+            self._compare(entered, now)
         seen.step, seen.last = step, now
         seen.shapes.add(now)
+
+    def _compare(self, entered: Shape, now: Shape) -> None:
+        """Notes a batch after the first interval that is larger than one like it in there."""
+        seen = self._seen.get(entered)
+        if seen and seen.first and not self.square and _area(now) > _area(seen.first):
+            self.larger += 1
 
     @property
     def _clean(self) -> int:
@@ -188,6 +196,8 @@ class RandomShapesEvidence(Evidence):
 
     def _became(self, entered: Shape, size: int) -> Shape:
         """What a batch of a shape becomes at a size."""
+        if self.square:
+            return size, size
         return target_shape(entered, size / (self.base or max(self.sizes)), self.divisor, self.side)
 
     def _is_plain(self, entered: Shape) -> bool:
@@ -216,9 +226,7 @@ class RandomShapesEvidence(Evidence):
         redraws = sum(item.redraws for item in seen)
         varied = max((len(item.shapes) for item in seen), default=0)
         faults = self._faults()
-        live = True if varied > 1 or self.tail else None
-        if faults:
-            live = False
+        live = False if faults else True if varied > 1 or self.tail else None
         values = {
             'iterations': sum(self.arrived.values()), 'distinct_shapes': len(self.arrived),
             'shapes': {f'{h}x{w}': count

@@ -82,7 +82,7 @@ def runs(module: Callable[[Any], Any], images: torch.Tensor) -> str:
     return ''
 
 
-def try_shapes(model: nn.Module, augment: Any, inputs: Any) -> None:
+def try_shapes(model: nn.Module, augment: Any, inputs: Any, ends: bool = False) -> None:
     """Shows a built model one image of the largest and one of the smallest shape.
 
     In evaluation mode, without gradients and with the random numbers put back, so that statistics
@@ -94,6 +94,7 @@ def try_shapes(model: nn.Module, augment: Any, inputs: Any) -> None:
         model: The model, in a wrapper or not.
         augment: The `BatchRandomShapes` whose sizes are drawn.
         inputs: The images of a batch, as they come from the data loader.
+        ends: Whether the training has a tail at the test scale, whose shape counts too.
 
     Raises:
         TrickError: If it takes the largest and not the smallest.
@@ -108,7 +109,8 @@ def try_shapes(model: nn.Module, augment: Any, inputs: Any) -> None:
     whole = _padded(model, [tuple(image.shape[-2:]) for image in images])
     sample = next(model.parameters(), images[0])
     dtype = sample.dtype if sample.is_floating_point() else torch.float32
-    shapes = [augment.shape_of(whole, size) for size in (augment.sizes[-1], augment.sizes[0])]
+    sizes = augment.reach(ends)
+    shapes = [augment.shape_of(whole, size) for size in (sizes[-1], sizes[0])]
     head = getattr(model, 'bbox_head', None)
     steps = [extract] if head is None else [extract, lambda shown: head(extract(shown))]
     with _undisturbed(model, sample.device):

@@ -89,14 +89,15 @@ class BatchRandomShapesHook(Hook):
         """
         tail = not self.phases.on(runner.epoch if self.phases.by_epoch else runner.iter)
         for augment in self._augments:
-            augment.set_iteration(runner.iter, self.seed, tail)
+            augment.set_iteration(runner.iter, self.seed, tail, self.phases.ends)
         if self._tried:
             return
         self._tried = True
         for augment in self._augments:
             augment.fields.check_batch(data_batch)
         if self._augments and isinstance(data_batch, dict):
-            try_shapes(runner.model, self._augments[0], data_batch.get('inputs'))
+            try_shapes(runner.model, self._augments[0], data_batch.get('inputs'),
+                       self.phases.ends)
 
     def after_train(self, runner: Any) -> None:
         """Lets go of the model."""

@@ -15,7 +15,7 @@ from ...plan.errors import TrickError
 from . import MIN_SIZE, check_sizes, mmpretrain
 from .fixed import fixed_backbone
 from .functional import training_sizes
-from .scales import anchor_obstacle, replace_resize
+from .scales import anchor_obstacle, has_tail, home_words, replace_resize
 
 __all__ = ['Edit']
 
@@ -116,38 +116,21 @@ class Edit(ConfigEdit):
         if reason:
             return Verdict.not_applicable(reason)
         ending = Ending.of(cfg, self.params, _PATH)
-        words = [_sizes_words(sizes, side, own, whole)]
-        words += _raise_scale(canvases, sizes[-1] if sizes[-1] > whole else own, side, scope)
-        raised = sizes[-1] > whole and _editable(canvases)
         nearest = max(int(home / divisor + 0.5), 1) * divisor
-        home = whole if home == own and not raised else nearest
-        words.append(self._home_words(home, sizes, tested is not None, ending))
+        clean = whole if home == own else nearest  # of the tail, if nothing is raised
+        top = max(sizes[-1], clean) if has_tail(ending) else sizes[-1]
+        words = [_sizes_words(sizes, side, own, whole, top)]
+        words += _raise_scale(canvases, top if top > whole else own, side, scope)
+        raised = top > whole and _editable(canvases)
+        home = nearest if raised else clean
+        what = f'at the test scale of {home} px' if tested is not None else \
+            f"at the training's own {home} px, as no step of val_dataloader says at which it tests"
+        words.append(home_words(self.params.test_share, home, sizes, what, ending))
         rule = dict(sizes=sizes, divisor=divisor, interval=self.params.interval,
-                    base=sizes[-1] if raised else whole, home=home, share=self.params.test_share,
+                    base=top if raised else whole, home=home, share=self.params.test_share,
                     side=side)
         words += self._install(cfg, rule, scope, ending)
         return Verdict.applied('; '.join(words), **ending.settings, **rule)
-
-    def _home_words(self, home: int, sizes: list[int], tested: bool,
-                    ending: Ending) -> str:
-        """What is at the test scale, and when."""
-        params, words = self.params, []
-        if home in sizes and params.test_share:
-            share = 'half' if params.test_share == 0.5 else f'{params.test_share:g}'
-            words.append(f'{share} of the draws')
-        times = ending.phases
-        if times is not None and times.ends:
-            words.append(f'all from {times.unit} {times.off_from} of {times.total} on, counted '
-                         'from 0,')
-        elif times is None and (ending.epochs or ending.epochs is None and ending.fraction):
-            last = f'{ending.epochs} epochs{ending.doubt}' if ending.epochs else \
-                f'{ending.fraction:g}'
-            words.append(f'all of the last {last}')
-        if not words:
-            return 'all are drawn alike to the end'
-        what = f'at the test scale of {home} px' if tested else \
-            f"at the training's own {home} px, as no step of val_dataloader says at which it tests"
-        return f'{" and ".join(words)} {what}'
 
     def _sizes(self, home: int, divisor: int, old: dict[str, Any] | None,
                paper: bool) -> list[int]:
@@ -217,7 +200,7 @@ def _promise_of(cfg: dict[str, Any], node: dict[str, Any], scope: str) -> dict[s
             'share': node.get('share', 0.5), 'side': node.get('side', 'short')}
 
 
-def _sizes_words(sizes: list[int], side: str, own: int, whole: int) -> str:
+def _sizes_words(sizes: list[int], side: str, own: int, whole: int, top: int) -> str:
     """Which sizes there are, and what the largest takes.
 
     Args:
@@ -225,13 +208,14 @@ def _sizes_words(sizes: list[int], side: str, own: int, whole: int) -> str:
         side: Which side they are.
         own: That side of the pipeline's own scale.
         whole: The same, padded.
+        top: The largest of all, the tail's among them.
     """
     fit = ', as each image is fitted into a square' if side == 'long' else ''
-    words = (f'{len(sizes)} sizes of {sizes[0]} to {sizes[-1]} px ({side} side{fit}), the largest '
-             'first')
-    if sizes[-1] <= whole:
+    first = 'the largest' if top == sizes[-1] else f'the {top} px of the tail'
+    words = f'{len(sizes)} sizes of {sizes[0]} to {sizes[-1]} px ({side} side{fit}), {first} first'
+    if top <= whole:
         return words
-    return (f'{words}; it has {(sizes[-1] / own) ** 2:.1f} times the pixels of the '
+    return (f'{words}; it has {(top / own) ** 2:.1f} times the pixels of the '
             f"config's own {own}, and takes the memory for it")
 
 

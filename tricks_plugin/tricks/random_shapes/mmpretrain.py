@@ -19,16 +19,20 @@ from ...mm.config_edit import (
     train_pipelines,
     type_name,
 )
+from ...mm.ending import Ending
 from ...mm.meta import built_on_meta
+from ...mm.run_facts import tested_short
 from ...plan import Verdict
 from ...plan.errors import TrickError
 from . import MIN_SIZE
 from .fixed import runs
 from .functional import training_sizes
+from .scales import has_tail, home_words
 
 __all__ = ['edit', 'stranger']
 
 _HOOK = 'ClassifierShapesHook'
+_PATH = 'tricks.random_shapes'
 _RANGE = (5 / 7, 1.0)  # 160 to 224 px, as in timm: below, the last map has fewer than 5 x 5 cells
 # Transforms that decide about the size of an image, and the setting that names it.
 _SIZED = {'RandomResizedCrop': ('scale', 'size'), 'EfficientNetRandomCrop': ('scale',),
@@ -45,7 +49,8 @@ def edit(cfg: dict[str, Any], params: Any) -> Verdict:
         params: `RandomShapesParams`.
 
     Raises:
-        TrickError: If ``ratio_range`` leaves fewer than two sizes.
+        TrickError: If ``ratio_range`` leaves fewer than two sizes, or the tail is as long as the
+            run.
     """
     scope = default_scope(cfg)
     for path, node in find(cfg.get('custom_hooks'), _HOOK, path='custom_hooks', scope=scope):
@@ -61,10 +66,15 @@ def edit(cfg: dict[str, Any], params: Any) -> Verdict:
     reason = _refused(cfg['model'], own, sizes, scope)
     if reason:
         return Verdict.not_applicable(reason)
+    ending = Ending.of(cfg, params, _PATH)
+    home, what = _home(cfg, own, params.divisor)
     node = dict(type=f'tricks_plugin.{_HOOK}', base=own, sizes=sizes, divisor=params.divisor,
-                interval=params.interval)
+                interval=params.interval, home=home, share=params.test_share, **ending.settings)
     append_hook(cfg, node)
-    words = [f'{len(sizes)} sizes of {sizes[0]} to {sizes[-1]} px (squares), the largest first']
+    first = 'the largest' if home <= sizes[-1] or not has_tail(ending) else \
+        f'the {home} px of the tail'
+    words = [f'{len(sizes)} sizes of {sizes[0]} to {sizes[-1]} px (squares), {first} first',
+             home_words(params.test_share, home, sizes, what, ending)]
     if sizes[-1] > own:
         words.append(f"batches are enlarged by interpolation from the config's own {own} px")
     env = cfg.get('env_cfg')
@@ -96,7 +106,26 @@ def stranger(cfg: dict[str, Any]) -> str:
 
 def _promise(node: dict[str, Any]) -> dict[str, Any]:
     return {'sizes': sorted(set(node.get('sizes') or ())), 'divisor': node.get('divisor', 32),
-            'interval': node.get('interval', 10), 'square': True, 'inside': True}
+            'interval': node.get('interval', 10), 'square': True, 'inside': True,
+            'home': node.get('home'), 'share': node.get('share', 0.5),
+            'off_fraction': node.get('off_fraction', 0.0), 'off_epochs': node.get('off_epochs')}
+
+
+def _home(cfg: dict[str, Any], own: int, divisor: int) -> tuple[int, str]:
+    """The side that is drawn more often and ends the training, and what it is, in words.
+
+    It is the one at which the config tests, unless that is above its own: such a config means to
+    train at less, and enlarging what it delivers would not show the model what a test shows.
+    """
+    tested = tested_short(cfg)
+    home = max(int(min(own, tested or own) / divisor + 0.5), 1) * divisor
+    if tested is None:
+        return home, (f"at the training's own {home} px, as no step of val_dataloader says at "
+                      'which it tests')
+    if tested > own:
+        return home, (f"at the training's own {home} px, as nothing is enlarged to the {tested} px "
+                      'of the test')
+    return home, f'at the test scale of {home} px'
 
 
 def _sizes(own: int, params: Any) -> list[int]:
@@ -105,7 +134,7 @@ def _sizes(own: int, params: Any) -> list[int]:
     sizes = training_sizes(own, params.ratio_range or _RANGE, params.divisor)
     if params.ratio_range is not None and len(sizes) < 2:
         raise TrickError(
-            f'tricks.random_shapes.ratio_range must span two multiples of {params.divisor} of '
+            f'{_PATH}.ratio_range must span two multiples of {params.divisor} of '
             f'{MIN_SIZE} px or more, got {params.ratio_range!r} of {own} px')
     return sizes
 

@@ -1,4 +1,4 @@
-"""Changing the scale at which a config trains, and what allows one size only."""
+"""Changing the scale at which a config trains, what allows one size only, and the test scale."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Any
 
 from ...mm.canvas import Canvas
 from ...mm.config_edit import get, type_name, walk
+from ...mm.ending import Ending
 
-__all__ = ['anchor_obstacle', 'replace_resize']
+__all__ = ['anchor_obstacle', 'has_tail', 'home_words', 'replace_resize']
 
 
 def replace_resize(canvas: Canvas, size: tuple[int, int], scope: str) -> None:
@@ -24,6 +25,36 @@ def replace_resize(canvas: Canvas, size: tuple[int, int], scope: str) -> None:
     rest = {key: value for key, value in step.items() if key not in drop}
     step.clear()
     step.update(type=kind, scale=size, **rest)
+
+
+def has_tail(ending: Ending) -> bool:
+    """Whether the training has a tail at the test scale, as far as the config tells."""
+    times = ending.phases
+    return times.ends if times is not None else \
+        bool(ending.fraction if ending.epochs is None else ending.epochs)
+
+
+def home_words(share: float, home: int, sizes: list[int], what: str, ending: Ending) -> str:
+    """What is at the test scale, and when.
+
+    Args:
+        share: Of the draws, where the scale is one of the sizes.
+        home: The test scale, in px.
+        sizes: Those that are drawn, in px.
+        what: The test scale, in words that begin with "at".
+        ending: Of the draws.
+    """
+    words = []
+    if home in sizes and share:
+        words.append(f'{"half" if share == 0.5 else f"{share:g}"} of the draws')
+    times = ending.phases
+    if times is not None and times.ends:
+        words.append(f'all from {times.unit} {times.off_from} of {times.total} on, counted from '
+                     '0,')
+    elif has_tail(ending):
+        last = f'{ending.epochs} epochs{ending.doubt}' if ending.epochs else f'{ending.fraction:g}'
+        words.append(f'all of the last {last}')
+    return f'{" and ".join(words)} {what}' if words else 'all are drawn alike to the end'
 
 
 def anchor_obstacle(model: dict[str, Any]) -> str:
