@@ -22,8 +22,9 @@ class CachedBackend(BaseStorageBackend):
     """Reads files through a cache on this node, and answers all else as the inner backend does.
 
     A local file is known by its path, size and time of change, so that a changed one is read
-    afresh. Other backends tell no such time, unless they have a method ``stat`` like `os.stat`:
-    what they gave once is given again, until the folder is cleared.
+    afresh, whatever backend reads it; so is a local file that ``inner`` names, such as an archive.
+    Of all else no such time is known, unless the backend has a method ``stat`` like `os.stat`: what
+    it gave once is given again, until the folder is cleared.
 
     Args:
         inner: ``backend_args`` of the backend to read with; by default mmengine's choice by the
