@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..sample_times import SampleTimes
 from .arithmetic import slowest_step, waiting_share, workers_needed
+from .cache import Cache
 from .meter import Stretch
 
 __all__ = ['Situation', 'blame', 'brought', 'explain', 'remedies']
@@ -28,7 +29,7 @@ class Situation:
         processors: Processors for this process and its workers.
         persistent: Whether the workers live on from epoch to epoch.
         iterations: The length of the training.
-        cached: Whether files are read through a cache already.
+        cache: Tells of the cache that files are read through, as it is when it is asked.
     """
 
     workers: int
@@ -36,7 +37,7 @@ class Situation:
     processors: int
     persistent: bool
     iterations: int
-    cached: bool = False
+    cache: Callable[[], Cache] = Cache
 
 
 def blame(times: SampleTimes) -> tuple[str, float]:
@@ -78,11 +79,18 @@ def remedies(times: SampleTimes, step: float, at: Situation) -> list[str]:
         share = waiting_share(times.seconds - seconds, at.batch_size, step, at.workers)
         return f'with {at.workers} workers it leaves {share:.0%} waiting'
 
-    if reading >= _MATTERS * times.seconds:
-        where = "a larger share of the files in data_cache's folder (budget_mb)" if at.cached else \
-            'the trick data_cache, level encoded (the files in memory or on a local disk)'
-        found.append(f'{where}: {without(reading)}')
-    if decoding >= _MATTERS * times.seconds:
+    cache, least = at.cache(), _MATTERS * times.seconds
+    kept = reading + decoding if cache.level == 'decoded' else reading if cache.level else 0.0
+    if kept >= least and cache.full:
+        found.append("a larger share of the files in data_cache's folder (budget_mb): "
+                     f'{without(kept)}')
+    elif kept >= least and cache.filling:
+        found.append(f'nothing to be set for the files: the cache (level {cache.level}) is still '
+                     f'being filled, and later epochs read from it: {without(kept)}')
+    if reading >= least and not cache.level:
+        found.append('the trick data_cache, level encoded (the files in memory or on a local '
+                     f'disk): {without(reading)}')
+    if decoding >= least and cache.level != 'decoded':
         found.append('the trick data_cache, level decoded (images decoded once): '
                      f'{without(reading + decoding)}')
     slow = {part: seconds for part, seconds in times.parts.items() if part.kind == 'transform'}

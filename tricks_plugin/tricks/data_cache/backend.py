@@ -10,6 +10,7 @@ from typing import Any
 
 from mmengine.fileio import BaseStorageBackend, FileClient, LocalBackend, register_backend
 
+from ...common.waiting.cache import Cache
 from .keeper import keeper
 from .source import Source, say
 
@@ -54,6 +55,10 @@ class CachedBackend(BaseStorageBackend):
     def name_of(self, path: str | Path) -> str:
         """What the cache calls a file."""
         return self.source.known_by('encoded', path)[0]
+
+    def cache_now(self) -> Cache:
+        """The cache as this run has it."""
+        return self.keeper.now('encoded')
 
     def load(self, path: str | Path) -> None:
         """Reads a file, so that it is kept."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from .state import State, load
 
 __all__ = ['FolderRefusedError', 'available_memory', 'default_budget', 'default_folder',
-           'file_system', 'free_bytes', 'is_tmpfs', 'open_private', 'planned_budget',
+           'file_system', 'found_state', 'free_bytes', 'is_tmpfs', 'open_private', 'planned_budget',
            'planned_space']
 
 _MARK = 'state'
@@ -98,7 +98,7 @@ def default_budget(fd: int, path: str) -> int:
 
 def planned_budget(path: str) -> int:
     """The budget that a folder has, or would get by default; makes nothing."""
-    found = _found(path)
+    found = found_state(path)
     if found is not None and found.budget:
         return found.budget
     with _nearest(path) as fd:
@@ -107,12 +107,12 @@ def planned_budget(path: str) -> int:
 
 def planned_space(path: str) -> int:
     """Bytes that a folder's entries may come to on its file system, those there counted."""
-    found = _found(path)
+    found = found_state(path)
     with _nearest(path) as fd:
         return max(free_bytes(fd), 0) + (found.used if found is not None else 0)
 
 
-def _found(path: str) -> State | None:
+def found_state(path: str) -> State | None:
     """What a folder says of its cache; None where there is none."""
     try:
         fd = os.open(os.path.join(path, _MARK), os.O_RDONLY | os.O_NOFOLLOW)

@@ -12,9 +12,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ...common.waiting.cache import Cache
 from .counts import Counts, first_in_run, totals
 from .entries import DamagedError
-from .folder import FolderRefusedError, default_folder
+from .folder import FolderRefusedError, default_folder, found_state
 from .keys import MAX_RANK
 from .stamps import UNCHANGING, Stamp, tick
 from .store import Store
@@ -76,6 +77,22 @@ class Keeper:
         """What this run has asked so far, over all its processes; empty without a folder."""
         store = self.open()
         return {} if store is None else totals(store.dir)
+
+    def now(self, level: str) -> Cache:
+        """What the cache does for this run at this moment; makes nothing.
+
+        Args:
+            level: What is kept of an image.
+        """
+        found, asked = found_state(self.folder), {'hits': 0, 'misses': 0}
+        with contextlib.suppress(OSError):
+            fd = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                asked = totals(fd)
+            finally:
+                os.close(fd)
+        return Cache(level, found is not None and found.limit < MAX_RANK,
+                     asked['misses'] > asked['hits'])
 
     def fetch(self, name: str, state: Callable[[], Stamp], read: Callable[[], Any]) -> Any:
         """The content of a source: from the cache, or read and, if it fits, kept.

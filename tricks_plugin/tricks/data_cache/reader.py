@@ -8,6 +8,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from ...common.waiting.cache import Cache
 from .folder import default_folder
 from .keeper import keeper
 from .keys import entry_name
@@ -73,6 +74,10 @@ class CachedReader:
                           *((self._mode, _pil_version()) if self.level == 'decoded' else ()))
         data = self._keeper.fetch(name, lambda: stamp_of_file(path), lambda: self._read(index))
         return io.BytesIO(data), target
+
+    def cache_now(self) -> Cache:
+        """The cache as this run has it."""
+        return self._keeper.now(self.level)
 
     def _read(self, index: int) -> bytes:
         with self.reader[index][0] as file:

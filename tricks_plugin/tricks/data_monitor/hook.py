@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from ...common.processes import processors, world_size
 from ...common.sample_times import Probe
 from ...common.waiting.meter import DeviceGaps, WaitMeter
 from ...common.waiting.monitor import DataMonitor, Limits, describe
-from ...mm.sample_times import instrument, pipeline_of
+from ...mm.sample_times import cache_of, instrument, pipeline_of
 
 __all__ = ['DataBottleneckHook']
 
@@ -52,6 +53,7 @@ class DataBottleneckHook(Hook):
         device = next((value.device for value in runner.model.parameters()), torch.device('cpu'))
         settings, situation = describe(loader, pipeline_of(loader.dataset), world_size(),
                                        processors(), int(runner.max_iters))
+        situation = dataclasses.replace(situation, cache=lambda: cache_of(loader.dataset))
         hub = runner.message_hub
         self.monitor = DataMonitor(
             WaitMeter(gaps=DeviceGaps() if device.type == 'cuda' else None), self.limits,
