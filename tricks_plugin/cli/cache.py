@@ -136,19 +136,18 @@ def _files(tree: dict[str, Any]) -> Any:
 
 def _needs(tree: dict[str, Any], reader: Any, store: Any) -> tuple[str, dict[str, Any]]:
     """What the images need and what of it fits."""
-    from ..tricks.data_cache.folder import planned_space
     from ..tricks.data_cache.images import sampled
-    from ..tricks.data_cache.survey import Room
+    from ..tricks.data_cache.survey import room_in
     try:
-        needs = sampled(_files(tree), reader)
+        needs = sampled(_files(tree), reader, store.path)
     except TrickError:
         raise
     except Exception as error:  # the user's files and backends may raise anything
         raise TrickError(f'the images cannot be read: {type(error).__name__}: {error}') from error
-    room = Room(store.path, store.usage().budget, planned_space(store.path))
+    room = room_in(store.path, None)
     return (f'{needs.words()}\n{room.words(needs, reader.level)}\n',
             {'files': needs.files, 'encoded': needs.encoded, 'decoded': needs.decoded,
-             'level': reader.level, 'share': room.share(needs.at(reader.level))})
+             'level': reader.level, 'share': room.fits(needs, reader.level)})
 
 
 def _fill(tree: dict[str, Any], reader: Any, store: Any) -> tuple[str, dict[str, Any]]:

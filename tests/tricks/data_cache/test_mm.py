@@ -260,7 +260,7 @@ NEEDS = Needs(1000, 24, 1 * GB, 20 * GB, 5.0)
     (None, 5 * GB, '', 'whether it would pay is not known: x')])
 def test_a_recipe_holds_back_where_it_would_bring_little(
         monkeypatch, tmp_path, needs, budget, source, words):
-    monkeypatch.setattr(mm, '_look', lambda cfg, plain: (needs, source, 'x'))
+    monkeypatch.setattr(mm, '_look', lambda cfg, plain, folder: (needs, source, 'x'))
     monkeypatch.setattr(mm, 'room_in', lambda folder, mb: Room(folder, budget))
     monkeypatch.setattr(survey, 'available_memory', lambda: 4 * GB)
     _, plan = tricks_plugin.apply_tricks(Config(config(tmp_path)), 'fast')

@@ -191,22 +191,29 @@ def _annotations(node: dict[str, Any]) -> str:
     return name if os.path.isabs(name) or not isinstance(root, str) else os.path.join(root, name)
 
 
-def sampled(files: Sequence[str], loader: Reader) -> Any:
+def sampled(files: Sequence[str], loader: Reader, folder: str) -> Any:
     """What the files need, read and decoded as a loader does it.
 
     Args:
         files: Paths.
         loader: The transform that loads them.
+        folder: The cache's, which may have some of them.
 
     Raises:
         Exception: What reading and decoding raise.
     """
     import mmcv
 
+    from .files import is_kept
+    from .loader import decoder_of
     from .source import Source
     from .survey import measure
     source = Source(loader.inner)
     flag = loader.node.get('color_type', 'color')
     how = loader.node.get('imdecode_backend', 'cv2')
     return measure(files, lambda path: source.backend(path).get(path),
-                   lambda data: mmcv.imfrombytes(data, flag=flag, backend=how))
+                   lambda data: mmcv.imfrombytes(data, flag=flag, backend=how),
+                   held=lambda path: {
+                       level: is_kept(folder, source.known_by(level, path, *more)[0])
+                       for level, more in (('encoded', ()),
+                                           ('decoded', (flag, *decoder_of(how))))})

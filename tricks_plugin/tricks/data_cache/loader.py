@@ -15,7 +15,7 @@ from . import backend  # noqa: F401  registers the backend that `encoded` reads 
 from .keeper import keeper
 from .source import Source, as_backend_args, say
 
-__all__ = ['LoadCachedImage']
+__all__ = ['LoadCachedImage', 'decoder_of']
 
 
 @TRANSFORMS.register_module()
@@ -102,7 +102,7 @@ class LoadCachedImage(LoadImageFromFile):
 
     def _known_by(self, path: str) -> tuple[str, Any]:
         return self._source.known_by('decoded', path, self.color_type,
-                                     *_decoder(self.imdecode_backend))
+                                     *decoder_of(self.imdecode_backend))
 
     def _decode(self, path: str) -> Any:
         data = self._read_from.backend(path).get(path)
@@ -112,7 +112,7 @@ class LoadCachedImage(LoadImageFromFile):
         return f'{super().__repr__()[:-1]}, level={self.level!r}, folder={self._keeper.folder!r})'
 
 
-def _decoder(name: str | None) -> tuple[str, str]:
+def decoder_of(name: str | None) -> tuple[str, str]:
     """A decoder's name and version: another version may give other pixels."""
     name = name or mmcv.image.io.imread_backend
     module = {'cv2': 'cv2', 'pillow': 'PIL', 'tifffile': 'tifffile',

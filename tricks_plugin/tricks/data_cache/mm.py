@@ -58,7 +58,7 @@ class Edit(ConfigEdit):
                 ) -> tuple[Room, Needs | None, str, str, str]:
         """What fits, what is needed, at which level, what is slow, and what is not known."""
         room = room_in(self.params.folder or default_folder(), self.params.budget_mb)
-        needs, source, trouble = _look(cfg, plain)
+        needs, source, trouble = _look(cfg, plain, room.folder)
         level = self.params.level or _level(needs, room)
         if not any(one.decodes for one in plain):
             level = 'encoded'
@@ -86,7 +86,8 @@ def _promise(reader: Reader) -> dict[str, Any]:
     return {'level': reader.level, 'folder': place.get('folder')}
 
 
-def _look(cfg: dict[str, Any], plain: list[Reader]) -> tuple[Needs | None, str, str]:
+def _look(cfg: dict[str, Any], plain: list[Reader], folder: str,
+          ) -> tuple[Needs | None, str, str]:
     """What the set needs, what makes its source slow, and why the first is not known."""
     files = image_list(cfg)
     if isinstance(files, str):
@@ -96,21 +97,21 @@ def _look(cfg: dict[str, Any], plain: list[Reader]) -> tuple[Needs | None, str, 
     source = slow_source(files[0]) if backend == 'local' else \
         f'the images come from the backend {backend!r}'
     try:
-        return sampled(files, loader), source, ''
+        return sampled(files, loader, folder), source, ''
     except Exception as error:  # files that are missing or damaged, backends that do not answer
         text = ' '.join(str(error).split())
         return None, source, f'{type(error).__name__}: {text}'
 
 
 def _level(needs: Needs | None, room: Room) -> str:
-    return 'decoded' if needs is not None and needs.decoded <= room.holds else 'encoded'
+    return 'decoded' if needs is not None and room.fits(needs, 'decoded') == 1 else 'encoded'
 
 
 def _against(needs: Needs | None, room: Room, level: str, source: str, trouble: str) -> str:
     """Why the cache would bring little; empty where it brings something."""
     if needs is None:
         return f'whether it would pay is not known: {trouble}'
-    share = room.share(needs.at(level))
+    share = room.fits(needs, level)
     if level == 'decoded' and share == 1:
         return ''  # decoding is paid once
     if share < 0.25:
