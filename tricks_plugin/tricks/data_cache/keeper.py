@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...common.waiting.cache import Cache
-from .counts import Counts, first_in_run, totals
+from .counts import Counts, note_in_run, totals
 from .entries import DamagedError
 from .folder import FolderRefusedError, default_folder, found_state
 from .keys import MAX_RANK
@@ -33,7 +33,8 @@ class Keeper:
     Args:
         folder: The folder; None for the user's own on this node.
         budget_mb: The largest size in MB of 10^6 bytes; None for the folder's own, or a default.
-        say: Takes the line that says, once a run, that the budget is full. Pickles.
+        say: Takes the line that says, once a run, that the budget is full, and again whenever the
+            share that is kept has fallen to half of what was said. Pickles.
 
     Raises:
         ValueError: If the budget is not above 0.
@@ -53,7 +54,8 @@ class Keeper:
         self._budget = None if budget_mb is None else max(int(budget_mb * 1e6), 1)
         self._opened: tuple[int, Store | None, Counts | None] | None = None
         self.trouble = ''
-        self._say, self._said = say, False
+        self._say = say
+        self._said, self._times = 2 * MAX_RANK, 0  # the limit that was said last; how often
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, '_opened': None}
@@ -143,21 +145,26 @@ class Keeper:
         try:
             if store.put(name, stamp.digest, value):
                 self._count(stored=1)
-            if not self._said and store.limit < MAX_RANK:
-                self._said = True
-                self._tell_full(store)
+            self._tell_full(store)
         except (OSError, MemoryError, TypeError, ValueError) as error:
             self._failed(error)
 
     def _tell_full(self, store: Store) -> None:
-        """Says what is kept, if no other process of this run has."""
+        """Says what is kept, and again where half is left of what any process of this run said.
+
+        At the first file that does not fit the share is near 1; it falls as more files are seen.
+        """
         with contextlib.suppress(OSError):
-            if first_in_run(store.dir, 'full'):
-                usage = store.usage()
-                self._say(f'data_cache: the budget of {self.folder} is full: it keeps '
-                          f'{usage.entries} files, {size(usage.used)} of {size(usage.budget)}, '
-                          f'which is some {usage.share:.0%} of the files asked for so far; the '
-                          'others are read from their source each time')
+            limit = store.limit
+            while limit < MAX_RANK and 2 * limit <= self._said:
+                noted = note_in_run(store.dir, f'full{self._times}', limit)
+                self._said, self._times = limit if noted is None else noted, self._times + 1
+                if noted is None:
+                    usage = store.usage()
+                    self._say(f'data_cache: the budget of {self.folder} is full: it keeps '
+                              f'{usage.entries} files, {size(usage.used)} of {size(usage.budget)}, '
+                              f'which is some {usage.share:.0%} of the files asked for so far; the '
+                              'others are read from their source each time')
 
     def _failed(self, error: BaseException) -> None:
         self._count(failed=1)
