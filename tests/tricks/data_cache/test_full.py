@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from tricks_plugin.tricks.data_cache.keeper import Keeper
+from tricks_plugin.tricks.data_cache.keys import rank_of
 from tricks_plugin.tricks.data_cache.stamps import Stamp
 
 pytestmark = pytest.mark.slow
@@ -64,3 +67,38 @@ def test_it_is_said_again_when_half_of_what_was_said_is_left_once_over_all_proce
     for keeper in (*keepers, Keeper(cache_folder, 2.5 * PAGE / 1e6, said.append)):
         read(keeper, 0.01, 0.3)
     assert shares(said) == ['99%', '45%', '20%']
+
+
+def test_a_full_file_system_keeps_the_smallest_ranks_and_says_so(cache_folder, monkeypatch):
+    said, disk = [], [2.5 * PAGE]
+
+    def free(fd):
+        return int(disk[0]) - PAGE * len(list(Path(cache_folder).glob('??/*')))
+
+    monkeypatch.setattr('tricks_plugin.tricks.data_cache.store.free_bytes', free)
+    for order in ((0.3, 0.1, 0.4, 0.2), (0.1, 0.2, 0.3, 0.4), (0.4, 0.3, 0.2, 0.1)):
+        keeper = Keeper(cache_folder, 1, said.append)
+        read(keeper, *order)
+        assert {path.name for path in Path(cache_folder).glob('??/*')} == {named(.1), named(.2)}
+        assert keeper.open().limit == rank_of(named(0.3))
+        keeper.open().clear()
+    assert '0.00819 MB of 1 MB (its file system leaves it 0.0102 MB), which is some 40%' in said[0]
+    # Others take all: what is there stays. When they have gone, a later opening finds room.
+    read(keeper, 0.1, 0.2)
+    disk[0] = 0
+    read(keeper, 0.05, 0.3)
+    assert keeper.open().usage().entries == 2
+    disk[0] = 100 * PAGE
+    read(Keeper(cache_folder, 1, said.append), 0.3, 0.4)
+    assert keeper.open().usage().entries == 4 and keeper.open().usage().share == 1
+
+
+def test_a_file_larger_than_all_is_said_once_and_drops_nothing(cache_folder):
+    said = []
+    for _ in range(2):
+        keeper = Keeper(cache_folder, 2 * PAGE / 1e6, said.append)
+        read(keeper, 0.8, 0.9)
+        read(keeper, 0.1, 0.2, size=3 * PAGE)
+    assert said == [f'data_cache: a file of 0.0123 MB is larger than all of {cache_folder}, '
+                    '0.00819 MB, and is read from its source each time, as any such file is']
+    assert keeper.open().usage().entries == 2 and keeper.open().usage().share == 1

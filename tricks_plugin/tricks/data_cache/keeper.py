@@ -15,6 +15,7 @@ from typing import Any
 from ...common.waiting.cache import Cache
 from .counts import Counts, note_in_run, totals
 from .entries import DamagedError
+from .files import cost
 from .folder import FolderRefusedError, default_folder, found_state
 from .keys import MAX_RANK
 from .stamps import UNCHANGING, Stamp, tick
@@ -145,9 +146,20 @@ class Keeper:
         try:
             if store.put(name, stamp.digest, value):
                 self._count(stored=1)
+            else:
+                self._tell_large(store, _bytes(value))
             self._tell_full(store)
         except (OSError, MemoryError, TypeError, ValueError) as error:
             self._failed(error)
+
+    def _tell_large(self, store: Store, length: int) -> None:
+        """Says, if no other process of this run has, that a file is larger than all there is."""
+        with contextlib.suppress(OSError):
+            room = store.room
+            if cost(length) > room and note_in_run(store.dir, 'large') is None:
+                self._say(f'data_cache: a file of {size(length)} is larger than all of '
+                          f'{self.folder}, {size(room)}, and is read from its source each time, '
+                          'as any such file is')
 
     def _tell_full(self, store: Store) -> None:
         """Says what is kept, and again where half is left of what any process of this run said.
@@ -160,11 +172,13 @@ class Keeper:
                 noted = note_in_run(store.dir, f'full{self._times}', limit)
                 self._said, self._times = limit if noted is None else noted, self._times + 1
                 if noted is None:
-                    usage = store.usage()
+                    usage, room = store.usage(), store.room
+                    disk = '' if room == usage.budget else \
+                        f' (its file system leaves it {size(room)})'
                     self._say(f'data_cache: the budget of {self.folder} is full: it keeps '
-                              f'{usage.entries} files, {size(usage.used)} of {size(usage.budget)}, '
-                              f'which is some {usage.share:.0%} of the files asked for so far; the '
-                              'others are read from their source each time')
+                              f'{usage.entries} files, {size(usage.used)} of {size(usage.budget)}'
+                              f'{disk}, which is some {usage.share:.0%} of the files asked for '
+                              'so far; the others are read from their source each time')
 
     def _failed(self, error: BaseException) -> None:
         self._count(failed=1)

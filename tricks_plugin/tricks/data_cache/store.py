@@ -71,6 +71,9 @@ class Store:
         wanted = budget or now.budget or max(default_budget(self.dir, self.path), 1)
         self._budget = wanted
         if wanted == now.budget:
+            # A file system that was full has room again: what it had stopped may come.
+            if now.limit < MAX_RANK and 2 * now.used < self._room(now):
+                self._end(dataclasses.replace(now, limit=MAX_RANK))
             return
         limit = MAX_RANK if wanted > now.budget else now.limit
         self._shrink(dataclasses.replace(now, budget=wanted, limit=limit))
@@ -129,13 +132,14 @@ class Store:
             if not held:
                 return False
             now = self._current()
-            if rank >= now.limit or size > now.budget or size > free_bytes(self.dir):
+            room = self._room(now)
+            if rank >= now.limit or size > room:
                 return False
             if self._files.has(name, stamp):
                 return True
             now = self._begin(now)
             try:
-                now = self._make_room(self._remove(now, name), rank, size)
+                now = self._make_room(self._remove(now, name), rank, size, room)
                 if rank < now.limit:
                     self._files.write(name, header, body)
                     now = dataclasses.replace(now, used=now.used + size)
@@ -145,14 +149,23 @@ class Store:
             self._end(now)
             return rank < now.limit
 
-    def _make_room(self, now: State, rank: int, size: int) -> State:
+    def _room(self, now: State) -> int:
+        """Bytes of all entries: the budget, or what the file system has where that is less."""
+        return min(now.budget, now.used + max(free_bytes(self.dir), 0))
+
+    def _make_room(self, now: State, rank: int, size: int, room: int) -> State:
         """Drops entries of higher ranks until ``size`` fits; lowers the limit where it ends."""
-        while now.used + size > now.budget:
+        while now.used + size > room:
             last = self._files.last()
             if last is None or rank_of(last) <= rank:
                 return dataclasses.replace(now, limit=rank)
             now = dataclasses.replace(self._remove(now, last), limit=rank_of(last))
         return now
+
+    @property
+    def room(self) -> int:
+        """Bytes that all entries may come to now: the budget, or what the file system has."""
+        return self._room(state.load(self._state) or State())
 
     @property
     def limit(self) -> int:
