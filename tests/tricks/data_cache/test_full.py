@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from pathlib import Path
 
 import pytest
 
+from tricks_plugin.tricks.data_cache import state
+from tricks_plugin.tricks.data_cache.folder import planned_budget
 from tricks_plugin.tricks.data_cache.keeper import Keeper
 from tricks_plugin.tricks.data_cache.keys import rank_of
 from tricks_plugin.tricks.data_cache.stamps import Stamp
+from tricks_plugin.tricks.data_cache.store import Store
 
 pytestmark = pytest.mark.slow
 
@@ -102,3 +107,39 @@ def test_a_file_larger_than_all_is_said_once_and_drops_nothing(cache_folder):
     assert said == [f'data_cache: a file of 0.0123 MB is larger than all of {cache_folder}, '
                     '0.00819 MB, and is read from its source each time, as any such file is']
     assert keeper.open().usage().entries == 2 and keeper.open().usage().share == 1
+
+
+def test_a_default_budget_is_taken_anew_where_it_would_be_larger_and_by_clearing(
+        cache_folder, monkeypatch):
+    free, folder = [0], 'tricks_plugin.tricks.data_cache.folder.'
+    monkeypatch.setattr(folder + 'free_bytes', lambda fd: free[0])
+    monkeypatch.setattr(folder + 'available_memory', lambda: None)
+    store = Store(cache_folder)
+    assert store.usage().budget == 1  # the file system was full
+    for found, budget in ((100 * PAGE, 50), (80 * PAGE, 50), (120 * PAGE, 50), (130 * PAGE, 65)):
+        free[0] = found
+        assert planned_budget(cache_folder) == budget * PAGE
+        assert Store(cache_folder).usage().budget == budget * PAGE
+    # What the entries themselves take is theirs: half of 126 and 4 free pages.
+    for rank in (0.1, 0.2, 0.3, 0.4):
+        assert store.put(named(rank), bytes(16), b'x')
+    free[0] = 126 * PAGE
+    assert Store(cache_folder).usage().budget == 65 * PAGE
+    free[0] = 20 * PAGE
+    store.clear()
+    assert store.usage().budget == Store(cache_folder).usage().budget == 10 * PAGE
+    # One that is named stays, through clearing too.
+    assert Store(cache_folder, 5 * PAGE).usage().budget == 5 * PAGE
+    free[0] = 100 * PAGE
+    store.clear()
+    assert Store(cache_folder).usage().budget == planned_budget(cache_folder) == 5 * PAGE
+
+
+def test_a_state_of_before_is_read_as_a_budget_that_was_named(tmp_path):
+    body = struct.pack('<8sB7xQQ16s', b'TPSTATE1', 0, 7, 9, (2 ** 64).to_bytes(16, 'little'))
+    (tmp_path / 'state').write_bytes(body + struct.pack('<I', zlib.crc32(body)))
+    with open(tmp_path / 'state', 'r+b') as file:
+        assert state.load(file.fileno()) == state.State(7, 9, 2 ** 64)
+        for now in (state.State(1, 2, 3, True, True), state.State(1, 2, 3, False, True)):
+            state.save(file.fileno(), now)
+            assert state.load(file.fileno()) == now

@@ -13,7 +13,7 @@ from .state import State, load
 
 __all__ = ['FolderRefusedError', 'available_memory', 'default_budget', 'default_folder',
            'file_system', 'found_state', 'free_bytes', 'is_tmpfs', 'open_private', 'planned_budget',
-           'planned_space']
+           'planned_space', 'unnamed_budget']
 
 _MARK = 'state'
 _TMPFS = ('tmpfs', 'ramfs')
@@ -87,22 +87,43 @@ def free_bytes(fd: int) -> int:
     return system.f_bavail * system.f_frsize - system.f_blocks * system.f_frsize // 10
 
 
-def default_budget(fd: int, path: str) -> int:
-    """Half of what is free, on tmpfs at most a quarter of the available memory; in bytes."""
-    budget = max(free_bytes(fd), 0) // 2
+def default_budget(fd: int, path: str, used: int = 0) -> int:
+    """Half of what is free, on tmpfs at most a quarter of the available memory; in bytes, >= 1.
+
+    Args:
+        fd: The folder, or one above it on its file system.
+        path: The folder.
+        used: What its entries take, which is theirs to have.
+    """
+    budget = max(free_bytes(fd) + used, 0) // 2
     memory = available_memory()
     if memory is not None and is_tmpfs(path):
-        budget = min(budget, memory // 4)
-    return budget
+        budget = min(budget, (memory + used) // 4)
+    return max(budget, 1)
+
+
+def unnamed_budget(now: State | None, fd: int, path: str) -> tuple[int, bool]:
+    """The budget of a run that names none, and whether it is a default.
+
+    What a run has named stays. A default is taken anew where that gives a quarter more.
+
+    Args:
+        now: What the folder says of itself.
+        fd: See `default_budget`.
+        path: See there.
+    """
+    if now is not None and now.budget and not now.default:
+        return now.budget, False
+    before, used = (0, 0) if now is None else (now.budget, now.used)
+    budget = default_budget(fd, path, used)
+    return budget if budget > 1.25 * before else before, True
 
 
 def planned_budget(path: str) -> int:
     """The budget that a folder has, or would get by default; makes nothing."""
     found = found_state(path)
-    if found is not None and found.budget:
-        return found.budget
     with _nearest(path) as fd:
-        return default_budget(fd, path)
+        return unnamed_budget(found, fd, path)[0]
 
 
 def planned_space(path: str) -> int:

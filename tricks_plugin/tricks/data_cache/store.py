@@ -13,7 +13,7 @@ import os
 
 from . import entries, state
 from .files import Files, cost, rounded
-from .folder import default_budget, free_bytes, is_tmpfs, open_private
+from .folder import default_budget, free_bytes, is_tmpfs, open_private, unnamed_budget
 from .keys import MAX_RANK, rank_of
 from .state import State
 
@@ -44,7 +44,8 @@ class Store:
     Args:
         path: The folder; made private, if it can be.
         budget: The largest size in bytes, for all processes from now on: a smaller one than
-            before drops entries. None leaves the folder's own, or sets a default.
+            before drops entries. None leaves the folder's own, or sets a default; one of before gives
+            way to one that is a quarter larger.
 
     Raises:
         FolderRefusedError: If the folder cannot be used.
@@ -53,7 +54,7 @@ class Store:
 
     def __init__(self, path: str, budget: int | None = None) -> None:
         self.path = path
-        self._budget = budget or 0
+        self._budget, self._default = budget or 0, not budget
         self.dir = open_private(path)
         try:
             self._files = Files(self.dir, is_tmpfs(path))
@@ -68,15 +69,16 @@ class Store:
 
     def _set_budget(self, budget: int | None) -> None:
         now = self._current()
-        wanted = budget or now.budget or max(default_budget(self.dir, self.path), 1)
-        self._budget = wanted
-        if wanted == now.budget:
+        wanted, default = (budget, False) if budget else unnamed_budget(
+            now, self.dir, self.path)
+        self._budget, self._default = wanted, default
+        if (wanted, default) == (now.budget, now.default):
             # A file system that was full has room again: what it had stopped may come.
             if now.limit < MAX_RANK and 2 * now.used < self._room(now):
                 self._end(dataclasses.replace(now, limit=MAX_RANK))
             return
         limit = MAX_RANK if wanted > now.budget else now.limit
-        self._shrink(dataclasses.replace(now, budget=wanted, limit=limit))
+        self._shrink(dataclasses.replace(now, budget=wanted, limit=limit, default=default))
 
     def get(self, name: str, stamp: bytes) -> entries.Payload | None:
         """The payload of an entry; None if it is not kept, or was made from another state.
@@ -180,7 +182,7 @@ class Store:
         return Usage(self._files.count(), used, known.budget, min(known.limit / MAX_RANK, 1.0))
 
     def clear(self) -> Usage:
-        """Drops every entry; the budget stays.
+        """Drops every entry; a budget that a run has named stays, a default is taken anew.
 
         Returns:
             What was there.
@@ -195,7 +197,8 @@ class Store:
             before, now = self.usage(), self._begin(self._current())
             for name, _ in self._files.all():
                 self._files.unlink(name)
-            self._end(State(budget=now.budget))
+            budget = default_budget(self.dir, self.path) if now.default else now.budget
+            self._end(State(budget=budget, default=now.default))
         return before
 
     def close(self) -> None:
@@ -210,7 +213,7 @@ class Store:
         now = state.load(self._state)
         if now is not None and not now.dirty:
             return now
-        return self._recount(now or State(budget=self._budget))
+        return self._recount(now or State(budget=self._budget, default=self._default))
 
     def _recount(self, now: State) -> State:
         self._files.unlink_draft()
