@@ -12,8 +12,8 @@ from pathlib import Path
 from .state import State, load
 
 __all__ = ['FolderRefusedError', 'available_memory', 'default_budget', 'default_folder',
-           'file_system', 'found_state', 'free_bytes', 'is_tmpfs', 'open_private', 'planned_budget',
-           'planned_space', 'unnamed_budget']
+           'file_system', 'found_state', 'free_bytes', 'is_tmpfs', 'open_found', 'open_private',
+           'planned_budget', 'planned_space', 'unnamed_budget']
 
 _MARK = 'state'
 _TMPFS = ('tmpfs', 'ramfs')
@@ -49,20 +49,40 @@ def open_private(path: str) -> int:
         os.mkdir(path, 0o700)
     except FileExistsError:
         pass
+    return _opened(path, private=True)
+
+
+def open_found(path: str) -> int | None:
+    """Opens a cache's folder to look at it, and changes nothing; None where there is none.
+
+    Args:
+        path: The folder.
+
+    Returns:
+        A file descriptor.
+
+    Raises:
+        FolderRefusedError: See `open_private`.
+        OSError: If it cannot be opened.
+    """
+    return _opened(path, private=False) if os.path.lexists(path) else None
+
+
+def _opened(path: str, private: bool) -> int:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         raise FolderRefusedError(
             f'{path} is no folder of its own, or a symbolic link ({error.strerror})') from error
     try:
-        _check(fd, path)
+        _check(fd, path, private)
     except BaseException:
         os.close(fd)
         raise
     return fd
 
 
-def _check(fd: int, path: str) -> None:
+def _check(fd: int, path: str, private: bool) -> None:
     found = os.fstat(fd)
     if found.st_uid != os.geteuid():
         raise FolderRefusedError(
@@ -74,7 +94,7 @@ def _check(fd: int, path: str) -> None:
     mode = stat.S_IMODE(found.st_mode)
     if mode & 0o022 and names:
         raise FolderRefusedError(f'{path} could be written by others (mode {mode:o})')
-    if mode & 0o077:
+    if mode & 0o077 and private:
         os.fchmod(fd, 0o700)
 
 

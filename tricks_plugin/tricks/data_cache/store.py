@@ -13,11 +13,19 @@ import os
 
 from . import entries, state
 from .files import Files, cost, rounded
-from .folder import default_budget, free_bytes, is_tmpfs, open_private, unnamed_budget
+from .folder import (
+    default_budget,
+    found_state,
+    free_bytes,
+    is_tmpfs,
+    open_found,
+    open_private,
+    unnamed_budget,
+)
 from .keys import MAX_RANK, rank_of
 from .state import State
 
-__all__ = ['Store', 'Usage']
+__all__ = ['Store', 'Usage', 'look']
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,14 +46,39 @@ class Usage:
     share: float
 
 
+def look(path: str) -> Usage | None:
+    """What a folder holds; makes and changes nothing. None where there is no folder.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        FolderRefusedError: If the folder is no cache's.
+        OSError: If it cannot be opened.
+    """
+    fd = open_found(path)
+    if fd is None:
+        return None
+    try:
+        files, known = Files(fd), found_state(path) or State(dirty=True)
+        return _usage(files, known)
+    finally:
+        os.close(fd)
+
+
+def _usage(files: Files, known: State) -> Usage:
+    used = sum(size for _, size in files.all()) if known.dirty else known.used
+    return Usage(files.count(), used, known.budget, min(known.limit / MAX_RANK, 1.0))
+
+
 class Store:
     """The entries in a folder. For one process; a forked child makes its own.
 
     Args:
         path: The folder; made private, if it can be.
         budget: The largest size in bytes, for all processes from now on: a smaller one than
-            before drops entries. None leaves the folder's own, or sets a default; one of before gives
-            way to one that is a quarter larger.
+            before drops entries. None leaves the folder's own, or sets a default; one of before
+            gives way to one that is a quarter larger.
 
     Raises:
         FolderRefusedError: If the folder cannot be used.
@@ -177,9 +210,7 @@ class Store:
 
     def usage(self) -> Usage:
         """What the folder holds now."""
-        known = state.load(self._state) or State(dirty=True)
-        used = sum(size for _, size in self._files.all()) if known.dirty else known.used
-        return Usage(self._files.count(), used, known.budget, min(known.limit / MAX_RANK, 1.0))
+        return _usage(self._files, state.load(self._state) or State(dirty=True))
 
     def clear(self) -> Usage:
         """Drops every entry; a budget that a run has named stays, a default is taken anew.
