@@ -206,6 +206,27 @@ def test_the_start_of_workers_and_what_lies_between_are_told_apart():
     assert explain(seen, None, at, 'no such file').endswith('could not be measured: no such file')
 
 
+def test_a_loader_that_is_begun_anew_is_told_apart():
+    clock = Clock()
+    meter = WaitMeter(clock)
+    for index in range(6):  # a pass of three batches, the next begins with two seconds of sleep
+        clock.now += 2.5 if index == 3 else 0.1
+        meter.arrive(restarted=index == 3)
+        clock.now += 0.2
+        meter.finish()
+    seen = meter.take()
+    assert seen.restarts == 1 and seen.starting == pytest.approx(2.6)  # the very first one too
+    assert seen.waiting == pytest.approx(3.0)
+    for persistent in (False, True):
+        at = Situation(2, 8, 8, persistent, 100)
+        text = explain(seen, times_of(), at)
+        assert ("To blame: the end of the loader, which was begun anew 1 times in these iterations "
+                "(mmengine's IterBasedTrainLoop sleeps 2 s for it and starts the workers): 87% of "
+                'the waiting is for the first batches after that') in text
+        assert text.endswith("What would help: sampler=dict(type='InfiniteSampler') in "
+                             'train_dataloader, which has no end')
+
+
 def record(share, rate, **settings):
     return dict(share=share, images_per_second=rate,
                 settings=dict(num_workers=2, pipeline=['Load', 'Resize'], **settings))

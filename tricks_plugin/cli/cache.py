@@ -26,8 +26,8 @@ def _parser(prog: str | None) -> argparse.ArgumentParser:
     add_config_arguments(parser)
     action = parser.add_mutually_exclusive_group()
     action.add_argument('--show', action='store_true',
-                        help='what the images need, and what the folder holds (the default); changes '
-                             'nothing')
+                        help='what the images need, and what the folder holds; changes nothing '
+                             '(the default)')
     action.add_argument('--fill', action='store_true', help='read all images that fit, once')
     action.add_argument('--clear', action='store_true', help='drop every entry of the folder')
     parser.add_argument('--level', choices=('encoded', 'decoded'),

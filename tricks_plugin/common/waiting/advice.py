@@ -120,7 +120,13 @@ def explain(seen: Stretch, times: SampleTimes | None, at: Situation, error: str 
     lines.append(f'A worker makes an image in {1e3 * times.seconds:.1f} ms ({times.samples} '
                  f'measured beside the run): {figures}')
     helps = remedies(times, seen.step, at)
-    if at.workers and not at.persistent and seen.starting >= seen.waiting / 2:
+    if seen.restarts and seen.starting >= seen.waiting / 2:
+        lines.append(f'To blame: the end of the loader, which was begun anew {seen.restarts} times '
+                     "in these iterations (mmengine's IterBasedTrainLoop sleeps 2 s for it and "
+                     f'starts the workers): {seen.starting / seen.waiting:.0%} of the waiting is '
+                     'for the first batches after that')
+        helps = ["sampler=dict(type='InfiniteSampler') in train_dataloader, which has no end"]
+    elif at.workers and not at.persistent and seen.starting >= seen.waiting / 2:
         lines.append(f'To blame: starting the workers, {seen.starting / seen.waiting:.0%} of the '
                      'waiting is for the first batches of epochs')
         helps = ['persistent_workers=True in the data loader (the trick runtime sets it)']

@@ -130,9 +130,13 @@ class DataMonitor:
         self._told = self._compared = False
         self._before = read_record(folder)
 
-    def arrived(self) -> None:
-        """A batch is there; every ``interval`` batches the monitor looks at the figures."""
-        self.meter.arrive()
+    def arrived(self, restarted: bool = False) -> None:
+        """A batch is there; every ``interval`` batches the monitor looks at the figures.
+
+        Args:
+            restarted: See `WaitMeter.arrive`.
+        """
+        self.meter.arrive(restarted)
         self._arrived += 1
         if self._arrived % self.limits.interval == 0:
             self.look()

@@ -46,6 +46,7 @@ class DataBottleneckHook(Hook):
             raise ValueError(f'samples must be >= 1, got {samples!r}')
         self.samples = samples
         self.monitor: DataMonitor | None = None
+        self._passes = 0
 
     def before_train(self, runner: Any) -> None:
         """Begins to measure."""
@@ -54,6 +55,7 @@ class DataBottleneckHook(Hook):
         settings, situation = describe(loader, pipeline_of(loader.dataset), world_size(),
                                        processors(), int(runner.max_iters))
         situation = dataclasses.replace(situation, cache=lambda: cache_of(loader.dataset))
+        self._passes = _passes(runner)
         hub = runner.message_hub
         self.monitor = DataMonitor(
             WaitMeter(gaps=DeviceGaps() if device.type == 'cuda' else None), self.limits,
@@ -74,7 +76,8 @@ class DataBottleneckHook(Hook):
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """The batch is there."""
         if self.monitor is not None:
-            self.monitor.arrived()
+            before, self._passes = self._passes, _passes(runner)
+            self.monitor.arrived(restarted=self._passes > before)
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None,
@@ -87,3 +90,9 @@ class DataBottleneckHook(Hook):
         """Speaks of a short training, and leaves the record for the next one."""
         if self.monitor is not None:
             self.monitor.close()
+
+
+def _passes(runner: Any) -> int:
+    """How often an iteration-based training has come to the end of its loader."""
+    batches = getattr(runner.train_loop, 'dataloader_iterator', None)
+    return int(getattr(batches, '_epoch', 0))  # mmengine has no public name for it
