@@ -6,6 +6,7 @@ import contextlib
 import multiprocessing
 import os
 import struct
+import sys
 import time
 from pathlib import Path
 
@@ -23,9 +24,16 @@ _DAY = 86400.0
 
 
 def owner() -> int:
-    """The process whose run this process works for: the one that started it as a worker."""
+    """The training process that this process works for: that of a data loader's worker, or itself.
+
+    A training may itself be somebody's child, as with ``multiprocessing.Process`` or
+    ``torch.multiprocessing.spawn``.
+    """
+    data = sys.modules.get('torch.utils.data')  # where it is not imported, this is no worker
     parent = multiprocessing.parent_process()
-    return os.getpid() if parent is None or parent.pid is None else parent.pid
+    if data is None or data.get_worker_info() is None or parent is None or parent.pid is None:
+        return os.getpid()
+    return parent.pid
 
 
 class Counts:
