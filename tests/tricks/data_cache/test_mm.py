@@ -178,6 +178,47 @@ def test_a_loader_of_the_users_own_keeps_its_class(tmp_path):
     assert loader_of(cfg) == dict(type='CacheTestLoader', backend_args=dict(backend='cached'))
 
 
+@pytest.mark.parametrize('where', ['env_cfg', 'train_dataloader'])
+@pytest.mark.parametrize('method', ['spawn', 'forkserver'])
+def test_workers_that_are_no_forks_know_the_backend_by_a_class_or_not_at_all(
+        tmp_path, where, method):
+    write_jpegs(tmp_path, 2)
+
+    def started(loader, workers=2):
+        cfg = config(tmp_path, loader)
+        cfg['val_dataloader'] = dict(num_workers=workers, dataset=dict(
+            type='CacheTestImages', data_root=str(tmp_path), pipeline=[dict(LOAD)]))
+        cfg['train_dataloader']['num_workers'] = workers
+        if where == 'env_cfg':
+            cfg[where] = dict(mp_cfg=dict(mp_start_method=method))
+        else:
+            cfg[where]['multiprocessing_context'] = method
+        return cfg
+
+    cfg = started(dict(LOAD))
+    assert planned(cfg, level='encoded').status == 'applied'
+    assert loader_of(cfg)['type'] == 'tricks_plugin.LoadCachedImage'
+    cfg = started(dict(type='CacheTestLoader'))
+    verdict = planned(cfg)
+    assert verdict.status == 'not_applicable' and verdict.reason == (
+        'train_dataloader.dataset.pipeline[0] keeps its class, and its workers, which start by '
+        f'{method!r}, know the storage backend only by a class of this package')
+    assert planned(started(dict(type='CacheTestLoader'), workers=0)).status == 'applied'
+
+
+def test_a_validation_that_cannot_know_the_backend_is_left_out(tmp_path):
+    write_jpegs(tmp_path, 2)
+    cfg = config(tmp_path)
+    cfg['val_dataloader'] = dict(num_workers=1, multiprocessing_context='spawn', dataset=dict(
+        type='CacheTestImages', data_root=str(tmp_path), pipeline=[dict(type='CacheTestLoader')]))
+    before = json.dumps(cfg['val_dataloader'])
+    verdict = planned(cfg)
+    assert verdict.status == 'applied' and verdict.reason.endswith(
+        "know the storage backend only by a class of this package, so it is not cached")
+    assert json.dumps(cfg['val_dataloader']) == before
+    assert loader_of(cfg)['type'] == 'tricks_plugin.LoadCachedImage'
+
+
 def test_every_wrapper_validation_and_the_second_stage_are_reached(tmp_path):
     write_jpegs(tmp_path, 2)
 
