@@ -11,10 +11,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ...mm.config_edit import default_scope, find, get, is_a, lookup_class, type_name, walk
+from .walks import files_below
 
 __all__ = ['ImageList', 'Reader', 'image_list', 'readers', 'sampled']
 
 _SECTIONS = ('train_dataloader.dataset', 'val_dataloader.dataset', 'custom_hooks')
+_KINDS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
 _LARGEST = 32_000_000  # bytes of annotations that a plan reads
 
 
@@ -124,8 +126,8 @@ def image_list(cfg: dict[str, Any], largest: int | None = _LARGEST) -> ImageList
 
     Args:
         cfg: A plain config.
-        largest: Of annotations of more bytes, the files of the image folder stand for those of the
-            set; None reads any.
+        largest: Of annotations of more bytes, the images below the image folder stand for those of
+            the set, each once over all sets; None reads any.
     """
     scope, parts = default_scope(cfg), []
     for path, node in _datasets(cfg):
@@ -139,7 +141,22 @@ def image_list(cfg: dict[str, Any], largest: int | None = _LARGEST) -> ImageList
         if isinstance(part, str):
             return part
         parts.append(part)
+    parts = _each_once(parts)
     return ImageList(parts) if sum(map(len, parts)) else 'the config names no images'
+
+
+def _each_once(parts: list[Any]) -> list[Any]:
+    """Folders' lists without the files that another part has."""
+    lists = [one for one in parts if isinstance(one, list)]
+    others = [one for one in parts if not isinstance(one, list)]
+    if not lists:
+        return parts
+    seen = {os.path.abspath(part.get_data_info(index)['img_path'])
+            for part in others for index in range(len(part))}
+    for part in lists:
+        part[:] = [path for path in part if os.path.abspath(path) not in seen]
+        seen.update(map(os.path.abspath, part))
+    return parts
 
 
 def _built(node: dict[str, Any], path: str, scope: str) -> Any:
@@ -160,16 +177,14 @@ def _built(node: dict[str, Any], path: str, scope: str) -> Any:
 
 
 def _folder_files(node: dict[str, Any]) -> list[str]:
-    """The files in a data set's image folder."""
+    """The images below a data set's image folder."""
     prefix = node.get('data_prefix')
     name = next((prefix[key] for key in ('img', 'img_path') if key in prefix), '') \
         if isinstance(prefix, dict) else prefix
     root = node.get('data_root')
     folder = os.path.join(root if isinstance(root, str) else '',
                           name if isinstance(name, str) else '')
-    if not os.path.isdir(folder):
-        return []
-    return sorted(os.path.join(folder, one) for one in os.listdir(folder))
+    return files_below(folder, _KINDS) or [] if folder else []
 
 
 def _datasets(cfg: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
