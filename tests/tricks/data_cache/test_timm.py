@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -133,6 +135,21 @@ def test_the_level_follows_from_training_and_validation_together(images, cache_f
         assert [one.reader.level for one in datasets] == [level] * 2
         _, row = planned(images, folder=cache_folder, budget_mb=1)
         assert 'images: 33 files' in row.reason
+
+
+def test_a_large_set_is_counted_and_sampled_but_not_for_ever(tmp_path, cache_folder, monkeypatch):
+    write_images(tmp_path / 'train', 1)  # three classes
+    one, *_ = (tmp_path / 'train').glob('*/*.jpg')
+    for number in range(20_000):
+        os.link(one, one.with_name(f'{number:05d}.jpeg'))
+    _, row = planned(tmp_path, '--val-split', '', folder=cache_folder, budget_mb=1000)
+    # Two pages each, decoded.
+    assert '20003 files (24 of them measured) need' in row.reason
+    assert 'and 164 MB decoded' in row.reason
+    monkeypatch.setattr('tricks_plugin.tricks.data_cache.timm._SECONDS', -1.0)
+    _, row = planned(tmp_path, '--val-split', '', folder=cache_folder, budget_mb=1000)
+    assert row.reason.startswith('what the set needs is not known before it is read')
+    shutil.rmtree(tmp_path)
 
 
 def test_what_timm_streams_is_not_cached_and_a_recipe_holds_back(images, cache_folder):

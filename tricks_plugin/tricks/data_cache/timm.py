@@ -11,10 +11,11 @@ from typing import Any
 from ...plan import RunFacts, TimmFlags, TrickError
 from .folder import default_folder
 from .survey import Needs, Room, measure, room_in, size, slow_source
+from .walks import files_below
 
 __all__ = ['Flags']
 
-_LARGEST = 20000  # files that a plan counts
+_SECONDS = 20.0  # that a plan counts files of a split
 _KINDS = ('.png', '.jpg', '.jpeg')  # timm's
 
 
@@ -69,30 +70,20 @@ class Flags(TimmFlags):
 
 
 def _files(args: dict[str, Any]) -> list[str]:
-    """The images in class folders; empty if those of training are too many to count, or tars."""
+    """The images in class folders; empty if they take too long to count, or lie in tars."""
     from ...timm.splits import find_split
     settings = argparse.Namespace(
         **{**args, 'data_dir': args.get('data_dir') or args.get('data')})
     found: list[str] = []
     for training in (True, False):
         try:
-            part = _images(find_split(settings, training))
+            part = files_below(find_split(settings, training), _KINDS, _SECONDS)
         except (TrickError, AttributeError):
             part = []
-        if training and not part:
+        if part is None or training and not part:
             return []
         found += part
     return sorted(found)
-
-
-def _images(root: Path) -> list[str]:
-    """The images below a folder; empty if there are too many to count."""
-    found: list[str] = []
-    for place, _, names in os.walk(root, followlinks=True):
-        found += [os.path.join(place, name) for name in names if name.lower().endswith(_KINDS)]
-        if len(found) > _LARGEST:
-            return []
-    return found
 
 
 def _needs(files: list[str], args: dict[str, Any], folder: str) -> Needs | None:
