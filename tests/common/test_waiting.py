@@ -239,6 +239,9 @@ def test_what_a_change_brought():
         'Waiting for data takes 5% of the time, 31% in the run before (changed since: '
         'num_workers 2 -> 4, + Load(cached), - Load); 60.0 images/s, 1.50 times its 40.0')
     assert brought(record(0.31, 40.0), record(0.30, 41.0)) == ''
+    # Each of two processes makes 25 images/s where one alone made 40: 50 in all.
+    assert '(changed since: processes 1 -> 2); 50.0 images/s, 1.25 times its 40.0' in brought(
+        record(0.31, 40.0, processes=1), record(0.05, 25.0, processes=2))
     assert 'by the same settings' in brought(record(0.31, 40.0), record(0.10, 50.0))
 
 

@@ -158,6 +158,8 @@ def _lost(seen: Stretch, at: Situation) -> str:
 def brought(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """What a change since an earlier run brought; empty where nothing changed.
 
+    Images per second are those of all processes, taking each to be as fast as the one that speaks.
+
     Args:
         before: The record of the earlier run, see `DataMonitor`.
         now: The same of this one.
@@ -169,8 +171,9 @@ def brought(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     changes += [f'- {name}' for name in old['pipeline'] if name not in new['pipeline']]
     if not changes and abs(now['share'] - before['share']) < _CHANGED:
         return ''
-    ratio = now['images_per_second'] / before['images_per_second']
+    was, rate = (one['images_per_second'] * one['settings'].get('processes', 1)
+                 for one in (before, now))
     since = f'changed since: {", ".join(changes)}' if changes else 'by the same settings'
     return (f'Waiting for data takes {now["share"]:.0%} of the time, {before["share"]:.0%} in the '
-            f'run before ({since}); {now["images_per_second"]:.1f} images/s, '
-            f'{ratio:.2f} times its {before["images_per_second"]:.1f}')
+            f'run before ({since}); {rate:.1f} images/s, '
+            f'{rate / was:.2f} times its {was:.1f}')
