@@ -79,7 +79,9 @@ def _done(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     return words + holds, told | more | numbers
 
 
-def _shown(reader: Any, folder: str | None, budget: float | None) -> tuple[str, dict[str, Any]]:
+def _shown(
+    reader: tuple[dict[str, Any], Any] | None, folder: str | None, budget: float | None,
+) -> tuple[str, dict[str, Any]]:
     """What the images need and what the folder holds; makes and changes nothing."""
     from ..tricks.data_cache.folder import default_folder
     from ..tricks.data_cache.store import Usage, look

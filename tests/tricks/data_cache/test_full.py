@@ -74,6 +74,15 @@ def test_it_is_said_again_when_half_of_what_was_said_is_left_once_over_all_proce
     assert shares(said) == ['99%', '45%', '20%']
 
 
+def test_a_limit_of_zero_is_said_once_as_well(cache_folder):
+    said = []
+    keeper = Keeper(cache_folder, 1, said.append)
+    state.save(keeper.open()._state, state.State(budget=10 ** 6, limit=0))
+    read(keeper, 0.5, 0.6)
+    assert shares(said) == ['0%']
+    assert len(list(Path(cache_folder, 'counts').glob('*.full*'))) == 1
+
+
 def test_a_full_file_system_keeps_the_smallest_ranks_and_says_so(cache_folder, monkeypatch):
     said, disk = [], [2.5 * PAGE]
 

@@ -38,7 +38,7 @@ def cache_of(dataset: Any) -> Cache:
     """
     def found(node: Any) -> Iterator[Cache]:
         while node is not None:
-            reader = vars(node).get('reader') if hasattr(node, '__dict__') else None
+            reader: Any = vars(node).get('reader') if hasattr(node, '__dict__') else None
             if hasattr(type(reader), 'cache_now'):
                 yield reader.cache_now()
             node = vars(node).get('dataset') if hasattr(node, '__dict__') else None

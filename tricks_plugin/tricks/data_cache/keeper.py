@@ -168,7 +168,7 @@ class Keeper:
         """
         with contextlib.suppress(OSError):
             limit = store.limit
-            while limit < MAX_RANK and 2 * limit <= self._said:
+            while limit < MAX_RANK and limit < self._said and 2 * limit <= self._said:
                 noted = note_in_run(store.dir, f'full{self._times}', limit)
                 self._said, self._times = limit if noted is None else noted, self._times + 1
                 if noted is None:
