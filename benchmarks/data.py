@@ -8,7 +8,9 @@ are taken within rounds, so that a machine that is busy now and then matters lit
 counts the processor time of the process and the time that the slow source sleeps; `--clock wall`
 the time that passes. Every file is read once before, so the page cache is warm: `local` is the best
 case of a local disk. The slow source sleeps for each file as a disk's head (8 ms and 150 MB/s) or
-an object store (25 ms and 50 MB/s) would let wait.
+an object store (25 ms and 50 MB/s) would let wait. There `plain` is timed in the first round alone,
+and that time stands for the later ones, as it sleeps the same again: ratios to it are not within
+rounds.
 
 The ways, each as a transform that gives the decoded image:
 

@@ -62,6 +62,7 @@ def test_show_fill_and_clear(config, folder, capsys):
         -(-(path.stat().st_size + 128) // 4096) for path in Path(config).parent.glob(
             'images/*.png'))
     assert (shown['entries'], shown['budget']) == (0, 5_000_000)
+    assert not Path(folder).exists()
     filled = told(capsys, config, *place, '--level', 'decoded', '--fill')
     assert (filled['read'], filled['failed'], filled['entries']) == (8, 0, 8)
     assert filled['bytes'] == 8 * 4096
@@ -71,6 +72,25 @@ def test_show_fill_and_clear(config, folder, capsys):
     assert told(capsys, '--folder', folder, '--clear')['dropped'] == 16
     assert main(['cache', '--folder', folder]) == 0
     assert capsys.readouterr().out == f'{folder} holds 0 entries, 0 MB of 5 MB\n'
+
+
+def test_showing_makes_drops_and_sets_nothing(config, folder, capsys):
+    from tricks_plugin.tricks.data_cache.store import Store
+    store = Store(folder, 3 * 10 ** 6)
+    for digit in '13579':
+        assert store.put(digit * 32, bytes(16), bytes(500_000))
+    os.chmod(folder, 0o755)
+
+    def files():
+        return {path: (path.stat().st_mtime_ns, path.stat().st_mode, path.is_dir()
+                       or path.read_bytes()) for path in (Path(folder), *Path(folder).rglob('*'))}
+
+    before = files()
+    shown = told(capsys, config, '--folder', folder, '--budget-mb', '1', '--show')
+    assert (shown['entries'], shown['budget']) == (5, 10 ** 6)
+    assert told(capsys, '--folder', folder, '--budget-mb', '2')['budget'] == 2 * 10 ** 6
+    assert told(capsys, '--folder', folder)['budget'] == 3 * 10 ** 6
+    assert files() == before
 
 
 def test_filling_stops_where_nothing_more_fits(config, folder, capsys, monkeypatch):
@@ -106,7 +126,8 @@ def test_a_damaged_image_is_told_and_the_others_are_kept(config, folder, capsys)
     (['--fill'], '--fill needs a config, got none'),
     (['--budget-mb', '0'], '--budget-mb must be >= 1, got 0'),
     (['none.py'], 'cannot read config none.py'),
-    (['--folder', '/proc/none'], 'the cache cannot be used: ')])
+    (['--folder', '/proc/none', '--clear'], 'the cache cannot be used: '),
+    (['--folder', '/usr'], 'the cache cannot be used: /usr ')])
 def test_wrong_words_are_one_line(words, message, capsys):
     assert main(['cache', *words]) == 2
     err = capsys.readouterr().err

@@ -8,6 +8,7 @@ from support.timm_train import settings_of, write_images
 
 from tricks_plugin.common.sample_times import measure, probe_now
 from tricks_plugin.common.step_timer import StepTimer
+from tricks_plugin.common.waiting.cache import Cache
 from tricks_plugin.common.waiting.monitor import describe
 from tricks_plugin.timm.data import build_datasets, build_loaders
 from tricks_plugin.timm.sample_times import instrument, pipeline_of
@@ -44,6 +45,16 @@ def test_reading_decoding_and_transforms_come_apart_and_add_up(folder):
     assert set(kinds[3:-1]) == {'transform'}
     assert times.seconds == pytest.approx(sum(times.parts.values()), rel=1e-12)
     assert times.samples == 3
+
+
+def test_the_cache_behind_a_reader_is_known_to_the_monitor(folder, tmp_path):
+    plain = loader_of(folder)
+    assert describe(plain, [], 1, 2, 10)[1].cache() == Cache()
+    cached = loader_of(folder, data_cache='decoded', data_cache_folder=str(tmp_path / 'cache'),
+                       data_cache_mb=5)
+    assert describe(cached, [], 1, 2, 10)[1].cache() == Cache('decoded')
+    cached.dataset[0]
+    assert describe(cached, [], 1, 2, 10)[1].cache() == Cache('decoded', filling=True)
 
 
 def test_the_samples_are_those_of_the_dataset(folder):

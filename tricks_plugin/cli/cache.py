@@ -26,7 +26,8 @@ def _parser(prog: str | None) -> argparse.ArgumentParser:
     add_config_arguments(parser)
     action = parser.add_mutually_exclusive_group()
     action.add_argument('--show', action='store_true',
-                        help='what the images need, and what the folder holds (the default)')
+                        help='what the images need, and what the folder holds; changes nothing '
+                             '(the default)')
     action.add_argument('--fill', action='store_true', help='read all images that fit, once')
     action.add_argument('--clear', action='store_true', help='drop every entry of the folder')
     parser.add_argument('--level', choices=('encoded', 'decoded'),
@@ -64,22 +65,45 @@ def _done(args: argparse.Namespace) -> tuple[str, dict[str, Any]]:
     """Does what is asked for, and tells of it in words and in numbers."""
     reader = None if args.config is None else _reader(args)
     folder, budget = (args.folder, args.budget_mb) if reader is None else _place(reader[1])
+    if not args.fill and not args.clear:
+        return _shown(reader, folder, budget)
     store = _open(folder, budget)
     told: dict[str, Any] = {'folder': store.path}
     if args.clear:
         before = store.clear()
         told |= {'dropped': before.entries, 'dropped_bytes': before.used}
         return f'dropped {before.entries} entries, {before.used / 1e6:.6g} MB', told
-    words = ''
-    if reader is not None:
-        words, more = _fill(*reader, store) if args.fill else _needs(*reader, store)
-        told |= more
-    now = store.usage()
-    told |= {'entries': now.entries, 'bytes': now.used, 'budget': now.budget, 'fits': now.share}
-    words += (f'{store.path} holds {now.entries} entries, {now.used / 1e6:.6g} MB of '
-              f'{now.budget / 1e6:.6g} MB')
-    return words + (
-        '' if now.share == 1 else f'; it is full, {now.share:.1%} of the set fits'), told
+    assert reader is not None
+    words, more = _fill(*reader, store)
+    holds, numbers = _held(store.path, store.usage())
+    return words + holds, told | more | numbers
+
+
+def _shown(
+    reader: tuple[dict[str, Any], Any] | None, folder: str | None, budget: float | None,
+) -> tuple[str, dict[str, Any]]:
+    """What the images need and what the folder holds; makes and changes nothing."""
+    from ..tricks.data_cache.folder import default_folder
+    from ..tricks.data_cache.store import Usage, look
+    from ..tricks.data_cache.survey import room_in
+    place = os.path.abspath(folder or default_folder())
+    try:
+        found, room = look(place), room_in(place, budget)
+    except OSError as error:
+        raise TrickError(f'the cache cannot be used: {error}') from error
+    now = Usage(0 if found is None else found.entries, 0 if found is None else found.used,
+                room.budget, room.limit)
+    words, more = ('', {}) if reader is None else _needs(*reader, room)
+    holds, numbers = _held(place, now)
+    return words + holds, {'folder': place} | more | numbers
+
+
+def _held(place: str, now: Any) -> tuple[str, dict[str, Any]]:
+    """What a folder holds, in words and in numbers."""
+    full = '' if now.share == 1 else f'; it is full, {now.share:.1%} of the set fits'
+    return (f'{place} holds {now.entries} entries, {now.used / 1e6:.6g} MB of '
+            f'{now.budget / 1e6:.6g} MB{full}',
+            {'entries': now.entries, 'bytes': now.used, 'budget': now.budget, 'fits': now.share})
 
 
 def _reader(args: argparse.Namespace) -> tuple[dict[str, Any], Any]:
@@ -134,21 +158,18 @@ def _files(tree: dict[str, Any]) -> Any:
     return files
 
 
-def _needs(tree: dict[str, Any], reader: Any, store: Any) -> tuple[str, dict[str, Any]]:
+def _needs(tree: dict[str, Any], reader: Any, room: Any) -> tuple[str, dict[str, Any]]:
     """What the images need and what of it fits."""
-    from ..tricks.data_cache.folder import planned_space
     from ..tricks.data_cache.images import sampled
-    from ..tricks.data_cache.survey import Room
     try:
-        needs = sampled(_files(tree), reader)
+        needs = sampled(_files(tree), reader, room.folder)
     except TrickError:
         raise
     except Exception as error:  # the user's files and backends may raise anything
         raise TrickError(f'the images cannot be read: {type(error).__name__}: {error}') from error
-    room = Room(store.path, store.usage().budget, planned_space(store.path))
     return (f'{needs.words()}\n{room.words(needs, reader.level)}\n',
             {'files': needs.files, 'encoded': needs.encoded, 'decoded': needs.decoded,
-             'level': reader.level, 'share': room.share(needs.at(reader.level))})
+             'level': reader.level, 'share': room.fits(needs, reader.level)})
 
 
 def _fill(tree: dict[str, Any], reader: Any, store: Any) -> tuple[str, dict[str, Any]]:

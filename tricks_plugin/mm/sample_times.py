@@ -9,8 +9,9 @@ from typing import Any
 from mmengine.fileio import BaseStorageBackend, get_file_backend, register_backend
 
 from ..common.step_timer import StepTimer, name_of, step_names, time_steps
+from ..common.waiting.cache import Cache, strongest
 
-__all__ = ['TimedBackend', 'holders', 'instrument', 'pipeline_of']
+__all__ = ['TimedBackend', 'cache_of', 'holders', 'instrument', 'pipeline_of']
 
 _NAME = 'tricks_plugin.timed'
 _timers: list[StepTimer] = []
@@ -51,7 +52,9 @@ class TimedBackend(BaseStorageBackend):
 def instrument(dataset: Any, timer: StepTimer) -> Any:
     """Times every transform of a dataset, through any nesting of wrappers, in place.
 
-    Files that a transform reads by its ``backend_args`` count apart, as the transform's reading.
+    Files that a transform reads by its ``backend_args`` count apart, as the transform's reading;
+    so do those of a transform with a method ``read_through``, which takes what turns the
+    ``backend_args`` of its source into others.
 
     Args:
         dataset: A dataset or a wrapper (``.dataset``, ``.datasets``), whose ``pipeline`` is a
@@ -82,6 +85,24 @@ def _name(step: Any) -> str:
     return f'{name_of(step)}({backend})' if backend else name_of(step)
 
 
+def cache_of(dataset: Any) -> Cache:
+    """The cache that a dataset's transforms read through, themselves or by their backend."""
+    found: list[Cache] = []
+
+    def look(step: Any) -> str:
+        args = vars(step).get('backend_args') if hasattr(step, '__dict__') else None
+        if hasattr(type(step), 'cache_now'):
+            found.append(step.cache_now())
+        elif isinstance(args, dict) and args.get('backend') == 'cached':
+            found.append(get_file_backend('', backend_args=args,
+                                          enable_singleton=True).cache_now())
+        return ''
+
+    for holder in holders(dataset):
+        step_names(holder.pipeline, look)
+    return strongest(iter(found))
+
+
 def holders(dataset: Any) -> Iterator[Any]:
     """The datasets with a pipeline, through any nesting; those inside first, as in a sample."""
     yield from _holders(dataset, set())
@@ -105,9 +126,15 @@ def _prepare(step: Any) -> str:
     """The kind of a transform; what it reads goes through a `TimedBackend` from here on."""
     settings = vars(step) if hasattr(step, '__dict__') else {}
     args = settings.get('backend_args', step)
-    if (args is None or isinstance(args, dict)) and settings.get('file_client_args') is None:
-        step.backend_args = dict(backend=_NAME, inner=None if args is None else dict(args))
+    if hasattr(type(step), 'read_through'):
+        step.read_through(_timed)
+    elif (args is None or isinstance(args, dict)) and settings.get('file_client_args') is None:
+        step.backend_args = _timed(args)
     return 'decoding' if _loads_images(step) else 'transform'
+
+
+def _timed(args: dict[str, Any] | None) -> dict[str, Any]:
+    return dict(backend=_NAME, inner=None if args is None else dict(args))
 
 
 def _loads_images(step: Any) -> bool:

@@ -51,9 +51,9 @@ def build_datasets(args: argparse.Namespace, image_mode: str) -> tuple[Any, Any]
     if val is not None and train_root is not None and val_root is not None:
         check_apart(train, val, (train_root, val_root))
     if args.data_cache:
-        cache_images = TRICKS.get('data_cache').side('reader', 'cache_images')
-        for dataset in (train, val) if val is not None else (train,):
-            cache_images(dataset, args.data_cache, args.data_cache_folder, args.data_cache_mb)
+        cache_together = TRICKS.get('data_cache').side('reader', 'cache_together')
+        cache_together([train] if val is None else [train, val], args.data_cache,
+                       args.data_cache_folder, args.data_cache_mb)
     if not isinstance(train, IterableDataset):
         train = EpochSeeded(train, args.seed, args.rank)
     if val is not None and not isinstance(val, IterableDataset):

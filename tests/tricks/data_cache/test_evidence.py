@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import types
 
 import pytest
 from support.data_cache import fetch, write_files
+from torch.utils.data import DataLoader, Dataset
 
 from tricks_plugin.tricks.data_cache import counts
 from tricks_plugin.tricks.data_cache.evidence import CacheEvidence
@@ -111,14 +113,46 @@ def test_a_full_cache_tells_which_share_fits(cache_folder, tmp_path):
     assert f'full: {found.values["fits"]:.0%} of the set fits' in found.measured
 
 
+class Reads(Dataset):
+    """Functions that read, called in a worker."""
+
+    def __init__(self, reads):
+        self.reads = reads
+
+    def __len__(self):
+        return len(self.reads)
+
+    def __getitem__(self, index):
+        self.reads[index]()
+        return index
+
+
+def train(files, times):
+    """Data loaders with two workers, as many as epochs."""
+    for _ in range(times):
+        assert len(list(DataLoader(Reads(files), num_workers=2,
+                                   multiprocessing_context='fork'))) == len(files)
+
+
+def test_a_training_that_is_a_process_of_somebody_sees_its_workers_counts(cache_folder, files):
+    def run():
+        evidence = CacheEvidence('encoded', cache_folder)
+        view = types.SimpleNamespace(iteration=0, epoch=0, epoch_length=LENGTH)
+        evidence.start(view)
+        train(files, 2)
+        found = evidence.finding(view)
+        os._exit(0 if (found.live, found.values['hits'], found.values['misses']) == (True, 4, 4)
+                 else 1)
+
+    process = multiprocessing.get_context('fork').Process(target=run)
+    process.start()
+    process.join(60)
+    assert process.exitcode == 0
+    assert Keeper(cache_folder).counted()['hits'] == 0  # the launcher's own
+
+
 def test_counts_of_worker_processes_are_those_of_their_run(cache_folder, files):
-    import multiprocessing
-    context = multiprocessing.get_context('fork')
-    for read in files:
-        worker = context.Process(target=lambda read=read: [read() for _ in range(5)])
-        worker.start()
-        worker.join()
-        assert worker.exitcode == 0
+    train(files, 5)
     keeper = Keeper(cache_folder)
     found = keeper.counted()
     assert (found['hits'], found['misses'], found['stored']) == (16, 4, 4)

@@ -178,6 +178,48 @@ def test_a_loader_of_the_users_own_keeps_its_class(tmp_path):
     assert loader_of(cfg) == dict(type='CacheTestLoader', backend_args=dict(backend='cached'))
 
 
+@pytest.mark.parametrize(('where', 'method'), [
+    ('env_cfg', 'forkserver'), ('train_dataloader', 'spawn')])
+def test_workers_that_are_no_forks_know_the_backend_by_a_class_or_not_at_all(
+        tmp_path, where, method):
+    write_jpegs(tmp_path, 2)
+
+    def started(loader, workers=2):
+        cfg = config(tmp_path, loader)
+        cfg['val_dataloader'] = dict(num_workers=workers, dataset=dict(
+            type='CacheTestImages', data_root=str(tmp_path), pipeline=[dict(LOAD)]))
+        cfg['train_dataloader']['num_workers'] = workers
+        if where == 'env_cfg':
+            cfg[where] = dict(mp_cfg=dict(mp_start_method=method))
+        else:
+            cfg[where]['multiprocessing_context'] = method
+        return cfg
+
+    cfg = started(dict(LOAD))
+    assert planned(cfg, level='encoded').status == 'applied'
+    assert loader_of(cfg)['type'] == 'tricks_plugin.LoadCachedImage'
+    cfg = started(dict(type='CacheTestLoader'))
+    verdict = planned(cfg)
+    assert verdict.status == 'not_applicable' and verdict.reason == (
+        'train_dataloader.dataset.pipeline[0] keeps its class, and its workers, which start by '
+        f'{method!r}, know the storage backend only by a class of this package')
+    cfg = started(dict(type='CacheTestLoader'), workers=0)
+    assert planned(cfg, level='encoded').status == 'applied'
+
+
+def test_a_validation_that_cannot_know_the_backend_is_left_out(tmp_path):
+    write_jpegs(tmp_path, 2)
+    cfg = config(tmp_path)
+    cfg['val_dataloader'] = dict(num_workers=1, multiprocessing_context='spawn', dataset=dict(
+        type='CacheTestImages', data_root=str(tmp_path), pipeline=[dict(type='CacheTestLoader')]))
+    before = json.dumps(cfg['val_dataloader'])
+    verdict = planned(cfg)
+    assert verdict.status == 'applied' and verdict.reason.endswith(
+        "know the storage backend only by a class of this package, so it is not cached")
+    assert json.dumps(cfg['val_dataloader']) == before
+    assert loader_of(cfg)['type'] == 'tricks_plugin.LoadCachedImage'
+
+
 def test_every_wrapper_validation_and_the_second_stage_are_reached(tmp_path):
     write_jpegs(tmp_path, 2)
 
@@ -260,7 +302,7 @@ NEEDS = Needs(1000, 24, 1 * GB, 20 * GB, 5.0)
     (None, 5 * GB, '', 'whether it would pay is not known: x')])
 def test_a_recipe_holds_back_where_it_would_bring_little(
         monkeypatch, tmp_path, needs, budget, source, words):
-    monkeypatch.setattr(mm, '_look', lambda cfg, plain: (needs, source, 'x'))
+    monkeypatch.setattr(mm, '_look', lambda cfg, plain, folder: (needs, source, 'x'))
     monkeypatch.setattr(mm, 'room_in', lambda folder, mb: Room(folder, budget))
     monkeypatch.setattr(survey, 'available_memory', lambda: 4 * GB)
     _, plan = tricks_plugin.apply_tricks(Config(config(tmp_path)), 'fast')
@@ -307,7 +349,7 @@ def test_a_training_with_workers_reads_its_second_epoch_from_the_cache(
     assert (row['values']['hits'], row['values']['misses']) == (16, 0)
 
 
-def test_a_stock_runner_with_the_backend_alone_logs_once_that_the_budget_is_full(
+def test_a_stock_runner_with_the_backend_alone_logs_that_the_budget_is_full(
         tmp_path, cache_folder):
     write_jpegs(tmp_path / 'images', 8)  # a page each
     cfg = config(tmp_path / 'images', dict(LOAD, backend_args=dict(
@@ -316,7 +358,7 @@ def test_a_stock_runner_with_the_backend_alone_logs_once_that_the_budget_is_full
     Runner.from_cfg(Config(cfg)).train()
     (log,) = (tmp_path / 'work').glob('*/*.log')
     lines = [line for line in log.read_text().splitlines() if 'is full' in line]
-    assert len(lines) == 1 and ' - INFO - data_cache: the budget of ' in lines[0]
+    assert lines and ' - INFO - data_cache: the budget of ' in lines[0]
     assert 'it keeps 3 files, 0.0123 MB of 0.0123 MB, which is some ' in lines[0]
 
 

@@ -248,27 +248,6 @@ def test_reads_are_counted_and_a_changed_file_is_never_stale(cache_folder, tmp_p
     assert fetch(keeper, paths[0]) == b'z' * before.st_size
 
 
-def test_a_full_budget_is_said_once_a_run_and_again_in_the_next(
-        cache_folder, tmp_path, monkeypatch):
-    paths, said = write_files(tmp_path, 5), []  # a page each
-    folder = dict(folder=cache_folder, budget_mb=3.5 * PAGE / 1e6, say=said.append)
-    for path in paths[:3]:
-        fetch(Keeper(**folder), path)
-    assert said == []
-    for _ in range(2):
-        for path in paths:
-            fetch(Keeper(**folder), path)  # as many processes would
-    kept = f'{cache_folder} is full: it keeps 3 files, 0.0123 MB of 0.0143 MB, which is some '
-    assert len(said) == 1 and f'data_cache: the budget of {kept}' in said[0]
-    # What fits are the three smallest ranks; the share in the next run is that of the fourth.
-    monkeypatch.setattr('tricks_plugin.tricks.data_cache.counts._started', lambda process: 'later')
-    for path in paths:
-        fetch(Keeper(**folder), path)
-    fourth = sorted(rank_of(name_of(path)) for path in paths)[3] / 2 ** 64
-    assert said[1:] == [f'data_cache: the budget of {kept}{fourth:.0%} of the files asked for so '
-                        'far; the others are read from their source each time']
-
-
 def test_a_file_that_changes_while_it_is_read_is_not_kept(cache_folder, tmp_path):
     keeper, states = Keeper(cache_folder, 10), iter([1, 2, 3, 4, 4, 4, 4])
     ask = [lambda: Stamp(1, next(states), 1), lambda: b'torn']

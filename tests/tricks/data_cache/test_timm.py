@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
+import shutil
 import tarfile
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from tricks_plugin.timm.data import build_datasets
 from tricks_plugin.timm.plan import plan_tricks
 from tricks_plugin.timm.train import main
 from tricks_plugin.tricks.data_cache.keeper import keeper
-from tricks_plugin.tricks.data_cache.reader import CachedReader, cache_images
+from tricks_plugin.tricks.data_cache.reader import CachedReader, cache_images, cache_together
 
 pytestmark = pytest.mark.slow
 
@@ -118,11 +120,36 @@ def test_the_plan_sets_the_trainers_flags_and_says_what_fits(images, cache_folde
     assert row.status == 'applied'
     assert (args.data_cache, args.data_cache_folder, args.data_cache_mb) == (
         'auto', cache_folder, 7)
-    assert row.reason.startswith('training images: 24 files (all read) need ')
+    assert row.reason.startswith('images: 33 files (24 of them measured) need ')
     assert row.reason.endswith(f'the budget of {cache_folder} is 7 MB: decoded, all of it fits')
     assert row.promise == {'level': 'auto', 'folder': cache_folder}
     args, row = planned(images, '--data-cache', 'encoded', level='decoded')
     assert args.data_cache == 'encoded' and 'is yours and stands' in row.reason
+
+
+def test_the_level_follows_from_training_and_validation_together(images, cache_folder, caplog):
+    # 24 and 9 images of two pages each decoded: 33 * 8192 bytes; of one page each encoded.
+    for budget, level in ((33 * 8192, 'decoded'), (33 * 8192 - 1, 'encoded')):
+        datasets = [create_dataset('', str(images / split)) for split in ('train', 'val')]
+        assert cache_together(datasets, 'auto', cache_folder, budget / 1e6) == [level] * 2
+        assert [one.reader.level for one in datasets] == [level] * 2
+        _, row = planned(images, folder=cache_folder, budget_mb=1)
+        assert 'images: 33 files' in row.reason
+
+
+def test_a_large_set_is_counted_and_sampled_but_not_for_ever(tmp_path, cache_folder, monkeypatch):
+    write_images(tmp_path / 'train', 1)  # three classes
+    one, *_ = (tmp_path / 'train').glob('*/*.jpg')
+    for number in range(20_000):
+        os.link(one, one.with_name(f'{number:05d}.jpeg'))
+    _, row = planned(tmp_path, '--val-split', '', folder=cache_folder, budget_mb=1000)
+    # Two pages each, decoded.
+    assert '20003 files (24 of them measured) need' in row.reason
+    assert 'and 164 MB decoded' in row.reason
+    monkeypatch.setattr('tricks_plugin.tricks.data_cache.timm._SECONDS', -1.0)
+    _, row = planned(tmp_path, '--val-split', '', folder=cache_folder, budget_mb=1000)
+    assert row.reason.startswith('what the set needs is not known before it is read')
+    shutil.rmtree(tmp_path)
 
 
 def test_what_timm_streams_is_not_cached_and_a_recipe_holds_back(images, cache_folder):

@@ -10,6 +10,7 @@ import pytest
 import torch
 from mmcv.transforms import BaseTransform
 from mmengine.config import Config
+from mmengine.runner import IterBasedTrainLoop
 from support.data_monitor import LOAD, SLOW, Noting, build, messages
 
 import tricks_plugin
@@ -56,6 +57,24 @@ def test_a_run_without_a_bottleneck_is_left_in_peace(images, tmp_path):
     assert 'Waiting for data' not in messages(runner)
     saved = json.loads((tmp_path / FILE).read_text())
     assert saved['share'] < 0.5 and 'sample' not in saved
+
+
+def test_an_iteration_based_training_whose_loader_ends_hears_of_it(images, tmp_path, monkeypatch):
+    slept = []
+
+    def sleep(seconds, real=time.sleep):
+        slept.append(seconds)
+        real(min(seconds, 0.3))
+
+    monkeypatch.setattr('mmengine.runner.loops.time.sleep', sleep)
+    runner = build(images, tmp_path, [LOAD], step=0.001,
+                   hook=DataBottleneckHook(0.5, interval=6, window=12, samples=2))
+    runner._train_loop = IterBasedTrainLoop(runner, runner._train_dataloader, max_iters=30)
+    runner.train()
+    assert slept.count(2) == 2  # 24 images in batches of two
+    text = messages(runner)
+    assert 'To blame: the end of the loader, which was begun anew 1 times' in text
+    assert "What would help: sampler=dict(type='InfiniteSampler')" in text
 
 
 def test_the_draws_of_the_training_are_those_of_one_without_a_monitor(images, tmp_path):

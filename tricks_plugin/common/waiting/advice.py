@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from ..sample_times import SampleTimes
 from .arithmetic import slowest_step, waiting_share, workers_needed
+from .cache import Cache
 from .meter import Stretch
 
 __all__ = ['Situation', 'blame', 'brought', 'explain', 'remedies']
@@ -28,7 +29,7 @@ class Situation:
         processors: Processors for this process and its workers.
         persistent: Whether the workers live on from epoch to epoch.
         iterations: The length of the training.
-        cached: Whether files are read through a cache already.
+        cache: Tells of the cache that files are read through, as it is when it is asked.
     """
 
     workers: int
@@ -36,7 +37,7 @@ class Situation:
     processors: int
     persistent: bool
     iterations: int
-    cached: bool = False
+    cache: Callable[[], Cache] = Cache
 
 
 def blame(times: SampleTimes) -> tuple[str, float]:
@@ -78,11 +79,18 @@ def remedies(times: SampleTimes, step: float, at: Situation) -> list[str]:
         share = waiting_share(times.seconds - seconds, at.batch_size, step, at.workers)
         return f'with {at.workers} workers it leaves {share:.0%} waiting'
 
-    if reading >= _MATTERS * times.seconds:
-        where = "a larger share of the files in data_cache's folder (budget_mb)" if at.cached else \
-            'the trick data_cache, level encoded (the files in memory or on a local disk)'
-        found.append(f'{where}: {without(reading)}')
-    if decoding >= _MATTERS * times.seconds:
+    cache, least = at.cache(), _MATTERS * times.seconds
+    kept = reading + decoding if cache.level == 'decoded' else reading if cache.level else 0.0
+    if kept >= least and cache.full:
+        found.append("a larger share of the files in data_cache's folder (budget_mb): "
+                     f'{without(kept)}')
+    elif kept >= least and cache.filling:
+        found.append(f'nothing to be set for the files: the cache (level {cache.level}) is still '
+                     f'being filled, and later epochs read from it: {without(kept)}')
+    if reading >= least and not cache.level:
+        found.append('the trick data_cache, level encoded (the files in memory or on a local '
+                     f'disk): {without(reading)}')
+    if decoding >= least and cache.level != 'decoded':
         found.append('the trick data_cache, level decoded (images decoded once): '
                      f'{without(reading + decoding)}')
     slow = {part: seconds for part, seconds in times.parts.items() if part.kind == 'transform'}
@@ -112,7 +120,13 @@ def explain(seen: Stretch, times: SampleTimes | None, at: Situation, error: str 
     lines.append(f'A worker makes an image in {1e3 * times.seconds:.1f} ms ({times.samples} '
                  f'measured beside the run): {figures}')
     helps = remedies(times, seen.step, at)
-    if at.workers and not at.persistent and seen.starting >= seen.waiting / 2:
+    if seen.restarts and seen.starting >= seen.waiting / 2:
+        lines.append(f'To blame: the end of the loader, which was begun anew {seen.restarts} times '
+                     "in these iterations (mmengine's IterBasedTrainLoop sleeps 2 s for it and "
+                     f'starts the workers): {seen.starting / seen.waiting:.0%} of the waiting is '
+                     'for the first batches after that')
+        helps = ["sampler=dict(type='InfiniteSampler') in train_dataloader, which has no end"]
+    elif at.workers and not at.persistent and seen.starting >= seen.waiting / 2:
         lines.append(f'To blame: starting the workers, {seen.starting / seen.waiting:.0%} of the '
                      'waiting is for the first batches of epochs')
         helps = ['persistent_workers=True in the data loader (the trick runtime sets it)']
@@ -144,6 +158,8 @@ def _lost(seen: Stretch, at: Situation) -> str:
 def brought(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     """What a change since an earlier run brought; empty where nothing changed.
 
+    Images per second are those of all processes, taking each to be as fast as the one that speaks.
+
     Args:
         before: The record of the earlier run, see `DataMonitor`.
         now: The same of this one.
@@ -155,8 +171,9 @@ def brought(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
     changes += [f'- {name}' for name in old['pipeline'] if name not in new['pipeline']]
     if not changes and abs(now['share'] - before['share']) < _CHANGED:
         return ''
-    ratio = now['images_per_second'] / before['images_per_second']
+    was, rate = (one['images_per_second'] * one['settings'].get('processes', 1)
+                 for one in (before, now))
     since = f'changed since: {", ".join(changes)}' if changes else 'by the same settings'
     return (f'Waiting for data takes {now["share"]:.0%} of the time, {before["share"]:.0%} in the '
-            f'run before ({since}); {now["images_per_second"]:.1f} images/s, '
-            f'{ratio:.2f} times its {before["images_per_second"]:.1f}')
+            f'run before ({since}); {rate:.1f} images/s, '
+            f'{rate / was:.2f} times its {was:.1f}')

@@ -21,12 +21,14 @@ class Stretch:
         seconds: Their time, waiting included; validation and checkpoints are not in it.
         waiting: What of it was lost to waiting for batches.
         starting: What of ``waiting`` belongs to the first batches of epochs.
+        restarts: How often the loader came to its end within an epoch and was begun anew.
     """
 
     iterations: int = 0
     seconds: float = 0.0
     waiting: float = 0.0
     starting: float = 0.0
+    restarts: int = 0
 
     def add(self, other: Stretch) -> None:
         """Adds other iterations to these."""
@@ -34,6 +36,7 @@ class Stretch:
         self.seconds += other.seconds
         self.waiting += other.waiting
         self.starting += other.starting
+        self.restarts += other.restarts
 
     @property
     def share(self) -> float:
@@ -114,8 +117,14 @@ class WaitMeter:
         self._asked = self._clock()
         self._first = self._first or first
 
-    def arrive(self) -> None:
-        """The batch is there."""
+    def arrive(self, restarted: bool = False) -> None:
+        """The batch is there.
+
+        Args:
+            restarted: Whether the loader was begun anew for it: it counts as the first of an epoch.
+        """
+        self._first = self._first or restarted
+        self._now.restarts += restarted
         self._arrived = self._clock()
         waited = self._arrived - self._asked
         self._now.seconds += waited

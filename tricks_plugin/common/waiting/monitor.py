@@ -13,6 +13,7 @@ from typing import Any
 from ..files import write_json
 from ..sample_times import Probe
 from .advice import Situation, brought, explain
+from .cache import cache_of
 from .meter import Stretch, WaitMeter
 
 __all__ = ['FILE', 'DataMonitor', 'Limits', 'describe', 'read_record']
@@ -64,9 +65,8 @@ def describe(
         num_workers=loader.num_workers, batch_size=size, prefetch_factor=loader.prefetch_factor,
         persistent_workers=loader.persistent_workers, pin_memory=loader.pin_memory,
         processes=processes, pipeline=pipeline)
-    cached = any('(cached)' in name or name.startswith('LoadCached') for name in pipeline)
     return settings, Situation(loader.num_workers, size, processors, loader.persistent_workers,
-                               iterations, cached)
+                               iterations, lambda: cache_of(loader.dataset))
 
 
 def _batch_size(loader: Any) -> int:
@@ -130,9 +130,13 @@ class DataMonitor:
         self._told = self._compared = False
         self._before = read_record(folder)
 
-    def arrived(self) -> None:
-        """A batch is there; every ``interval`` batches the monitor looks at the figures."""
-        self.meter.arrive()
+    def arrived(self, restarted: bool = False) -> None:
+        """A batch is there; every ``interval`` batches the monitor looks at the figures.
+
+        Args:
+            restarted: See `WaitMeter.arrive`.
+        """
+        self.meter.arrive(restarted)
         self._arrived += 1
         if self._arrived % self.limits.interval == 0:
             self.look()

@@ -10,6 +10,7 @@ from typing import Any
 
 from mmengine.fileio import BaseStorageBackend, FileClient, LocalBackend, register_backend
 
+from ...common.waiting.cache import Cache
 from .keeper import keeper
 from .source import Source, say
 
@@ -22,8 +23,9 @@ class CachedBackend(BaseStorageBackend):
     """Reads files through a cache on this node, and answers all else as the inner backend does.
 
     A local file is known by its path, size and time of change, so that a changed one is read
-    afresh. Other backends tell no such time, unless they have a method ``stat`` like `os.stat`:
-    what they gave once is given again, until the folder is cleared.
+    afresh, whatever backend reads it; so is a local file that ``inner`` names, such as an archive.
+    Of all else no such time is known, unless the backend has a method ``stat`` like `os.stat`: what
+    it gave once is given again, until the folder is cleared.
 
     Args:
         inner: ``backend_args`` of the backend to read with; by default mmengine's choice by the
@@ -53,6 +55,10 @@ class CachedBackend(BaseStorageBackend):
     def name_of(self, path: str | Path) -> str:
         """What the cache calls a file."""
         return self.source.known_by('encoded', path)[0]
+
+    def cache_now(self) -> Cache:
+        """The cache as this run has it."""
+        return self.keeper.now('encoded')
 
     def load(self, path: str | Path) -> None:
         """Reads a file, so that it is kept."""

@@ -6,10 +6,11 @@ import contextlib
 import multiprocessing
 import os
 import struct
+import sys
 import time
 from pathlib import Path
 
-__all__ = ['NAMES', 'Counts', 'first_in_run', 'owner', 'totals']
+__all__ = ['NAMES', 'Counts', 'note_in_run', 'owner', 'totals']
 
 NAMES = ('hits', 'misses', 'stored', 'damaged', 'failed', 'hit_bytes', 'missed_bytes')
 """Reads answered by the cache and by the source; entries stored and found damaged; errors of the
@@ -23,9 +24,16 @@ _DAY = 86400.0
 
 
 def owner() -> int:
-    """The process whose run this process works for: the one that started it as a worker."""
+    """The training process that this process works for: that of a data loader's worker, or itself.
+
+    A training may itself be somebody's child, as with ``multiprocessing.Process`` or
+    ``torch.multiprocessing.spawn``.
+    """
+    data = sys.modules.get('torch.utils.data')  # where it is not imported, this is no worker
     parent = multiprocessing.parent_process()
-    return os.getpid() if parent is None or parent.pid is None else parent.pid
+    if data is None or data.get_worker_info() is None or parent is None or parent.pid is None:
+        return os.getpid()
+    return parent.pid
 
 
 class Counts:
@@ -80,26 +88,39 @@ def totals(folder: int) -> dict[str, int]:
         dict.fromkeys(NAMES, 0)
 
 
-def first_in_run(folder: int, what: str) -> bool:
-    """Whether no process of this run has asked this before.
+def note_in_run(folder: int, what: str, value: int = 0) -> int | None:
+    """Notes a number for the processes of this run, if none of them has.
 
     Args:
         folder: Descriptor of the cache's folder.
         what: A word for a file's name.
+        value: What is noted.
+
+    Returns:
+        None if it was noted now, or what another process has noted before.
 
     Raises:
-        OSError: If that cannot be noted.
+        OSError: If it cannot be noted.
     """
     with contextlib.suppress(FileExistsError):
         os.mkdir(_FOLDER, 0o700, dir_fd=folder)
     # Processes are numbered again, in each container from 1: the time of their start tells them.
     place = f'{_FOLDER}/{owner()}.{_started(owner())}.{what}'
     try:
-        os.close(os.open(place, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
-                         | os.O_CLOEXEC, 0o600, dir_fd=folder))
+        fd = os.open(place, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
+                     0o600, dir_fd=folder)
     except FileExistsError:
-        return False
-    return True
+        fd = os.open(place, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+        try:
+            text = os.read(fd, 64)
+        finally:
+            os.close(fd)
+        return int(text) if text.isdigit() else value  # the other one may be about to write it
+    try:
+        os.write(fd, str(value).encode())
+    finally:
+        os.close(fd)
+    return None
 
 
 def _started(process: int) -> str:

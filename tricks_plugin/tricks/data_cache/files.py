@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from . import entries
 from .checked import Checked, Known
 
-__all__ = ['Files', 'cost', 'rounded']
+__all__ = ['Files', 'cost', 'is_kept', 'rounded']
 
 _PAGE = 4096
 _NAME = re.compile('[0-9a-f]{32}')
@@ -186,6 +186,11 @@ class Files:
 
 def _place(name: str) -> str:
     return f'{name[:2]}/{name}'
+
+
+def is_kept(folder: str, name: str) -> bool:
+    """Whether a folder has an entry of a name, of whatever state of its source."""
+    return os.path.isfile(os.path.join(folder, _place(name)))
 
 
 def rounded(size: int) -> int:

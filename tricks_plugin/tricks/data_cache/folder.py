@@ -12,8 +12,8 @@ from pathlib import Path
 from .state import State, load
 
 __all__ = ['FolderRefusedError', 'available_memory', 'default_budget', 'default_folder',
-           'file_system', 'free_bytes', 'is_tmpfs', 'open_private', 'planned_budget',
-           'planned_space']
+           'file_system', 'found_state', 'free_bytes', 'is_tmpfs', 'open_found', 'open_private',
+           'planned_budget', 'planned_space', 'unnamed_budget']
 
 _MARK = 'state'
 _TMPFS = ('tmpfs', 'ramfs')
@@ -49,20 +49,40 @@ def open_private(path: str) -> int:
         os.mkdir(path, 0o700)
     except FileExistsError:
         pass
+    return _opened(path, private=True)
+
+
+def open_found(path: str) -> int | None:
+    """Opens a cache's folder to look at it, and changes nothing; None where there is none.
+
+    Args:
+        path: The folder.
+
+    Returns:
+        A file descriptor.
+
+    Raises:
+        FolderRefusedError: See `open_private`.
+        OSError: If it cannot be opened.
+    """
+    return _opened(path, private=False) if os.path.lexists(path) else None
+
+
+def _opened(path: str, private: bool) -> int:
     try:
         fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
     except OSError as error:
         raise FolderRefusedError(
             f'{path} is no folder of its own, or a symbolic link ({error.strerror})') from error
     try:
-        _check(fd, path)
+        _check(fd, path, private)
     except BaseException:
         os.close(fd)
         raise
     return fd
 
 
-def _check(fd: int, path: str) -> None:
+def _check(fd: int, path: str, private: bool) -> None:
     found = os.fstat(fd)
     if found.st_uid != os.geteuid():
         raise FolderRefusedError(
@@ -74,7 +94,7 @@ def _check(fd: int, path: str) -> None:
     mode = stat.S_IMODE(found.st_mode)
     if mode & 0o022 and names:
         raise FolderRefusedError(f'{path} could be written by others (mode {mode:o})')
-    if mode & 0o077:
+    if mode & 0o077 and private:
         os.fchmod(fd, 0o700)
 
 
@@ -87,32 +107,53 @@ def free_bytes(fd: int) -> int:
     return system.f_bavail * system.f_frsize - system.f_blocks * system.f_frsize // 10
 
 
-def default_budget(fd: int, path: str) -> int:
-    """Half of what is free, on tmpfs at most a quarter of the available memory; in bytes."""
-    budget = max(free_bytes(fd), 0) // 2
+def default_budget(fd: int, path: str, used: int = 0) -> int:
+    """Half of what is free, on tmpfs at most a quarter of the available memory; in bytes, >= 1.
+
+    Args:
+        fd: The folder, or one above it on its file system.
+        path: The folder.
+        used: What its entries take, which is theirs to have.
+    """
+    budget = max(free_bytes(fd) + used, 0) // 2
     memory = available_memory()
     if memory is not None and is_tmpfs(path):
-        budget = min(budget, memory // 4)
-    return budget
+        budget = min(budget, (memory + used) // 4)
+    return max(budget, 1)
+
+
+def unnamed_budget(now: State | None, fd: int, path: str) -> tuple[int, bool]:
+    """The budget of a run that names none, and whether it is a default.
+
+    What a run has named stays. A default is taken anew where that gives a quarter more.
+
+    Args:
+        now: What the folder says of itself.
+        fd: See `default_budget`.
+        path: See there.
+    """
+    if now is not None and now.budget and not now.default:
+        return now.budget, False
+    before, used = (0, 0) if now is None else (now.budget, now.used)
+    budget = default_budget(fd, path, used)
+    return budget if budget > 1.25 * before else before, True
 
 
 def planned_budget(path: str) -> int:
     """The budget that a folder has, or would get by default; makes nothing."""
-    found = _found(path)
-    if found is not None and found.budget:
-        return found.budget
+    found = found_state(path)
     with _nearest(path) as fd:
-        return default_budget(fd, path)
+        return unnamed_budget(found, fd, path)[0]
 
 
 def planned_space(path: str) -> int:
     """Bytes that a folder's entries may come to on its file system, those there counted."""
-    found = _found(path)
+    found = found_state(path)
     with _nearest(path) as fd:
         return max(free_bytes(fd), 0) + (found.used if found is not None else 0)
 
 
-def _found(path: str) -> State | None:
+def found_state(path: str) -> State | None:
     """What a folder says of its cache; None where there is none."""
     try:
         fd = os.open(os.path.join(path, _MARK), os.O_RDONLY | os.O_NOFOLLOW)

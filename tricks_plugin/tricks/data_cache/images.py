@@ -11,10 +11,12 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ...mm.config_edit import default_scope, find, get, is_a, lookup_class, type_name, walk
+from .walks import files_below
 
 __all__ = ['ImageList', 'Reader', 'image_list', 'readers', 'sampled']
 
 _SECTIONS = ('train_dataloader.dataset', 'val_dataloader.dataset', 'custom_hooks')
+_KINDS = ('.jpg', '.jpeg', '.png', '.ppm', '.bmp', '.pgm', '.tif', '.tiff', '.webp')
 _LARGEST = 32_000_000  # bytes of annotations that a plan reads
 
 
@@ -124,8 +126,8 @@ def image_list(cfg: dict[str, Any], largest: int | None = _LARGEST) -> ImageList
 
     Args:
         cfg: A plain config.
-        largest: Of annotations of more bytes, the files of the image folder stand for those of the
-            set; None reads any.
+        largest: Of annotations of more bytes, the images below the image folder stand for those of
+            the set, each once over all sets; None reads any.
     """
     scope, parts = default_scope(cfg), []
     for path, node in _datasets(cfg):
@@ -139,7 +141,22 @@ def image_list(cfg: dict[str, Any], largest: int | None = _LARGEST) -> ImageList
         if isinstance(part, str):
             return part
         parts.append(part)
+    parts = _each_once(parts)
     return ImageList(parts) if sum(map(len, parts)) else 'the config names no images'
+
+
+def _each_once(parts: list[Any]) -> list[Any]:
+    """Folders' lists without the files that another part has."""
+    lists = [one for one in parts if isinstance(one, list)]
+    others = [one for one in parts if not isinstance(one, list)]
+    if not lists:
+        return parts
+    seen = {os.path.abspath(part.get_data_info(index)['img_path'])
+            for part in others for index in range(len(part))}
+    for part in lists:
+        part[:] = [path for path in part if os.path.abspath(path) not in seen]
+        seen.update(map(os.path.abspath, part))
+    return parts
 
 
 def _built(node: dict[str, Any], path: str, scope: str) -> Any:
@@ -160,16 +177,14 @@ def _built(node: dict[str, Any], path: str, scope: str) -> Any:
 
 
 def _folder_files(node: dict[str, Any]) -> list[str]:
-    """The files in a data set's image folder."""
+    """The images below a data set's image folder."""
     prefix = node.get('data_prefix')
     name = next((prefix[key] for key in ('img', 'img_path') if key in prefix), '') \
         if isinstance(prefix, dict) else prefix
     root = node.get('data_root')
     folder = os.path.join(root if isinstance(root, str) else '',
                           name if isinstance(name, str) else '')
-    if not os.path.isdir(folder):
-        return []
-    return sorted(os.path.join(folder, one) for one in os.listdir(folder))
+    return files_below(folder, _KINDS) or [] if folder else []
 
 
 def _datasets(cfg: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -191,22 +206,29 @@ def _annotations(node: dict[str, Any]) -> str:
     return name if os.path.isabs(name) or not isinstance(root, str) else os.path.join(root, name)
 
 
-def sampled(files: Sequence[str], loader: Reader) -> Any:
+def sampled(files: Sequence[str], loader: Reader, folder: str) -> Any:
     """What the files need, read and decoded as a loader does it.
 
     Args:
         files: Paths.
         loader: The transform that loads them.
+        folder: The cache's, which may have some of them.
 
     Raises:
         Exception: What reading and decoding raise.
     """
     import mmcv
 
+    from .files import is_kept
+    from .loader import decoder_of
     from .source import Source
     from .survey import measure
     source = Source(loader.inner)
     flag = loader.node.get('color_type', 'color')
     how = loader.node.get('imdecode_backend', 'cv2')
     return measure(files, lambda path: source.backend(path).get(path),
-                   lambda data: mmcv.imfrombytes(data, flag=flag, backend=how))
+                   lambda data: mmcv.imfrombytes(data, flag=flag, backend=how),
+                   held=lambda path: {
+                       level: is_kept(folder, source.known_by(level, path, *more)[0])
+                       for level, more in (('encoded', ()),
+                                           ('decoded', (flag, *decoder_of(how))))})

@@ -12,9 +12,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from .counts import Counts, first_in_run, totals
+from ...common.waiting.cache import Cache
+from .counts import Counts, note_in_run, totals
 from .entries import DamagedError
-from .folder import FolderRefusedError, default_folder
+from .files import cost
+from .folder import FolderRefusedError, default_folder, found_state
 from .keys import MAX_RANK
 from .stamps import UNCHANGING, Stamp, tick
 from .store import Store
@@ -32,7 +34,8 @@ class Keeper:
     Args:
         folder: The folder; None for the user's own on this node.
         budget_mb: The largest size in MB of 10^6 bytes; None for the folder's own, or a default.
-        say: Takes the line that says, once a run, that the budget is full. Pickles.
+        say: Takes the line that says, once a run, that the budget is full, and again whenever the
+            share that is kept has fallen to half of what was said. Pickles.
 
     Raises:
         ValueError: If the budget is not above 0.
@@ -52,7 +55,8 @@ class Keeper:
         self._budget = None if budget_mb is None else max(int(budget_mb * 1e6), 1)
         self._opened: tuple[int, Store | None, Counts | None] | None = None
         self.trouble = ''
-        self._say, self._said = say, False
+        self._say = say
+        self._said, self._times = 2 * MAX_RANK, 0  # the limit that was said last; how often
 
     def __getstate__(self) -> dict[str, Any]:
         return {**self.__dict__, '_opened': None}
@@ -76,6 +80,22 @@ class Keeper:
         """What this run has asked so far, over all its processes; empty without a folder."""
         store = self.open()
         return {} if store is None else totals(store.dir)
+
+    def now(self, level: str) -> Cache:
+        """What the cache does for this run at this moment; makes nothing.
+
+        Args:
+            level: What is kept of an image.
+        """
+        found, asked = found_state(self.folder), {'hits': 0, 'misses': 0}
+        with contextlib.suppress(OSError):
+            fd = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                asked = totals(fd)
+            finally:
+                os.close(fd)
+        return Cache(level, found is not None and found.limit < MAX_RANK,
+                     asked['misses'] > asked['hits'])
 
     def fetch(self, name: str, state: Callable[[], Stamp], read: Callable[[], Any]) -> Any:
         """The content of a source: from the cache, or read and, if it fits, kept.
@@ -126,21 +146,39 @@ class Keeper:
         try:
             if store.put(name, stamp.digest, value):
                 self._count(stored=1)
-            if not self._said and store.limit < MAX_RANK:
-                self._said = True
-                self._tell_full(store)
+            else:
+                self._tell_large(store, _bytes(value))
+            self._tell_full(store)
         except (OSError, MemoryError, TypeError, ValueError) as error:
             self._failed(error)
 
-    def _tell_full(self, store: Store) -> None:
-        """Says what is kept, if no other process of this run has."""
+    def _tell_large(self, store: Store, length: int) -> None:
+        """Says, if no other process of this run has, that a file is larger than all there is."""
         with contextlib.suppress(OSError):
-            if first_in_run(store.dir, 'full'):
-                usage = store.usage()
-                self._say(f'data_cache: the budget of {self.folder} is full: it keeps '
-                          f'{usage.entries} files, {size(usage.used)} of {size(usage.budget)}, '
-                          f'which is some {usage.share:.0%} of the files asked for so far; the '
-                          'others are read from their source each time')
+            room = store.room
+            if cost(length) > room and note_in_run(store.dir, 'large') is None:
+                self._say(f'data_cache: a file of {size(length)} is larger than all of '
+                          f'{self.folder}, {size(room)}, and is read from its source each time, '
+                          'as any such file is')
+
+    def _tell_full(self, store: Store) -> None:
+        """Says what is kept, and again where half is left of what any process of this run said.
+
+        At the first file that does not fit the share is near 1; it falls as more files are seen.
+        """
+        with contextlib.suppress(OSError):
+            limit = store.limit
+            while limit < MAX_RANK and limit < self._said and 2 * limit <= self._said:
+                noted = note_in_run(store.dir, f'full{self._times}', limit)
+                self._said, self._times = limit if noted is None else noted, self._times + 1
+                if noted is None:
+                    usage, room = store.usage(), store.room
+                    disk = '' if room == usage.budget else \
+                        f' (its file system leaves it {size(room)})'
+                    self._say(f'data_cache: the budget of {self.folder} is full: it keeps '
+                              f'{usage.entries} files, {size(usage.used)} of {size(usage.budget)}'
+                              f'{disk}, which is some {usage.share:.0%} of the files asked for '
+                              'so far; the others are read from their source each time')
 
     def _failed(self, error: BaseException) -> None:
         self._count(failed=1)

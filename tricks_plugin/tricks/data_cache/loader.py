@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import mmcv
@@ -9,11 +10,12 @@ import numpy as np
 from mmcv.transforms import LoadImageFromFile
 from mmcv.transforms.builder import TRANSFORMS
 
+from ...common.waiting.cache import Cache
 from . import backend  # noqa: F401  registers the backend that `encoded` reads by
 from .keeper import keeper
 from .source import Source, as_backend_args, say
 
-__all__ = ['LoadCachedImage']
+__all__ = ['LoadCachedImage', 'decoder_of']
 
 
 @TRANSFORMS.register_module()
@@ -50,7 +52,7 @@ class LoadCachedImage(LoadImageFromFile):
             own = own.get('inner')
         self.level = level
         self.backend_args = own
-        self._source = Source(own)
+        self._source = self._read_from = Source(own)
         self._keeper = keeper(folder, budget_mb, say)
         if level == 'encoded':
             self.backend_args = {'backend': 'cached', 'inner': own, 'folder': folder,
@@ -83,19 +85,34 @@ class LoadCachedImage(LoadImageFromFile):
         """Loads an image, so that it is kept."""
         self.transform({'img_path': path})
 
+    def cache_now(self) -> Cache:
+        """The cache as this run has it."""
+        return self._keeper.now(self.level)
+
+    def read_through(self, change: Callable[[dict[str, Any] | None], dict[str, Any]]) -> None:
+        """Has other ``backend_args`` read the source; what the cache calls its files stays.
+
+        Args:
+            change: Gives those in place of the present ones, such as a backend that times another.
+        """
+        if self.level == 'encoded':
+            self.backend_args = change(self.backend_args)
+        else:
+            self._read_from = Source(change(self._source.inner))
+
     def _known_by(self, path: str) -> tuple[str, Any]:
         return self._source.known_by('decoded', path, self.color_type,
-                                     *_decoder(self.imdecode_backend))
+                                     *decoder_of(self.imdecode_backend))
 
     def _decode(self, path: str) -> Any:
-        data = self._source.backend(path).get(path)
+        data = self._read_from.backend(path).get(path)
         return mmcv.imfrombytes(data, flag=self.color_type, backend=self.imdecode_backend)
 
     def __repr__(self) -> str:
         return f'{super().__repr__()[:-1]}, level={self.level!r}, folder={self._keeper.folder!r})'
 
 
-def _decoder(name: str | None) -> tuple[str, str]:
+def decoder_of(name: str | None) -> tuple[str, str]:
     """A decoder's name and version: another version may give other pixels."""
     name = name or mmcv.image.io.imread_backend
     module = {'cv2': 'cv2', 'pillow': 'PIL', 'tifffile': 'tifffile',

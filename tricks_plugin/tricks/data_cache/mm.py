@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...mm.config_edit import default_scope, get, not_seen, walk
+from ...mm.config_edit import default_scope, get, not_seen, type_name, walk
 from ...plan import ConfigEdit, RunFacts, Verdict
 from .folder import default_folder
 from .images import Reader, image_list, readers, sampled
@@ -25,6 +25,27 @@ def _no_reader(cfg: dict[str, Any]) -> str:
     return f'no transform below train_dataloader.dataset {known} images from files{unseen}'
 
 
+def _start_method(cfg: dict[str, Any], reader: Reader) -> str:
+    """How the workers start that a reader runs in; empty for a fork, and without workers."""
+    section = 'val_dataloader' if reader.path.startswith('val_') else 'train_dataloader'
+    if not get(cfg, f'{section}.num_workers'):
+        return ''
+    method = get(cfg, f'{section}.multiprocessing_context') or \
+        get(cfg, 'env_cfg.mp_cfg.mp_start_method') or 'fork'
+    return '' if method == 'fork' else str(method)
+
+
+def _reached(cfg: dict[str, Any], found: list[Reader]) -> list[Reader]:
+    """The readers without a cache that can have one.
+
+    Workers that are no forks know the backend only by a class of this package in their data set.
+    """
+    known = {one.path.startswith('val_') for one in found
+             if one.decodes or type_name(one.node) == 'LoadCachedImage'}
+    return [one for one in found if not one.level and (
+        not _start_method(cfg, one) or one.path.startswith('val_') in known)]
+
+
 class Edit(ConfigEdit):
     """Gives the transforms that read files the backend ``cached``, or `LoadCachedImage`."""
 
@@ -34,23 +55,31 @@ class Edit(ConfigEdit):
         if not any(one.path.startswith('train_dataloader') for one in found):
             return Verdict.not_applicable(_no_reader(cfg))
         plain = [one for one in found if not one.level]
-        if not plain:
-            first = found[0]
+        reached, cached = _reached(cfg, found), [one for one in found if one.level]
+        if not plain or (cached and not reached):
+            first = cached[0]
             return Verdict.present(f'{first.path} reads through the cache already',
                                    promise=_promise(first))
-        room, needs, level, _, trouble = self._survey(cfg, plain)
-        spawned = get(cfg, 'env_cfg.mp_cfg.mp_start_method') == 'spawn'
-        for one in plain:
-            self._edit(one, level, spawned)
+        left = [one for one in plain if one not in reached]
+        why = '' if not left else (
+            f'{left[0].path} keeps its class, and its workers, which start by '
+            f'{_start_method(cfg, left[0])!r}, know the storage backend only by a class of this '
+            'package')
+        if left and not any(one.path.startswith('train_') for one in reached):
+            return Verdict.not_applicable(why)
+        room, needs, level, _, trouble = self._survey(cfg, reached)
+        for one in reached:
+            self._edit(one, level, bool(_start_method(cfg, one)))
         words = f'what the set needs is not known: {trouble}' if needs is None else \
             f'{needs.words()}; {room.words(needs, level)}'
         if needs is not None and any(one.maps for one in plain):
             words += '; the maps of segments are kept too, and not counted'
+        words += f'; {why}, so it is not cached' * bool(why)
         return Verdict.applied(f'{level}; {words}', level=level, folder=self.params.folder)
 
     def pays(self, cfg: dict[str, Any], facts: RunFacts) -> str | None:
         """Measures on a sample what would fit, and asks whether the source is slow."""
-        plain = [one for one in readers(cfg) if not one.level]
+        plain = _reached(cfg, readers(cfg))
         room, needs, level, source, trouble = self._survey(cfg, plain)
         return _against(needs, room, level, source, trouble) or None
 
@@ -58,7 +87,7 @@ class Edit(ConfigEdit):
                 ) -> tuple[Room, Needs | None, str, str, str]:
         """What fits, what is needed, at which level, what is slow, and what is not known."""
         room = room_in(self.params.folder or default_folder(), self.params.budget_mb)
-        needs, source, trouble = _look(cfg, plain)
+        needs, source, trouble = _look(cfg, plain, room.folder)
         level = self.params.level or _level(needs, room)
         if not any(one.decodes for one in plain):
             level = 'encoded'
@@ -86,7 +115,8 @@ def _promise(reader: Reader) -> dict[str, Any]:
     return {'level': reader.level, 'folder': place.get('folder')}
 
 
-def _look(cfg: dict[str, Any], plain: list[Reader]) -> tuple[Needs | None, str, str]:
+def _look(cfg: dict[str, Any], plain: list[Reader], folder: str,
+          ) -> tuple[Needs | None, str, str]:
     """What the set needs, what makes its source slow, and why the first is not known."""
     files = image_list(cfg)
     if isinstance(files, str):
@@ -96,21 +126,21 @@ def _look(cfg: dict[str, Any], plain: list[Reader]) -> tuple[Needs | None, str, 
     source = slow_source(files[0]) if backend == 'local' else \
         f'the images come from the backend {backend!r}'
     try:
-        return sampled(files, loader), source, ''
+        return sampled(files, loader, folder), source, ''
     except Exception as error:  # files that are missing or damaged, backends that do not answer
         text = ' '.join(str(error).split())
         return None, source, f'{type(error).__name__}: {text}'
 
 
 def _level(needs: Needs | None, room: Room) -> str:
-    return 'decoded' if needs is not None and needs.decoded <= room.holds else 'encoded'
+    return 'decoded' if needs is not None and room.fits(needs, 'decoded') == 1 else 'encoded'
 
 
 def _against(needs: Needs | None, room: Room, level: str, source: str, trouble: str) -> str:
     """Why the cache would bring little; empty where it brings something."""
     if needs is None:
         return f'whether it would pay is not known: {trouble}'
-    share = room.share(needs.at(level))
+    share = room.fits(needs, level)
     if level == 'decoded' and share == 1:
         return ''  # decoding is paid once
     if share < 0.25:

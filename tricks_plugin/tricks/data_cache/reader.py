@@ -5,16 +5,19 @@ from __future__ import annotations
 import io
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from ...common.waiting.cache import Cache
+from .files import is_kept
 from .folder import default_folder
 from .keeper import keeper
 from .keys import entry_name
 from .stamps import stamp_of_file
-from .survey import Needs, Room, measure, room_in
+from .survey import Needs, Room, measure, room_in, together
 
-__all__ = ['CachedReader', 'cache_images', 'decoder', 'needs_of', 'reader_files']
+__all__ = ['CachedReader', 'cache_images', 'cache_together', 'decoder', 'levels_held', 'needs_of',
+           'reader_files']
 
 _logger = logging.getLogger('tricks_plugin')
 _PNM = {'RGB': b'P6', 'L': b'P5'}
@@ -39,6 +42,25 @@ def _place(reader: Any, index: int) -> tuple[str, str, Any]:
         info, target = reader.samples[index]
         return os.path.abspath(reader.root), f'{info.path}:{info.offset_data}', target
     raise TypeError(f'{kind} gives no files')
+
+
+def _name(level: str, path: str, within: str, mode: str) -> str:
+    """What the cache calls a sample, by its file on disk, its name within that, and PIL's mode."""
+    return entry_name('timm', level, path, within,
+                      *((mode, _pil_version()) if level == 'decoded' else ()))
+
+
+def levels_held(folder: str, path: str, within: str, mode: str) -> dict[str, bool]:
+    """At which levels a cache's folder has a sample, of whatever state of its file.
+
+    Args:
+        folder: The cache's.
+        path: The absolute path of the sample's file, or of the tar that holds it.
+        within: Its name within a tar.
+        mode: PIL's mode to which the data set converts.
+    """
+    return {level: is_kept(folder, _name(level, path, within, mode))
+            for level in ('encoded', 'decoded')}
 
 
 class CachedReader:
@@ -69,10 +91,13 @@ class CachedReader:
 
     def __getitem__(self, index: int) -> tuple[io.BytesIO, Any]:
         path, within, target = _place(self.reader, index)
-        name = entry_name('timm', self.level, path, within,
-                          *((self._mode, _pil_version()) if self.level == 'decoded' else ()))
+        name = _name(self.level, path, within, self._mode)
         data = self._keeper.fetch(name, lambda: stamp_of_file(path), lambda: self._read(index))
         return io.BytesIO(data), target
+
+    def cache_now(self) -> Cache:
+        """The cache as this run has it."""
+        return self._keeper.now(self.level)
 
     def _read(self, index: int) -> bytes:
         with self.reader[index][0] as file:
@@ -110,13 +135,14 @@ def reader_files(reader: Any) -> str:
     return ''
 
 
-def needs_of(reader: Any, mode: str, sample: int = 24) -> Needs:
+def needs_of(reader: Any, mode: str, folder: str, sample: int = 24) -> Needs:
     """What a reader's images need, measured on a sample; raises what reading them raises."""
     def read(index: int) -> bytes:
         with reader[index][0] as file:
             return bytes(file.read())
 
-    return measure(range(len(reader)), read, decoder(mode), sample)
+    return measure(range(len(reader)), read, decoder(mode), sample,
+                   lambda index: levels_held(folder, *_place(reader, index)[:2], mode))
 
 
 def decoder(mode: str) -> Callable[[bytes], Any]:
@@ -131,7 +157,7 @@ def pick_level(level: str, needs: Needs, room: Room, mode: str) -> str:
     if mode not in _PNM:
         return 'encoded'
     if level == 'auto':
-        return 'decoded' if needs.decoded <= room.holds else 'encoded'
+        return 'decoded' if room.fits(needs, 'decoded') == 1 else 'encoded'
     return level
 
 
@@ -148,21 +174,40 @@ def cache_images(dataset: Any, level: str = 'auto', folder: str | None = None,
     Returns:
         The level; empty where the data set's images cannot be cached, which is logged.
     """
-    reader = getattr(dataset, 'reader', None)
-    trouble = reader_files(reader)
-    if trouble:
-        _logger.warning('data_cache: the images are not cached: %s', trouble)
-        return ''
-    mode = getattr(dataset, 'input_img_mode', '') or ''
-    if getattr(dataset, 'load_bytes', False):
-        mode = ''
-    room = room_in(folder or default_folder(), budget_mb)
+    return cache_together([dataset], level, folder, budget_mb)[0]
+
+
+def cache_together(datasets: Sequence[Any], level: str = 'auto', folder: str | None = None,
+                   budget_mb: float | None = None) -> list[str]:
+    """As `cache_images`, for data sets that share the folder: the level follows from them all.
+
+    Returns:
+        The level of each.
+    """
+    found = {}
+    for number, dataset in enumerate(datasets):
+        trouble = reader_files(getattr(dataset, 'reader', None))
+        if trouble:
+            _logger.warning('data_cache: the images are not cached: %s', trouble)
+        else:
+            found[number] = '' if getattr(dataset, 'load_bytes', False) else \
+                getattr(dataset, 'input_img_mode', '') or ''
+    place, levels = folder or default_folder(), [''] * len(datasets)
+    if not found:
+        return levels
+    room = room_in(place, budget_mb)
     try:
-        needs = needs_of(reader, mode)
-        level = pick_level(level, needs, room, mode)
-        _logger.info('data_cache: %s; %s', needs.words(), room.words(needs, level))
+        needs = together([needs_of(datasets[number].reader, mode, place)
+                          for number, mode in found.items()])
+        for number, mode in found.items():
+            levels[number] = pick_level(level, needs, room, mode)
+        for picked in dict.fromkeys(filter(None, levels)):
+            _logger.info('data_cache: %s; %s', needs.words(), room.words(needs, picked))
     except Exception as error:  # damaged files; the training will say more
-        level = 'encoded'
+        levels = ['encoded' if number in found else '' for number in range(len(datasets))]
         _logger.warning('data_cache: what the images need is not known: %s', error)
-    dataset.reader = CachedReader(reader, level, mode or 'RGB', folder, budget_mb)
-    return level
+    for number, mode in found.items():
+        dataset = datasets[number]
+        dataset.reader = CachedReader(dataset.reader, levels[number], mode or 'RGB', folder,
+                                      budget_mb)
+    return levels

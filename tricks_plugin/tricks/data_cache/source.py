@@ -12,7 +12,7 @@ from mmengine.fileio import LocalBackend, get_file_backend
 from mmengine.logging import print_log
 
 from .keys import entry_name
-from .stamps import UNCHANGING, Stamp, stamp_of_file
+from .stamps import UNCHANGING, Stamp, stamp_of_file, stamp_of_files
 
 __all__ = ['Source', 'as_backend_args', 'say']
 
@@ -67,16 +67,36 @@ class Source:
             ``(name, stamp)``; the latter is a function.
         """
         backend = self.backend(path)
-        kind = type(backend).__name__
+        kind, text = type(backend).__name__, str(path)
+        local = '' if '://' in text else os.path.abspath(text)
         if isinstance(backend, LocalBackend):
-            local = os.path.abspath(path)
             return entry_name(level, kind, local, *more), partial(stamp_of_file, local)
-        name = entry_name(level, kind, self.inner, str(path), *more)
-        database = (self.inner or {}).get('db_path')
-        if isinstance(database, (str, os.PathLike)) and os.path.exists(database):
-            data = os.path.join(database, 'data.mdb') if os.path.isdir(database) else database
-            return name, partial(stamp_of_file, data)
+        inner, files = _located(self.inner)
+        if local and os.path.isfile(local):
+            place: Any = local
+            files = [local, *files]
+        else:  # a key, or a path that only the backend understands: it may go by where it stands
+            place = [os.getcwd(), text] if local and not os.path.isabs(text) else text
+        name = entry_name(level, kind, inner, place, *more)
+        if files and not hasattr(backend, 'stat'):
+            return name, partial(stamp_of_files, files)
         return name, partial(_told, backend, path)
+
+
+def _located(inner: dict[str, Any] | None) -> tuple[dict[str, Any] | None, list[str]]:
+    """``backend_args`` with absolute paths for what is here, and the files among these."""
+    if inner is None:
+        return None, []
+    found, files = dict(inner), []
+    for key, value in inner.items():
+        if key == 'backend' or not isinstance(value, (str, os.PathLike)) \
+                or not os.path.exists(value):
+            continue
+        found[key] = place = os.path.abspath(value)
+        data = os.path.join(place, 'data.mdb') if os.path.isdir(place) else place  # lmdb's
+        if os.path.isfile(data):
+            files.append(data)
+    return found, files
 
 
 def _told(backend: Any, path: str | Path) -> Stamp:

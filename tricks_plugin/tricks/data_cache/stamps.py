@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
+from collections.abc import Sequence
 from typing import NamedTuple
 
-__all__ = ['UNCHANGING', 'Stamp', 'stamp_of_file', 'tick']
+__all__ = ['UNCHANGING', 'Stamp', 'stamp_of_file', 'stamp_of_files', 'tick']
 
 _YOUNG = 20_000_000  # nanoseconds: two ticks of the slowest clock of Linux's file systems
 _COARSE = 2_000_000_000
@@ -48,6 +49,21 @@ def stamp_of_file(path: str | os.PathLike[str]) -> Stamp:
     if not stat.S_ISREG(found.st_mode):
         raise OSError(f'{os.fspath(path)} is no regular file')
     return Stamp(found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def stamp_of_files(paths: Sequence[str]) -> Stamp:
+    """The state of local files that a source reads together, such as a path and an archive.
+
+    Raises:
+        OSError: If one is missing, or is no file.
+    """
+    found = [stamp_of_file(path) for path in paths]
+    if len(found) == 1:
+        return found[0]
+    youngest = max(found, key=lambda one: one.changed + tick(one.changed))
+    whole = hashlib.blake2b(b''.join(one.digest for one in found), digest_size=8).digest()
+    return Stamp(sum(one.size for one in found), int.from_bytes(whole, 'little'),
+                 youngest.changed)
 
 
 def tick(changed: int) -> int:

@@ -16,7 +16,7 @@ from .keys import MAX_RANK
 
 __all__ = ['Lock', 'State', 'load', 'save']
 
-_FIELDS = struct.Struct('<8sB7xQQ16s')
+_FIELDS = struct.Struct('<8sBB6xQQ16s')  # the second flag is 0 in files of before it
 _MAGIC = b'TPSTATE1'
 _PATIENCE = 2.0  # seconds
 
@@ -30,12 +30,14 @@ class State:
         budget: The largest ``used``; 0 until one is set.
         limit: Entries of this rank and above are not kept, as they would not fit.
         dirty: Whether a process is changing entries, or died of it: ``used`` may be wrong.
+        default: Whether ``budget`` is what nobody has named.
     """
 
     used: int = 0
     budget: int = 0
     limit: int = MAX_RANK
     dirty: bool = False
+    default: bool = False
 
 
 def load(fd: int) -> State | None:
@@ -47,15 +49,15 @@ def load(fd: int) -> State | None:
     data = os.pread(fd, _FIELDS.size + 4, 0)
     if len(data) != _FIELDS.size + 4 or zlib.crc32(data[:-4]) != struct.unpack('<I', data[-4:])[0]:
         return None
-    magic, dirty, used, budget, limit = _FIELDS.unpack(data[:-4])
+    magic, dirty, default, used, budget, limit = _FIELDS.unpack(data[:-4])
     if magic != _MAGIC:
         return None
-    return State(used, budget, int.from_bytes(limit, 'little'), bool(dirty))
+    return State(used, budget, int.from_bytes(limit, 'little'), bool(dirty), bool(default))
 
 
 def save(fd: int, state: State) -> None:
     """Writes the state, in one call of the system."""
-    body = _FIELDS.pack(_MAGIC, state.dirty, state.used, state.budget,
+    body = _FIELDS.pack(_MAGIC, state.dirty, state.default, state.used, state.budget,
                         state.limit.to_bytes(16, 'little'))
     os.pwrite(fd, body + struct.pack('<I', zlib.crc32(body)), 0)
 

@@ -13,11 +13,19 @@ import os
 
 from . import entries, state
 from .files import Files, cost, rounded
-from .folder import default_budget, free_bytes, is_tmpfs, open_private
+from .folder import (
+    default_budget,
+    found_state,
+    free_bytes,
+    is_tmpfs,
+    open_found,
+    open_private,
+    unnamed_budget,
+)
 from .keys import MAX_RANK, rank_of
 from .state import State
 
-__all__ = ['Store', 'Usage']
+__all__ = ['Store', 'Usage', 'look']
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,13 +46,39 @@ class Usage:
     share: float
 
 
+def look(path: str) -> Usage | None:
+    """What a folder holds; makes and changes nothing. None where there is no folder.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        FolderRefusedError: If the folder is no cache's.
+        OSError: If it cannot be opened.
+    """
+    fd = open_found(path)
+    if fd is None:
+        return None
+    try:
+        files, known = Files(fd), found_state(path) or State(dirty=True)
+        return _usage(files, known)
+    finally:
+        os.close(fd)
+
+
+def _usage(files: Files, known: State) -> Usage:
+    used = sum(size for _, size in files.all()) if known.dirty else known.used
+    return Usage(files.count(), used, known.budget, min(known.limit / MAX_RANK, 1.0))
+
+
 class Store:
     """The entries in a folder. For one process; a forked child makes its own.
 
     Args:
         path: The folder; made private, if it can be.
         budget: The largest size in bytes, for all processes from now on: a smaller one than
-            before drops entries. None leaves the folder's own, or sets a default.
+            before drops entries. None leaves the folder's own, or sets a default; one of before
+            gives way to one that is a quarter larger.
 
     Raises:
         FolderRefusedError: If the folder cannot be used.
@@ -53,7 +87,7 @@ class Store:
 
     def __init__(self, path: str, budget: int | None = None) -> None:
         self.path = path
-        self._budget = budget or 0
+        self._budget, self._default = budget or 0, not budget
         self.dir = open_private(path)
         try:
             self._files = Files(self.dir, is_tmpfs(path))
@@ -68,12 +102,16 @@ class Store:
 
     def _set_budget(self, budget: int | None) -> None:
         now = self._current()
-        wanted = budget or now.budget or max(default_budget(self.dir, self.path), 1)
-        self._budget = wanted
-        if wanted == now.budget:
+        wanted, default = (budget, False) if budget else unnamed_budget(
+            now, self.dir, self.path)
+        self._budget, self._default = wanted, default
+        if (wanted, default) == (now.budget, now.default):
+            # A file system that was full has room again: what it had stopped may come.
+            if now.limit < MAX_RANK and 2 * now.used < self._room(now):
+                self._end(dataclasses.replace(now, limit=MAX_RANK))
             return
         limit = MAX_RANK if wanted > now.budget else now.limit
-        self._shrink(dataclasses.replace(now, budget=wanted, limit=limit))
+        self._shrink(dataclasses.replace(now, budget=wanted, limit=limit, default=default))
 
     def get(self, name: str, stamp: bytes) -> entries.Payload | None:
         """The payload of an entry; None if it is not kept, or was made from another state.
@@ -129,13 +167,14 @@ class Store:
             if not held:
                 return False
             now = self._current()
-            if rank >= now.limit or size > now.budget or size > free_bytes(self.dir):
+            room = self._room(now)
+            if rank >= now.limit or size > room:
                 return False
             if self._files.has(name, stamp):
                 return True
             now = self._begin(now)
             try:
-                now = self._make_room(self._remove(now, name), rank, size)
+                now = self._make_room(self._remove(now, name), rank, size, room)
                 if rank < now.limit:
                     self._files.write(name, header, body)
                     now = dataclasses.replace(now, used=now.used + size)
@@ -145,14 +184,23 @@ class Store:
             self._end(now)
             return rank < now.limit
 
-    def _make_room(self, now: State, rank: int, size: int) -> State:
+    def _room(self, now: State) -> int:
+        """Bytes of all entries: the budget, or what the file system has where that is less."""
+        return min(now.budget, now.used + max(free_bytes(self.dir), 0))
+
+    def _make_room(self, now: State, rank: int, size: int, room: int) -> State:
         """Drops entries of higher ranks until ``size`` fits; lowers the limit where it ends."""
-        while now.used + size > now.budget:
+        while now.used + size > room:
             last = self._files.last()
             if last is None or rank_of(last) <= rank:
                 return dataclasses.replace(now, limit=rank)
             now = dataclasses.replace(self._remove(now, last), limit=rank_of(last))
         return now
+
+    @property
+    def room(self) -> int:
+        """Bytes that all entries may come to now: the budget, or what the file system has."""
+        return self._room(state.load(self._state) or State())
 
     @property
     def limit(self) -> int:
@@ -162,12 +210,10 @@ class Store:
 
     def usage(self) -> Usage:
         """What the folder holds now."""
-        known = state.load(self._state) or State(dirty=True)
-        used = sum(size for _, size in self._files.all()) if known.dirty else known.used
-        return Usage(self._files.count(), used, known.budget, min(known.limit / MAX_RANK, 1.0))
+        return _usage(self._files, state.load(self._state) or State(dirty=True))
 
     def clear(self) -> Usage:
-        """Drops every entry; the budget stays.
+        """Drops every entry; a budget that a run has named stays, a default is taken anew.
 
         Returns:
             What was there.
@@ -182,7 +228,8 @@ class Store:
             before, now = self.usage(), self._begin(self._current())
             for name, _ in self._files.all():
                 self._files.unlink(name)
-            self._end(State(budget=now.budget))
+            budget = default_budget(self.dir, self.path) if now.default else now.budget
+            self._end(State(budget=budget, default=now.default))
         return before
 
     def close(self) -> None:
@@ -197,7 +244,7 @@ class Store:
         now = state.load(self._state)
         if now is not None and not now.dirty:
             return now
-        return self._recount(now or State(budget=self._budget))
+        return self._recount(now or State(budget=self._budget, default=self._default))
 
     def _recount(self, now: State) -> State:
         self._files.unlink_draft()

@@ -11,10 +11,11 @@ from typing import Any
 from ...plan import RunFacts, TimmFlags, TrickError
 from .folder import default_folder
 from .survey import Needs, Room, measure, room_in, size, slow_source
+from .walks import files_below
 
 __all__ = ['Flags']
 
-_LARGEST = 20000  # files that a plan counts
+_SECONDS = 20.0  # that a plan counts files of a split
 _KINDS = ('.png', '.jpg', '.jpeg')  # timm's
 
 
@@ -40,20 +41,20 @@ class Flags(TimmFlags):
         return _against(args, room_in(params.folder or default_folder(), params.budget_mb)) or None
 
     def note(self, before: dict[str, Any], after: dict[str, Any]) -> str:
-        """What the training images need and what of it fits."""
+        """What the images of training and validation need and what of it fits."""
         room = room_in(after.get('data_cache_folder') or default_folder(),
                        after.get('data_cache_mb'))
         files = _files(after)
         if not files:
             return f'what the set needs is not known before it is read; the budget of ' \
                    f'{room.folder} is {size(room.budget)}'
-        needs = _needs(files, after)
+        needs = _needs(files, after, room.folder)
         if needs is None:
             return ''
         level = after['data_cache']
         if level == 'auto':
-            level = 'decoded' if needs.decoded <= room.holds else 'encoded'
-        return f'training images: {needs.words()}; {room.words(needs, level)}'
+            level = 'decoded' if room.fits(needs, 'decoded') == 1 else 'encoded'
+        return f'images: {needs.words()}; {room.words(needs, level)}'
 
     @classmethod
     def promise(cls, args: dict[str, Any]) -> dict[str, Any] | None:
@@ -69,27 +70,29 @@ class Flags(TimmFlags):
 
 
 def _files(args: dict[str, Any]) -> list[str]:
-    """The training images in class folders; empty if there are too many to count, or tars."""
+    """The images in class folders; empty if they take too long to count, or lie in tars."""
     from ...timm.splits import find_split
-    settings = {**args, 'data_dir': args.get('data_dir') or args.get('data')}
-    try:
-        root = find_split(argparse.Namespace(**settings), True)
-    except (TrickError, AttributeError):
-        return []
+    settings = argparse.Namespace(
+        **{**args, 'data_dir': args.get('data_dir') or args.get('data')})
     found: list[str] = []
-    for place, _, names in os.walk(root, followlinks=True):
-        found += [os.path.join(place, name) for name in names if name.lower().endswith(_KINDS)]
-        if len(found) > _LARGEST:
+    for training in (True, False):
+        try:
+            part = files_below(find_split(settings, training), _KINDS, _SECONDS)
+        except (TrickError, AttributeError):
+            part = []
+        if part is None or training and not part:
             return []
+        found += part
     return sorted(found)
 
 
-def _needs(files: list[str], args: dict[str, Any]) -> Needs | None:
-    from .reader import decoder
+def _needs(files: list[str], args: dict[str, Any], folder: str) -> Needs | None:
+    from .reader import decoder, levels_held
     channels = (args.get('input_size') or [args.get('in_chans') or 3])[0]
     mode = args.get('input_img_mode') or ('RGB' if channels == 3 else 'L')
     try:
-        return measure(files, lambda path: Path(path).read_bytes(), decoder(mode))
+        return measure(files, lambda path: Path(path).read_bytes(), decoder(mode),
+                       held=lambda path: levels_held(folder, os.path.abspath(path), '', mode))
     except Exception:  # damaged files; the training will say more
         return None
 
@@ -97,10 +100,10 @@ def _needs(files: list[str], args: dict[str, Any]) -> Needs | None:
 def _against(args: dict[str, Any], room: Room) -> str:
     """Why the cache would bring little; empty where it brings something."""
     files = _files(args)
-    needs = _needs(files, args) if files else None
+    needs = _needs(files, args, room.folder) if files else None
     if needs is None:
         return 'what the training images need could not be measured before the run'
-    if needs.decoded <= room.holds or (
-            slow_source(files[0]) and room.share(needs.encoded) >= 0.25):
+    if room.fits(needs, 'decoded') == 1 or (
+            slow_source(files[0]) and room.fits(needs, 'encoded') >= 0.25):
         return ''
     return f'{needs.words()}; {room.words(needs, "encoded")}, from storage not known to be slow'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from ...common.processes import processors, world_size
 from ...common.sample_times import Probe
 from ...common.waiting.meter import DeviceGaps, WaitMeter
 from ...common.waiting.monitor import DataMonitor, Limits, describe
-from ...mm.sample_times import instrument, pipeline_of
+from ...mm.sample_times import cache_of, instrument, pipeline_of
 
 __all__ = ['DataBottleneckHook']
 
@@ -45,6 +46,7 @@ class DataBottleneckHook(Hook):
             raise ValueError(f'samples must be >= 1, got {samples!r}')
         self.samples = samples
         self.monitor: DataMonitor | None = None
+        self._passes = 0
 
     def before_train(self, runner: Any) -> None:
         """Begins to measure."""
@@ -52,6 +54,8 @@ class DataBottleneckHook(Hook):
         device = next((value.device for value in runner.model.parameters()), torch.device('cpu'))
         settings, situation = describe(loader, pipeline_of(loader.dataset), world_size(),
                                        processors(), int(runner.max_iters))
+        situation = dataclasses.replace(situation, cache=lambda: cache_of(loader.dataset))
+        self._passes = _passes(runner)
         hub = runner.message_hub
         self.monitor = DataMonitor(
             WaitMeter(gaps=DeviceGaps() if device.type == 'cuda' else None), self.limits,
@@ -72,7 +76,8 @@ class DataBottleneckHook(Hook):
     def before_train_iter(self, runner: Any, batch_idx: int, data_batch: Any = None) -> None:
         """The batch is there."""
         if self.monitor is not None:
-            self.monitor.arrived()
+            before, self._passes = self._passes, _passes(runner)
+            self.monitor.arrived(restarted=self._passes > before)
 
     def after_train_iter(
         self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None,
@@ -85,3 +90,9 @@ class DataBottleneckHook(Hook):
         """Speaks of a short training, and leaves the record for the next one."""
         if self.monitor is not None:
             self.monitor.close()
+
+
+def _passes(runner: Any) -> int:
+    """How often an iteration-based training has come to the end of its loader."""
+    batches = getattr(runner.train_loop, 'dataloader_iterator', None)
+    return int(getattr(batches, '_epoch', 0))  # mmengine has no public name for it
