@@ -127,10 +127,12 @@ def test_finetune_holds_its_sizes_back_from_classifiers_and_an_order_draws_them(
     args, plan, _ = plan_tricks(large, {'input_size'}, 'finetune')
     assert args.train_img_sizes is None and plan['random_shapes'].status == 'held_back'
     assert plan['random_shapes'].reason.startswith(
-        'no run of a classifier at random sizes of 0.75 to 1.25 of its own is measured here; ')
+        'no run of a classifier at random sizes is measured here; ')
     args, _, _ = plan_tricks(large, {'input_size'}, 'finetune,random_shapes')
     assert args.train_img_sizes == [160, 192, 224, 256, 288]
-    args, _, _ = plan_tricks(large, {'input_size'}, 'bag_of_tricks')
+    args, plan, _ = plan_tricks(large, {'input_size'}, 'bag_of_tricks')
+    assert args.train_img_sizes is None and plan['random_shapes'].status == 'held_back'
+    args, _, _ = plan_tricks(large, {'input_size'}, 'bag_of_tricks,random_shapes')
     assert args.train_img_sizes == [160, 192, 224]
 
 

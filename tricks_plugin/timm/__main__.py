@@ -53,16 +53,16 @@ def _write(words: Sequence[str]) -> None:
     options = Options(**{field.name: getattr(args, field.name) for field in
                          dataclasses.fields(Options)})
     printed = write_recipe(args.name, script, options, _command(words, args.output))
-    for note in printed.notes:
-        print(f'note: {note}', file=sys.stderr)
     if args.output is None:
         print(printed.text, end='')
-        return
-    try:
-        Path(args.output).write_text(printed.text, encoding='utf-8')
-    except OSError as error:
-        raise TrickError(f'--output must be a file that can be written, got {args.output!r} '
-                         f'({error.strerror})') from None
+    else:
+        try:
+            Path(args.output).write_text(printed.text, encoding='utf-8')
+        except OSError as error:
+            raise TrickError(f'--output must be a file that can be written, got {args.output!r} '
+                             f'({error.strerror})') from None
+    for note in printed.notes:
+        print(f'note: {note}', file=sys.stderr)
 
 
 def _command(words: Sequence[str], output: str | None) -> str:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import yaml
 
+from tricks_plugin.plan import TrickPlan
 from tricks_plugin.plan.errors import TrickError, nearest
 from tricks_plugin.plan.paths import config_folder
 
@@ -107,8 +108,14 @@ def planned(name: str, options: Options) -> tuple[argparse.Namespace, list[str]]
         raise TrickError('a recipe is planned by timm and torch, which must be installed, got no '
                          f'{error.name}') from error
     check_settings(args, settings.given)
-    return args, [f'{row.name}: {row.reason}' for row in plan.tricks
-                  if row.status == 'not_applicable']
+    return args, [f'{row.name}: {_left_out(row)}' for row in plan.tricks
+                  if row.status in ('not_applicable', 'held_back')]
+
+
+def _left_out(row: TrickPlan) -> str:
+    """Why a trick changes nothing; without what a wish of the trainer's would do about it."""
+    reason, _, _ = row.reason.partition('; --tricks ...')
+    return f'held back, as {reason}' if row.status == 'held_back' else reason
 
 
 def write_recipe(name: str, script: Script, options: Options | None = None,

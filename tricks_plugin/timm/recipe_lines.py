@@ -26,8 +26,8 @@ class Sheet:
     model: str
     lines: dict[str, _Comment]
     optional: tuple[str, ...] = (
-        'model', 'device', 'num_classes', 'img_size', 'train_img_sizes', 'channels_last', 'pin_mem',
-        'opt_kwargs', 'model_kwargs', 'amp_dtype')
+        'model', 'device', 'num_classes', 'img_size', 'channels_last', 'pin_mem', 'opt_kwargs',
+        'model_kwargs', 'amp_dtype')
 
 
 def _lr(args: argparse.Namespace) -> str:
@@ -118,11 +118,6 @@ _BAG: dict[str, _Comment] = {
         'Paper: mixup to the end (0 = never off). A number here does not reach the data workers of '
         "timm's script (checked in 1.0.31); tools/timm_train.py switches them too."),
     **_IMAGES,
-    'train_img_sizes': (
-        'Random training sizes, one per batch; evaluation keeps its own. Paper: 224 only; the '
-        'trick is that of the detectors (arXiv 1902.04103, section 3.6). timm has it from 1.0.29 '
-        'on. Multiples of 32 px from about 5/7 of the size to it. For convolutional models: '
-        'transformers of fixed size need this line deleted.'),
     'amp': 'Paper: 16-bit mixed precision (section 3.2).',
     'amp_dtype': (
         'Paper: float16 (section 3.2). bfloat16 needs no loss scaling; GPUs older than NVIDIA\'s '
