@@ -22,14 +22,15 @@ class GroupRulesConstructor(DefaultOptimWrapperConstructor):
 
     Args:
         optim_wrapper_cfg: As in mmengine.
-        paramwise_cfg: As in mmengine, and ``backbone_lr_mult``.
+        paramwise_cfg: As in mmengine, and ``backbone_lr_mult``; ``bypass_duplicate`` is on by
+            default, so that a layer under two names is taken once.
     """
 
     def __init__(
         self, optim_wrapper_cfg: dict[str, Any], paramwise_cfg: dict[str, Any] | None = None,
     ) -> None:
         # Never empty: mmengine builds a single group of all parameters without calling add_params.
-        paramwise_cfg = {BACKBONE_LR: 1.0, **(paramwise_cfg or {})}
+        paramwise_cfg = {BACKBONE_LR: 1.0, 'bypass_duplicate': True, **(paramwise_cfg or {})}
         super().__init__(optim_wrapper_cfg, paramwise_cfg)
 
     def add_params(

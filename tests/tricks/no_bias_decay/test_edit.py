@@ -35,7 +35,7 @@ def test_faster_rcnn_gets_mmengines_own_multipliers(zoo):
     cfg = plain(Config.fromfile(zoo / 'faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py'))
     verdict = apply(cfg)
     assert verdict.reason == 'weight decay 0.0001 stays on the other parameters only'
-    assert cfg['optim_wrapper']['paramwise_cfg'] == BOTH
+    assert cfg['optim_wrapper']['paramwise_cfg'] == {**BOTH, 'bypass_duplicate': True}
     assert 'constructor' not in cfg['optim_wrapper']
 
 

@@ -10,8 +10,10 @@ pytest.importorskip('mmengine')
 from mmengine.config import ConfigDict  # noqa: E402
 from mmengine.optim import OptimWrapper, OptimWrapperDict, build_optim_wrapper  # noqa: E402
 
+import tricks_plugin.tricks.backbone_lr.constructor  # noqa: E402, F401
 import tricks_plugin.tricks.no_bias_decay.constructor  # noqa: E402, F401
 from tricks_plugin.mm.training import RunnerTraining  # noqa: E402
+from tricks_plugin.tricks.no_bias_decay import NoBiasDecay  # noqa: E402
 from tricks_plugin.tricks.no_bias_decay.evidence import DecayEvidence  # noqa: E402
 
 OURS = 'NoBiasDecayOptimWrapperConstructor'
@@ -185,3 +187,26 @@ def test_several_optimizers_and_a_wrapped_model_are_measured():
     assert measure(wrapped, optims).live is True
     optims['b'].optimizer.param_groups[1]['weight_decay'] = 0.3
     assert measure(wrapped, optims).values['wrongly_decayed'] == ['head.fc.bias']
+
+
+class Shared(nn.Module):
+    """A norm under two names, as in mmpretrain's SwAVNeck."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm = nn.BatchNorm1d(2)
+        self.projection = nn.Sequential(nn.Linear(3, 2), self.norm)
+
+
+@pytest.mark.parametrize('own, constructor', [
+    (None, None), ({'dwconv_decay_mult': 0.5}, OURS),
+    ({'dwconv_decay_mult': 0.5}, 'BackboneLrOptimWrapperConstructor')])
+def test_a_layer_under_two_names_is_taken_once(own, constructor):
+    if constructor is None:
+        cfg = {'optim_wrapper': {'optimizer': {'type': 'SGD', 'lr': 0.2, 'weight_decay': 0.04}}}
+        NoBiasDecay.from_dict({}).apply(cfg)
+        own = cfg['optim_wrapper']['paramwise_cfg']
+    model = Shared()
+    found = settings(model, build(model, own, constructor))
+    assert len(found) == 4 and {found[f'norm.{name}'][1] for name in ('weight', 'bias')} == (
+        {0.04} if str(constructor).startswith('Backbone') else {0.0})

@@ -142,7 +142,11 @@ def _edit(
                 else "is not reached by mmengine's rules")
         reason += f'; by a constructor of its own, since {why} {verb}'
     else:
-        wrapper['paramwise_cfg'] = {**paramwise, 'norm_decay_mult': 0.0, 'bias_decay_mult': 0.0}
+        # Without rules of its own mmengine takes model.parameters(), where a layer under two names
+        # (SwAVNeck's norm) stands once; with them it walks the layers, and meets it twice.
+        shared = {} if paramwise else {'bypass_duplicate': True}
+        wrapper['paramwise_cfg'] = {**paramwise, **shared, 'norm_decay_mult': 0.0,
+                                    'bias_decay_mult': 0.0}
     return Verdict.applied(reason)
 
 
