@@ -338,7 +338,7 @@ def test_what_is_there_already_is_present_and_not_held_back(tmp_path):
     ('random_shapes', dict(scale=320, updates=2000), ''),
     ('random_shapes', dict(scale=608, updates=1999), '1999 updates (of 2000) is too small a run'),
     ('random_shapes', dict(), ''),
-    ('random_shapes', dict(scale=224, task='classification'), ''),
+    ('random_shapes', dict(scale=224, task='classification'), 'no run of a classifier at random'),
     ('label_smoothing', dict(updates=1499, task='classification'), '1499 updates (of 1500)'),
     ('label_smoothing', dict(updates=1500, task='classification'), ''),
     ('label_smoothing', dict(images=50, task='classification'), ''),

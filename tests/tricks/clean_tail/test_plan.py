@@ -112,6 +112,7 @@ def test_what_the_user_set_is_not_lost_beside_a_hook_of_the_config():
     ([RESIZE, PACK], None, 'present', 'builds the loader anew with another pipeline from epoch 6 '
                                       'of 10'),
     ([MIXUP, PACK], None, 'applied', 'puts in a pipeline that still has MixUp'),
+    (None, None, 'applied', 'names no new_train_pipeline, and leaves none when it is due'),
     ([RESIZE, PACK], 'RepeatDataset', 'applied', 'gives a pipeline to RepeatDataset, which takes '
                                                  'none')])
 def test_mmyolos_hook_of_the_same_name_takes_a_pipeline(steps, wrap, status, words):
@@ -119,8 +120,50 @@ def test_mmyolos_hook_of_the_same_name_takes_a_pipeline(steps, wrap, status, wor
     effective, row = plan_of(config(YOLOX, wrap, [hook]))
     assert row.status == status and words in row.reason
     assert effective.custom_hooks[0].type == 'YOLOXModeSwitchHook'
-    if steps[0] is MIXUP:
+    if steps and steps[0] is MIXUP:
         assert switched(effective.custom_hooks[0].new_train_pipeline) == ['MixUp']
+
+
+def test_mmyolos_hook_never_switches_where_it_is_due_before_the_first_epoch():
+    hook = dict(type='YOLOXModeSwitchHook', new_train_pipeline=[RESIZE, PACK])
+    _, row = plan_of(config(YOLOX, hooks=[hook]))  # 15 of 10 epochs; mmyolo asks for equality
+    assert row.status == 'applied'
+    assert 'is due before the first of 10 epochs, and never switches' in row.reason
+
+
+def test_every_hook_that_would_end_the_run_is_replaced_and_keeps_its_priority():
+    other = dict(type='PipelineSwitchHook', switch_epoch=7, switch_pipeline=[RESIZE, PACK])
+    mode = {**MODE_SWITCH, 'priority': 48, 'skip_type_keys': ['Mosaic']}
+    effective, row = plan_of(config(YOLOX, 'RepeatDataset', [other, mode]))
+    assert effective.custom_hooks[1].to_dict() == dict(
+        type='tricks_plugin.YOLOXLossHook', num_last_epochs=3, priority=48)
+    assert 'which has none of its own' in row.reason and 'AttributeError' in row.reason
+
+
+def test_a_hook_that_ends_nothing_is_no_end():
+    colours = dict(type='PhotoMetricDistortion')
+    hook = dict(type='PipelineSwitchHook', switch_epoch=7, switch_pipeline=[colours, PACK])
+    effective, row = plan_of(config([colours, RESIZE, PACK], hooks=[hook], multi=False))
+    assert row.status == 'applied'
+    assert 'that ends no strong step, and has PhotoMetricDistortion' in row.reason
+    assert switched(effective.custom_hooks[0].switch_pipeline) == ['PhotoMetricDistortion']
+    # Nothing strong before the hook puts it in.
+    hook = {**hook, 'switch_pipeline': [MIXUP, PACK]}
+    effective, row = plan_of(config([RESIZE, PACK], hooks=[hook], multi=False))
+    assert row.status == 'applied' and row.reason.startswith('MixUp off from epoch 9 of 10')
+    assert switched(effective.custom_hooks[0].switch_pipeline) == ['MixUp']
+
+
+def test_a_hook_does_not_reach_the_data_set_within():
+    cfg = config(YOLOX, hooks=[MODE_SWITCH])
+    cfg.train_dataloader.dataset.dataset.pipeline.append(dict(type='PhotoMetricDistortion'))
+    _, row = plan_of(cfg)
+    assert row.status == 'present'
+    effective, row = plan_of(cfg, steps=('PhotoMetricDistortion',))
+    assert row.status == 'applied'
+    assert 'does not reach PhotoMetricDistortion of the data set within' in row.reason
+    inner = effective.train_dataloader.dataset.dataset
+    assert switched(inner.pipeline) == ['PhotoMetricDistortion']
 
 
 @pytest.mark.parametrize('steps, gives_way', [
@@ -166,6 +209,7 @@ def test_mmengine_counts_an_iteration_based_training_as_one_epoch():
     _, row = plan_of(config(YOLOX, hooks=[MODE_SWITCH],
                             train_cfg=dict(type='IterBasedTrainLoop', max_iters=100)))
     assert row.status == 'present' and 'from the first iteration on' in row.reason
+    assert row.promise is None  # it depends on when mmengine starts its workers
 
 
 def test_steps_that_the_dataset_skips_stay_skipped():

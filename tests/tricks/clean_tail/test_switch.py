@@ -340,3 +340,8 @@ def test_the_l1_loss_comes_on_when_mmdets_hook_would_turn_it_on():
         hook.before_train_epoch(runner)
         on.append(head.use_l1)
     assert on == [False] * 6 + [True] * 4  # mmdet's: (epoch + 1) >= max_epochs - num_last_epochs
+
+    runner.model = types.SimpleNamespace(bbox_head=object())  # a head without that loss
+    hook.before_train_epoch(runner)
+    runner.model = types.SimpleNamespace()
+    hook.before_train_epoch(runner)

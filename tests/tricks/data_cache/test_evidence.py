@@ -158,5 +158,5 @@ def test_counts_of_worker_processes_are_those_of_their_run(cache_folder, files):
     assert (found['hits'], found['misses'], found['stored']) == (16, 4, 4)
     # Another run's counts are its own.
     folder = keeper.open().dir
-    os.rename(f'counts/{os.getpid()}', 'counts/1', src_dir_fd=folder, dst_dir_fd=folder)
+    os.rename(f'counts/{counts._run()}', 'counts/1', src_dir_fd=folder, dst_dir_fd=folder)
     assert counts.totals(folder)['hits'] == 0

@@ -64,7 +64,8 @@ def test_what_has_no_square_sizes_is_named(cfg, reason):
 
 
 @pytest.mark.parametrize(('tested', 'home', 'words'), [
-    (192, 192, 'at the test scale of 192 px'), (200, 192, 'at the test scale of 192 px'),
+    (192, 192, 'at the test scale of 192 px'), (
+        200, 192, 'at the test scale of 192 px (200 px, down to a multiple of 32)'),
     (320, 224, "at the training's own 224 px, as nothing is enlarged to the 320 px of the test"),
 ])
 def test_the_tail_is_at_the_test_s_size_and_never_larger_than_the_training_s(tested, home, words):
@@ -77,6 +78,21 @@ def test_the_tail_is_at_the_test_s_size_and_never_larger_than_the_training_s(tes
         home=home, share=0.25, off_epochs=3)
     with pytest.raises(TrickError, match='random_shapes.off_epochs must be below the 100 epochs'):
         edit(classifier(), off_epochs=100)
+
+
+def test_nothing_is_enlarged_where_a_size_is_no_multiple():
+    def at(own, tested):
+        cfg = classifier(size=own, val_dataloader=dict(dataset=dict(pipeline=[
+            dict(type='CenterCrop', crop_size=tested)])))
+        cfg, verdict = edit(cfg)
+        return cfg['custom_hooks'][0]['home'], verdict.reason
+
+    home, reason = at(240, 240)
+    assert home == 224
+    assert 'at the test scale of 224 px (240 px, down to a multiple of 32)' in reason
+    home, reason = at(176, 224)
+    assert home == 160
+    assert "at the training's own 160 px (176 px, down to a multiple of 32), as" in reason
 
 
 class Preprocessor(nn.Module):

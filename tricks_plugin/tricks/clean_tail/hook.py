@@ -37,6 +37,8 @@ class YOLOXLossHook(Hook):
     Half of what mmdet's YOLOXModeSwitchHook does (arXiv 2107.08430 section 2.1), for data sets
     that the other half cannot reach.
 
+    A head without that loss is left alone.
+
     Args:
         num_last_epochs: As that hook counts them: one epoch more than it says.
     """
@@ -49,7 +51,7 @@ class YOLOXLossHook(Hook):
         if runner.epoch + 1 < runner.max_epochs - self.num_last_epochs:
             return
         model = runner.model.module if is_model_wrapper(runner.model) else runner.model
-        head = getattr(model, 'detector', model).bbox_head
-        if not head.use_l1:
+        head = getattr(getattr(model, 'detector', model), 'bbox_head', None)
+        if getattr(head, 'use_l1', None) is False:
             runner.logger.info(f'The L1 loss is on from epoch {runner.epoch}')
-            head.use_l1 = True
+            head.use_l1 = True  # type: ignore[union-attr]

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...mm.config_edit import Pipeline, default_scope, find, get, is_a, run_length, type_name
 
-__all__ = ['Switcher', 'switch_pipelines', 'switcher']
+__all__ = ['Switcher', 'switch_pipelines', 'switchers']
 
 _MULTI = 'MultiImageMixDataset'
 _MIXES = ('Mosaic', 'CachedMosaic', 'Mosaic9', 'MixUp', 'CachedMixUp', 'YOLOXMixUp',
@@ -76,9 +76,9 @@ def switch_pipelines(cfg: dict[str, Any]) -> list[tuple[dict[str, Any], str, str
             if isinstance(hook.get(key), list)]
 
 
-def switcher(cfg: dict[str, Any], pipelines: list[Pipeline], names: Collection[str],
-             given: bool = False) -> Switcher | None:
-    """The first hook that ends the augmentation; one that is to and does not; or None.
+def switchers(cfg: dict[str, Any], pipelines: list[Pipeline], names: Collection[str],
+              given: bool = False) -> list[Switcher]:
+    """The hooks that are to end the augmentation, those that do first.
 
     Args:
         cfg: The config.
@@ -90,16 +90,35 @@ def switcher(cfg: dict[str, Any], pipelines: list[Pipeline], names: Collection[s
     wanted = _Wanted(names, given, scope)
     for path, hook in find(cfg.get('custom_hooks'), 'PipelineSwitchHook', path='custom_hooks',
                            scope=scope):
-        found.append(_pipeline_switch(cfg, path, hook, wanted))
+        found.append(_pipeline_switch(cfg, path, hook, pipelines, wanted))
     for path, hook in find(cfg.get('custom_hooks'), 'YOLOXModeSwitchHook', path='custom_hooks',
                            scope=scope):
-        found.append(_mmyolo_switch(cfg, path, hook, wanted) if _is_mmyolos(hook, scope)
+        found.append(_mmyolo_switch(cfg, path, hook, pipelines, wanted)
+                     if _is_mmyolos(hook, scope)
                      else _mode_switch(cfg, path, hook, pipelines, wanted))
-    return next((one for one in found if one.reaches), found[0] if found else None)
+    return sorted(found, key=lambda one: not one.reaches)
+
+
+def _puts_in(name: str, dataset: dict[str, Any], pipelines: list[Pipeline], steps: list[Any],
+             wanted: _Wanted) -> str:
+    """Why a pipeline that a hook puts in a data set is no end of its augmentation; or empty."""
+    mixing, strong = wanted.left(steps)
+    if mixing:
+        return f'{name} puts in a pipeline that still has {", ".join(mixing)}'
+    if strong and not wanted.ends(dataset['pipeline'], steps):
+        return f'{name} puts in a pipeline that ends no strong step, and has {", ".join(strong)}'
+    return _inner(name, dataset, pipelines, wanted)
+
+
+def _inner(name: str, dataset: dict[str, Any], pipelines: list[Pipeline],
+           wanted: _Wanted) -> str:
+    """That a hook of the outermost data set leaves what is to end in one within; or empty."""
+    left, _ = wanted.left([one.steps for one in pipelines if one.owner is not dataset])
+    return left and f'{name} does not reach {", ".join(left)} of the data set within' or ''
 
 
 def _pipeline_switch(cfg: dict[str, Any], path: str, hook: dict[str, Any],
-                     wanted: _Wanted) -> Switcher:
+                     pipelines: list[Pipeline], wanted: _Wanted) -> Switcher:
     """Mmdet's PipelineSwitchHook: it sets ``pipeline`` on the outermost dataset."""
     name = f'{path} ({type_name(hook)})'
     dataset = get(cfg, 'train_dataloader.dataset') or {}
@@ -118,9 +137,9 @@ def _pipeline_switch(cfg: dict[str, Any], path: str, hook: dict[str, Any],
                         f'{len(dataset["pipeline"])}, and {_MULTI} drops those beyond')
     if length is not None and epoch >= length.value:
         return Switcher(False, f'{name} is due at epoch {epoch} of {length.value}, after the end')
-    mixing, strong = wanted.left(steps)
-    if mixing:
-        return Switcher(False, f'{name} puts in a pipeline that still has {", ".join(mixing)}')
+    against, (_, strong) = _puts_in(name, dataset, pipelines, steps, wanted), wanted.left(steps)
+    if against:
+        return Switcher(False, against)
     return Switcher(True, f'{name} puts another pipeline in place{_still(strong)} from epoch '
                     f'{epoch}' + ('' if length is None else f' of {length.value}')
                     + ', counted from 0', epoch, wanted.ends(dataset['pipeline'], steps))
@@ -138,21 +157,28 @@ def _is_mmyolos(hook: dict[str, Any], scope: str) -> bool:
 
 
 def _mmyolo_switch(cfg: dict[str, Any], path: str, hook: dict[str, Any],
-                   wanted: _Wanted) -> Switcher:
-    """Mmyolo's YOLOXModeSwitchHook: it builds the loader anew with another pipeline."""
+                   pipelines: list[Pipeline], wanted: _Wanted) -> Switcher:
+    """Mmyolo's YOLOXModeSwitchHook: it builds the loader anew with another pipeline.
+
+    At one epoch exactly, where mmdet's switches from one on.
+    """
     name = f'{path} ({type_name(hook)})'
     dataset = get(cfg, 'train_dataloader.dataset') or {}
     steps, length = hook.get('new_train_pipeline'), run_length(cfg)
     if not isinstance(steps, list):
-        return Switcher(False, f'{name} names no new_train_pipeline, and builds the old one anew')
+        return Switcher(False, f'{name} names no new_train_pipeline, and leaves none when it is '
+                        'due')
     if not isinstance(dataset.get('pipeline'), list):
         return Switcher(False, f'{name} gives a pipeline to {type_name(dataset)}, which takes '
                         'none: it will end the run when it is due')
     if length is not None and not length.by_epoch:
         return Switcher(False, f'{name} counts epochs, and this training counts iterations')
-    mixing, strong = wanted.left(steps)
-    if mixing:
-        return Switcher(False, f'{name} puts in a pipeline that still has {", ".join(mixing)}')
+    if length is not None and length.value <= hook.get('num_last_epochs', 15):
+        return Switcher(False, f'{name} is due before the first of {length.value} epochs, and '
+                        'never switches')
+    against, (_, strong) = _puts_in(name, dataset, pipelines, steps, wanted), wanted.left(steps)
+    if against:
+        return Switcher(False, against)
     begins = _last(hook, length)
     return Switcher(True, f'{name} builds the loader anew with another pipeline{_still(strong)}'
                     + _when(begins, length), begins, wanted.ends(dataset['pipeline'], steps))
@@ -190,13 +216,16 @@ def _mode_switch(cfg: dict[str, Any], path: str, hook: dict[str, Any], pipelines
             [str(step.get('type')) for step in own if is_a(step, *names, scope=scope)]
         return Switcher(False, f'{name} skips steps of type {", ".join(map(str, types))}, written '
                         f'so, and the pipeline has {", ".join(found) or "none of them"}')
+    within = _inner(name, dataset, pipelines, wanted)
+    if within:
+        return Switcher(False, within)
     length = run_length(cfg)
     words = f'{name} skips {", ".join(skips)}' + (
         f' and leaves {", ".join(strong)}' if strong else '')
     if length is not None and not length.by_epoch:
-        return Switcher(True, f'{words} from the first iteration on, as '
-                        'mmengine counts an iteration-based training as one epoch', 0,
-                        tuple(dict.fromkeys(skips)))
+        return Switcher(True, f'{words} from the first iteration on, as mmengine counts an '
+                        'iteration-based training as one epoch; workers that have begun by then, '
+                        'as those of mmengine 0.10.7 have, go on with all steps')
     begins = _last(hook, length)
     return Switcher(True, words + (',' if begins is not None else '') + _when(begins, length),
                     begins, tuple(dict.fromkeys(skips)))

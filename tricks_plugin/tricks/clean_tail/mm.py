@@ -11,7 +11,7 @@ from ...mm.ending import OFF_FRACTION, Ending
 from ...plan import ConfigEdit, Verdict
 from ...plan.errors import TrickError, nearest
 from . import CROPS, STRONG
-from .hooks import Switcher, switch_pipelines, switcher
+from .hooks import Switcher, switch_pipelines, switchers
 from .steps import Closed, close_steps
 
 __all__ = ['Edit']
@@ -40,8 +40,8 @@ class Edit(ConfigEdit):
                                               'semi-supervised training is its method')
         names = self._names(cfg, scope)
         ending = Ending.of(cfg, self.params, _PATH)
-        own = switcher(cfg, pipelines, names, given=self.params.steps is not None)
-        if own is not None and own.reaches:
+        own = switchers(cfg, pipelines, names, given=self.params.steps is not None)
+        if own and own[0].reaches:
             return self._present(own)
         length = ending.length
         if length is not None and length.value == 1:
@@ -50,42 +50,46 @@ class Edit(ConfigEdit):
                 f'a run of one {unit} keeps its augmentation, as its last part would be all of it')
         crops = CROPS if self.params.steps is None else ()
         closed = close_steps(pipelines, names, crops, scope)
-        self._close_in_hooks(cfg, closed, crops, scope)
-        if not closed.names:
+        within = self._close_in_hooks(cfg, closed, crops, scope)
+        if not closed.names and not within:
             return Verdict.not_applicable(self._none(pipelines, closed.notes))
         append_hook(cfg, dict(type='tricks_plugin.ClosingHook', **ending.settings))
-        notes = [f'{_listed(closed.names)} {ending}', *closed.notes]
-        if own is not None and own.crashing is not None:
-            last = own.crashing.get('num_last_epochs', 15)
-            own.crashing.clear()
-            own.crashing.update(type='tricks_plugin.YOLOXLossHook', num_last_epochs=last)
-            notes.append(f'{own.words}; YOLOXLossHook takes its place, which turns on the L1 loss '
-                         f'for the last {last} epochs and nothing else')
-        elif own is not None:
-            notes.append(f'{own.words}; it is left as it is')
+        notes = [f'{_listed(closed.names or within)} {ending}', *closed.notes]
+        for one in own:
+            if one.crashing is None:
+                notes.append(f'{one.words}; it is left as it is')
+                continue
+            one.crashing.pop('skip_type_keys', None)
+            one.crashing['type'] = 'tricks_plugin.YOLOXLossHook'
+            notes.append(f'{one.words}; YOLOXLossHook takes its place, which turns on the L1 loss '
+                         'when that was due and does nothing else')
         return Verdict.applied('; '.join(notes), **ending.settings)
 
-    def _present(self, own: Switcher) -> Verdict:
+    def _present(self, own: list[Switcher]) -> Verdict:
         """What is said of a hook of the config that does this, and measured of it."""
+        first = own[0]
         unused = [name for name in ('off_fraction', 'off_epochs')
                   if getattr(self.params, name) is not None]
-        words = own.words + ''.join(
+        words = first.words + ''.join(
             f'; {name}={getattr(self.params, name)} is not used, as that hook decides'
-            for name in unused)
-        if own.begins is None or not own.ends:
+            for name in unused) + ''.join(
+            f'; {one.words}' for one in own if one.crashing is not None)
+        if first.begins is None or not first.ends:
             return Verdict.present(words)
-        return Verdict.present(words, {'own_from': own.begins, 'own_steps': list(own.ends)})
+        return Verdict.present(words, {'own_from': first.begins, 'own_steps': list(first.ends)})
 
     def _close_in_hooks(self, cfg: dict[str, Any], closed: Closed, crops: tuple[str, ...],
-                        scope: str) -> None:
-        """The same in the pipelines that hooks of the config put in place of the first."""
-        names = self._names(cfg, scope)
+                        scope: str) -> list[str]:
+        """The same in the pipelines that hooks of the config put in place; what ends there."""
+        names, ended = self._names(cfg, scope), []
         for hook, key, path in switch_pipelines(cfg):
             line = config_edit.Pipeline(f'{path}.{key}', {'pipeline': hook[key]})
             within = close_steps([line], names, crops, scope)
             if within.names:
                 hook[key] = line.steps
+                ended += within.names
                 closed.note(f'{_listed(within.names)} in {line.path} too')
+        return ended
 
     def _names(self, cfg: dict[str, Any], scope: str) -> tuple[str, ...]:
         """The class names of the steps that are to end."""

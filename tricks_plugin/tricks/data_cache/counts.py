@@ -49,7 +49,7 @@ class Counts:
     def __init__(self, folder: int) -> None:
         with contextlib.suppress(FileExistsError):
             os.mkdir(_FOLDER, 0o700, dir_fd=folder)
-        self._fd = os.open(f'{_FOLDER}/{owner()}', os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
+        self._fd = os.open(f'{_FOLDER}/{_run()}', os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
                            | os.O_CLOEXEC, 0o600, dir_fd=folder)
         self._offset = os.getpid() % _SLOTS * _SLOT.size
         self._values = _read(self._fd, self._offset)
@@ -75,7 +75,7 @@ def totals(folder: int) -> dict[str, int]:
         folder: Descriptor of the cache's folder.
     """
     try:
-        fd = os.open(f'{_FOLDER}/{owner()}', os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC,
+        fd = os.open(f'{_FOLDER}/{_run()}', os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC,
                      dir_fd=folder)
     except OSError:
         return dict.fromkeys(NAMES, 0)
@@ -104,8 +104,7 @@ def note_in_run(folder: int, what: str, value: int = 0) -> int | None:
     """
     with contextlib.suppress(FileExistsError):
         os.mkdir(_FOLDER, 0o700, dir_fd=folder)
-    # Processes are numbered again, in each container from 1: the time of their start tells them.
-    place = f'{_FOLDER}/{owner()}.{_started(owner())}.{what}'
+    place = f'{_FOLDER}/{_run()}.{what}'
     try:
         fd = os.open(place, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC,
                      0o600, dir_fd=folder)
@@ -121,6 +120,11 @@ def note_in_run(folder: int, what: str, value: int = 0) -> int | None:
     finally:
         os.close(fd)
     return None
+
+
+def _run() -> str:
+    """A name for this run: processes are numbered again, in each container from 1."""
+    return f'{owner()}.{_started(owner())}'
 
 
 def _started(process: int) -> str:
@@ -143,7 +147,7 @@ def _forget_old(folder: int) -> None:
         fd = os.open(_FOLDER, os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
         try:
             for name in os.listdir(fd):
-                if name != str(owner()) and \
+                if name != _run() and \
                         time.time() - os.stat(name, dir_fd=fd).st_mtime > 2 * _DAY:
                     os.unlink(name, dir_fd=fd)
         finally:

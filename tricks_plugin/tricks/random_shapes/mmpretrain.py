@@ -118,14 +118,16 @@ def _home(cfg: dict[str, Any], own: int, divisor: int) -> tuple[int, str]:
     train at less, and enlarging what it delivers would not show the model what a test shows.
     """
     tested = tested_short(cfg)
-    home = max(int(min(own, tested or own) / divisor + 0.5), 1) * divisor
+    side = min(own, tested or own)
+    home = max(side // divisor, 1) * divisor  # rounded down, so that nothing is enlarged
+    less = '' if home == side else f' ({side} px, down to a multiple of {divisor})'
     if tested is None:
-        return home, (f"at the training's own {home} px, as no step of val_dataloader says at "
-                      'which it tests')
+        return home, (f"at the training's own {home} px{less}, as no step of val_dataloader says "
+                      'at which it tests')
     if tested > own:
-        return home, (f"at the training's own {home} px, as nothing is enlarged to the {tested} px "
-                      'of the test')
-    return home, f'at the test scale of {home} px'
+        return home, (f"at the training's own {home} px{less}, as nothing is enlarged to the "
+                      f'{tested} px of the test')
+    return home, f'at the test scale of {home} px{less}'
 
 
 def _sizes(own: int, params: Any) -> list[int]:
