@@ -47,7 +47,8 @@ class SwitchedEvidence(Evidence):
         self._clean_from = self._prefetched = 0
         self._names: tuple[str, ...] = ()
         self._steps: list[Any] = []
-        self._pipeline: tuple[Any, ...] = ()
+        self._dataset: Any = None
+        self._pipeline: Any = None
         self._start: dict[str, int] = {}
         self._edge: dict[str, int] = {}
         self._early: int | None = None
@@ -87,11 +88,10 @@ class SwitchedEvidence(Evidence):
         """Adds the transforms that are there now, where another hook has changed the pipeline."""
         from .parts import parts
         dataset = getattr(loader, 'dataset', None)
-        pipeline = dataset, getattr(dataset, 'pipeline', None)
-        if len(self._pipeline) == 2 and all(
-                one is other for one, other in zip(pipeline, self._pipeline, strict=True)):
+        pipeline = getattr(dataset, 'pipeline', None)
+        if dataset is self._dataset and pipeline is self._pipeline:
             return
-        self._pipeline, kind = pipeline, self.kind()
+        self._dataset, self._pipeline, kind = dataset, pipeline, self.kind()
         self._steps += [part for part in parts(dataset) if isinstance(part, kind)
                         and not any(part is known for known in self._steps)]
 
@@ -135,4 +135,4 @@ class SwitchedEvidence(Evidence):
 
     def close(self) -> None:
         """Lets go of the transforms."""
-        self._steps, self._pipeline = [], ()
+        self._steps, self._dataset, self._pipeline = [], None, None

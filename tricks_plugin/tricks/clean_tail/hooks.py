@@ -100,21 +100,22 @@ def switchers(cfg: dict[str, Any], pipelines: list[Pipeline], names: Collection[
 
 
 def _puts_in(name: str, dataset: dict[str, Any], pipelines: list[Pipeline], steps: list[Any],
-             wanted: _Wanted) -> str:
-    """Why a pipeline that a hook puts in a data set is no end of its augmentation; or empty."""
+             wanted: _Wanted) -> tuple[str, list[str]]:
+    """Why a pipeline that a hook puts in is no end of the augmentation, and what it leaves."""
     mixing, strong = wanted.left(steps)
     if mixing:
-        return f'{name} puts in a pipeline that still has {", ".join(mixing)}'
+        return f'{name} puts in a pipeline that still has {", ".join(mixing)}', strong
     if strong and not wanted.ends(dataset['pipeline'], steps):
-        return f'{name} puts in a pipeline that ends no strong step, and has {", ".join(strong)}'
-    return _inner(name, dataset, pipelines, wanted)
+        return (f'{name} puts in a pipeline that ends no strong step, and has '
+                f'{", ".join(strong)}'), strong
+    return _inner(name, dataset, pipelines, wanted), strong
 
 
 def _inner(name: str, dataset: dict[str, Any], pipelines: list[Pipeline],
            wanted: _Wanted) -> str:
     """That a hook of the outermost data set leaves what is to end in one within; or empty."""
     left, _ = wanted.left([one.steps for one in pipelines if one.owner is not dataset])
-    return left and f'{name} does not reach {", ".join(left)} of the data set within' or ''
+    return f'{name} does not reach {", ".join(left)} of the data set within' if left else ''
 
 
 def _pipeline_switch(cfg: dict[str, Any], path: str, hook: dict[str, Any],
@@ -137,7 +138,7 @@ def _pipeline_switch(cfg: dict[str, Any], path: str, hook: dict[str, Any],
                         f'{len(dataset["pipeline"])}, and {_MULTI} drops those beyond')
     if length is not None and epoch >= length.value:
         return Switcher(False, f'{name} is due at epoch {epoch} of {length.value}, after the end')
-    against, (_, strong) = _puts_in(name, dataset, pipelines, steps, wanted), wanted.left(steps)
+    against, strong = _puts_in(name, dataset, pipelines, steps, wanted)
     if against:
         return Switcher(False, against)
     return Switcher(True, f'{name} puts another pipeline in place{_still(strong)} from epoch '
@@ -176,7 +177,7 @@ def _mmyolo_switch(cfg: dict[str, Any], path: str, hook: dict[str, Any],
     if length is not None and length.value <= hook.get('num_last_epochs', 15):
         return Switcher(False, f'{name} is due before the first of {length.value} epochs, and '
                         'never switches')
-    against, (_, strong) = _puts_in(name, dataset, pipelines, steps, wanted), wanted.left(steps)
+    against, strong = _puts_in(name, dataset, pipelines, steps, wanted)
     if against:
         return Switcher(False, against)
     begins = _last(hook, length)

@@ -50,7 +50,7 @@ class Edit(ConfigEdit):
                 f'a run of one {unit} keeps its augmentation, as its last part would be all of it')
         crops = CROPS if self.params.steps is None else ()
         closed = close_steps(pipelines, names, crops, scope)
-        within = self._close_in_hooks(cfg, closed, crops, scope)
+        within = self._close_in_hooks(cfg, closed, names, crops, scope)
         if not closed.names and not within:
             return Verdict.not_applicable(self._none(pipelines, closed.notes))
         append_hook(cfg, dict(type='tricks_plugin.ClosingHook', **ending.settings))
@@ -78,10 +78,10 @@ class Edit(ConfigEdit):
             return Verdict.present(words)
         return Verdict.present(words, {'own_from': first.begins, 'own_steps': list(first.ends)})
 
-    def _close_in_hooks(self, cfg: dict[str, Any], closed: Closed, crops: tuple[str, ...],
-                        scope: str) -> list[str]:
+    def _close_in_hooks(self, cfg: dict[str, Any], closed: Closed, names: tuple[str, ...],
+                        crops: tuple[str, ...], scope: str) -> list[str]:
         """The same in the pipelines that hooks of the config put in place; what ends there."""
-        names, ended = self._names(cfg, scope), []
+        ended: list[str] = []
         for hook, key, path in switch_pipelines(cfg):
             line = config_edit.Pipeline(f'{path}.{key}', {'pipeline': hook[key]})
             within = close_steps([line], names, crops, scope)

@@ -124,7 +124,8 @@ def note_in_run(folder: int, what: str, value: int = 0) -> int | None:
 
 def _run() -> str:
     """A name for this run: processes are numbered again, in each container from 1."""
-    return f'{owner()}.{_started(owner())}'
+    process = owner()
+    return f'{process}.{_started(process)}'
 
 
 def _started(process: int) -> str:
@@ -144,10 +145,10 @@ def _read(fd: int, offset: int) -> list[int]:
 def _forget_old(folder: int) -> None:
     """Removes the counts of runs that ended days ago."""
     with contextlib.suppress(OSError):
-        fd = os.open(_FOLDER, os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder)
+        fd, own = os.open(_FOLDER, os.O_RDONLY | os.O_DIRECTORY, dir_fd=folder), _run()
         try:
             for name in os.listdir(fd):
-                if name != _run() and \
+                if name != own and \
                         time.time() - os.stat(name, dir_fd=fd).st_mtime > 2 * _DAY:
                     os.unlink(name, dir_fd=fd)
         finally:
