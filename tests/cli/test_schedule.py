@@ -87,6 +87,17 @@ def test_processes_share_the_images(config, tmp_path):
     assert found['epoch_length_from'] == 'counted: 12 images in batches of 2 on 4 processes'
 
 
+@pytest.mark.parametrize('sampler, length', [('DefaultSampler', 1), ('InfiniteSampler', 4)])
+def test_limited_epochs_of_several_processes(config, tmp_path, sampler, length):
+    """A batch of each of 4 processes is 8 samples, all of which InfiniteSampler counts."""
+    own, path = tmp_path / 'own.py', tmp_path / 'rates.json'
+    own.write_text(f"""_base_ = {str(config)!r}
+train_dataloader = dict(num_batch_per_epoch=1, sampler=dict(type={sampler!r}))
+""")
+    assert main(['schedule', str(own), '--processes', '4', '--out', str(path)]) == 0
+    assert rates(path)['own']['epoch_length'] == length
+
+
 def test_the_length_of_coco_is_guessed_and_said_so(tmp_path):
     path, out = tmp_path / 'coco.py', tmp_path / 'rates.json'
     path.write_text('''

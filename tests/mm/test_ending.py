@@ -69,6 +69,13 @@ def test_epochs_of_an_iteration_based_run_are_those_of_its_images(tmp_path):
             ending(halved, None, 72)
     with pytest.raises(TrickError, match='below the 41.67 epochs'):
         ending(loader(tmp_path, drop_last=True), None, 42)
+    with planned_for(2):  # 5 batches of each: 160 samples, all of which InfiniteSampler counts
+        limited = loader(tmp_path, num_batch_per_epoch=5)
+        assert ending(limited, None, 49).epochs == 49
+        with pytest.raises(TrickError, match=r'below the 50 epochs of .* \(500 iterations, 10 an'):
+            ending(limited, None, 50)
+        of_its_own = loader(tmp_path, num_batch_per_epoch=5, sampler=dict(type='DefaultSampler'))
+        assert ending(of_its_own, None, 99).epochs == 99
     filtered = loader(tmp_path)
     filtered['train_dataloader']['dataset']['filter_cfg'] = dict(min_size=32)
     assert str(ending(filtered, None, 38)) == 'off for the last 38 epochs'

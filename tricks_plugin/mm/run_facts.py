@@ -22,7 +22,8 @@ from .config_edit import (
 from .image_count import ImageCount, count_images, epoch_iterations
 from .pretrained import weights
 
-__all__ = ['STRONG', 'epoch_length', 'filters_images', 'run_facts', 'tested_short']
+__all__ = ['STRONG', 'epoch_length', 'filters_images', 'loader_batches', 'run_facts',
+           'tested_short']
 
 # Steps after which an image is another one: parts of it, of several, or out of shape. Flips,
 # colours and scales are not among them.
@@ -92,7 +93,7 @@ def _updates(
     batch_size = _count(get(loader, 'batch_size'))
     if samples is None or batch_size is None or _strange_sampler(loader):
         return None
-    each = _batches(loader, samples, batch_size, processes)
+    each = loader_batches(loader, samples, batch_size, processes)
     return math.ceil(each * length.value / accumulation)
 
 
@@ -120,17 +121,26 @@ def epoch_length(cfg: dict[str, Any]) -> tuple[int | None, str]:
     found = count_images(get(cfg, path), path, default_scope(cfg))
     if found.samples is None:
         return None, found.why
+    processes = world_size(cfg.get('launcher'))
+    return max(loader_batches(loader, found.samples, batch_size, processes), 1), ''
+
+
+def loader_batches(loader: Any, samples: int, batch_size: int, processes: int) -> int:
+    """The batches that one process's loader counts in an epoch, as mmengine's Runner builds it.
+
+    Args:
+        loader: The config of a dataloader.
+        samples: The length of its data set.
+        batch_size: Samples of a batch of one process.
+        processes: Training processes.
+    """
+    dropped = bool(get(loader, 'drop_last') or get(loader, 'batch_sampler.drop_last'))
+    limit = _count(get(loader, 'num_batch_per_epoch'))
+    if limit is not None:  # of each process
+        samples = min(samples, limit * batch_size * processes)
     # InfiniteSampler counts the samples of all processes as its own.
     endless = type_name(get(loader, 'sampler') or '') == 'InfiniteSampler'
-    processes = 1 if endless else world_size(cfg.get('launcher'))
-    return max(_batches(loader, found.samples, batch_size, processes), 1), ''
-
-
-def _batches(loader: Any, samples: int, batch_size: int, processes: int) -> int:
-    """The batches that a loader makes of an epoch's samples."""
-    dropped = bool(get(loader, 'drop_last') or get(loader, 'batch_sampler.drop_last'))
-    each = epoch_iterations(samples, batch_size, processes, dropped)
-    return min(each, _count(get(loader, 'num_batch_per_epoch')) or each)
+    return epoch_iterations(samples, batch_size, 1 if endless else processes, dropped)
 
 
 def filters_images(cfg: dict[str, Any]) -> bool:

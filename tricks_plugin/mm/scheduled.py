@@ -14,6 +14,7 @@ from ..common.processes import world_size
 from ..common.rates import EpochLength, Rates
 from ..plan.errors import TrickError
 from .config_edit import copy_plain, default_scope, get, optim_wrappers, plain, run_length, walk
+from .run_facts import loader_batches
 from .schedules import driver, own_scaling, scheduler_lists, slow_groups
 
 __all__ = ['epoch_length', 'needs_epoch_length', 'scheduled_rates', 'without_pipelines']
@@ -51,6 +52,8 @@ def epoch_length(cfg: Any) -> EpochLength:
     node.pop('prefetch_factor', None)
     init_default_scope(default_scope(tree))
     processes, size = world_size(tree.get('launcher')), loader.get('batch_size')
+    if processes > 1:
+        node.pop('num_batch_per_epoch', None)  # which would cut the data to one process's share
     try:
         built = Runner.build_dataloader(node, seed=0)
         images, steps = len(built.dataset), len(built)
@@ -60,7 +63,7 @@ def epoch_length(cfg: Any) -> EpochLength:
         if not isinstance(size, int):
             raise TrickError('train_dataloader has no batch_size, so that the epoch of several '
                              'processes is not known: give --iters-per-epoch N')
-        steps = _batches(len(built.sampler), size, processes, bool(loader.get('drop_last')))
+        steps = loader_batches(loader, len(built.sampler), size, processes)
     if not steps:
         raise TrickError(f'the training data have {images} images, which fill no batch')
     return EpochLength(steps, f'counted: {_share(images, size, processes)}', images)
@@ -73,11 +76,6 @@ def without_pipelines(cfg: Any) -> dict[str, Any]:
         if isinstance(item.get('pipeline'), list):
             item['pipeline'] = []
     return node
-
-
-def _batches(images: int, size: int, processes: int, drop_last: bool) -> int:
-    own = math.ceil(images / processes)
-    return own // size if drop_last else math.ceil(own / size)
 
 
 def _share(images: int, size: Any, processes: int) -> str:
@@ -103,7 +101,7 @@ def _guessed(loader: dict[str, Any], processes: int, error: Exception) -> EpochL
                         if isinstance(item.get('times'), int))
     images = _KNOWN[name][0 if filtered else 1] * repeats
     return EpochLength(
-        _batches(images, size, processes, bool(loader.get('drop_last'))),
+        loader_batches(loader, images, size, processes),
         f'guessed: {name} is not here, and has {images // repeats} images; '
         f'{_share(images, size, processes)}', images)
 
