@@ -68,7 +68,8 @@ def run(python_env, tmp_path_factory):
         "custom_imports = dict(imports=['witness'], allow_failed_imports=False)\n"
         f'custom_hooks = [dict(type="Witness", out={str(work)!r})]\n')
     args = ['bash', ROOT / 'tools' / 'dist_train.sh', work / 'child.py', '2', '--tricks',
-            'bag_of_freebies,random_shapes,mixup', '--work-dir', work / 'run', '--cfg-options',
+            'bag_of_freebies,cosine_warmup,random_shapes,mixup', '--work-dir', work / 'run',
+            '--cfg-options',
             'train_cfg.max_epochs=2', 'train_cfg.val_interval=2', 'train_dataloader.batch_size=2',
             'train_dataloader.num_workers=1', 'tricks.random_shapes.interval=2',
             'tricks.strict=True', 'randomness.seed=5']

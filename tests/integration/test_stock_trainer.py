@@ -25,7 +25,7 @@ SMALL = ['train_cfg.max_epochs=6', 'train_cfg.val_interval=6', 'train_dataloader
          'default_hooks.checkpoint.interval=3', 'default_hooks.checkpoint.max_keep_ckpts=3']
 # The recipe alone would hold the shapes back in a run this small.
 CONTRACT_ONE = ['runner_type=tricks_plugin.TricksRunner',
-                'tricks=bag_of_freebies,random_shapes']
+                'tricks=bag_of_freebies,cosine_warmup,random_shapes']
 
 
 @pytest.fixture(scope='module')
