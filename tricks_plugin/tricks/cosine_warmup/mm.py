@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import Any
 
 from ...mm.config_edit import (
@@ -14,9 +13,7 @@ from ...mm.config_edit import (
 )
 from ...mm.run_facts import epoch_length, filters_images
 from ...mm.schedules import (
-    is_constant_warmup,
     is_lr,
-    is_warmup,
     own_scaling,
     schedulable,
     slow_groups,
@@ -25,39 +22,11 @@ from ...plan import ConfigEdit, RunFacts, Verdict
 from ...plan.errors import TrickError
 from . import MAX_DEFAULT_EPOCHS, MIN_UPDATES, TWENTIETH
 from .functional import fitted_warmup
+from .own import ONE_CYCLE, Floor, Warmup, found_already, own_floor, own_steps, own_warmup
 
 __all__ = ['Edit']
 
 _TYPE = 'tricks_plugin.WarmupCosineLR'
-_ONE_CYCLE = ('OneCycleLR', 'OneCycleParamScheduler')
-_STEPS = ('MultiStepLR', 'StepLR', 'MultiStepParamScheduler', 'StepParamScheduler')
-_COSINE = ('CosineAnnealingLR', 'CosineAnnealingParamScheduler')
-
-
-@dataclasses.dataclass(frozen=True)
-class _Warmup:
-    """A warm-up's length in its own unit, and whose it is: given, advised, own, default."""
-
-    length: float
-    by_epoch: bool
-    origin: str
-
-    def __str__(self) -> str:
-        unit = 'epoch' if self.by_epoch else 'iteration'
-        return f'{self.length:.12g} {unit}{"" if self.length == 1 else "s"}'
-
-
-@dataclasses.dataclass(frozen=True)
-class _Floor:
-    """The LR at the end: setting and value, and a clause where that needs one."""
-
-    key: str = 'eta_min'
-    value: float = 0.0
-    note: str = ''
-
-    def __str__(self) -> str:
-        share = ' of the base LR' if self.key == 'eta_min_ratio' else ''
-        return f'{self.value:g}{share}'
 
 
 class Edit(ConfigEdit):
@@ -71,9 +40,9 @@ class Edit(ConfigEdit):
             return Verdict.not_applicable(schedule)
         run, lists = schedule
         scope = default_scope(cfg)
-        found = {name: _found(items, scope) for name, items in lists.items()}
+        found = {name: found_already(items, scope) for name, items in lists.items()}
         todo = [name for name in lists if self.params.replace or not found[name]]
-        own = next((w for name in todo if (w := _own_warmup(lists[name], scope))), None)
+        own = next((w for name in todo if (w := own_warmup(lists[name], scope))), None)
         warmup, note = self._warmup(own, run, cfg)
         floors = {name: self._floor(lists[name], cfg, _of(name, wrappers), scope)
                   for name in todo}
@@ -88,7 +57,7 @@ class Edit(ConfigEdit):
         flat = f', then flat for {self.params.flat_fraction:g} of the rest' \
             if self.params.flat_fraction else ''
         reason = f'{note}{flat}, then cosine to {ends} over {_run_words(run)}'
-        if any(is_a(item, *_ONE_CYCLE, scope=scope) for name in todo for item in lists[name]):
+        if any(is_a(item, *ONE_CYCLE, scope=scope) for name in todo for item in lists[name]):
             reason += "; the peak is the optimizer's lr, no longer OneCycleLR's eta_max"
         return Verdict.applied(reason, **({} if '' in new else {'optimizers': todo}))
 
@@ -100,27 +69,26 @@ class Edit(ConfigEdit):
         schedule, scope = schedulable(cfg), default_scope(cfg)
         items = [] if isinstance(schedule, str) else [
             item for items in schedule[1].values() for item in items]
-        steps = next((item for item in items if is_lr(item, scope)
-                      and is_a(item, *_STEPS, scope=scope)), None)
+        steps = own_steps(items, scope)
         return None if steps is None else (
             f'{facts.updates} updates (of {MIN_UPDATES}) from random weights are too few for a '
             f'cosine in place of {type_name(steps)}: on 896 images and 1120 updates it cost '
             '4.7 points of mAP (three seeds)')
 
     def _floor(self, items: list[dict[str, Any]], cfg: dict[str, Any],
-               wrappers: list[tuple[str, dict[str, Any]]], scope: str) -> _Floor:
+               wrappers: list[tuple[str, dict[str, Any]]], scope: str) -> Floor:
         """The parameter's LR at the end, the config's own, or 0.
 
         Raises:
             TrickError: If the parameter is above the LR of a parameter group.
         """
-        own = _own_floor(items, scope)
+        own = own_floor(items, scope)
         slow = _above(own.value if self.params.eta_min is None else self.params.eta_min,
                       cfg, wrappers)
         if self.params.eta_min is None:
             if own.key == 'eta_min' and slow:
                 path, lr = slow
-                return _Floor(note=f" (the config's own {own} is above the LR {lr:g} of "
+                return Floor(note=f" (the config's own {own} is above the LR {lr:g} of "
                                    f'{path.removeprefix("the LR of ")})')
             return own
         if slow:
@@ -129,28 +97,28 @@ class Edit(ConfigEdit):
                              f'{self.params.eta_min!r}')
         dropped = f" (the config's own {own.key} {own.value:g} gives way)" \
             if own.value and own.value != self.params.eta_min else ''
-        return _Floor(value=self.params.eta_min, note=dropped)
+        return Floor(value=self.params.eta_min, note=dropped)
 
-    def _warmup(self, own: _Warmup | None, run: RunLength, cfg: dict[str, Any],
-                ) -> tuple[_Warmup, str]:
+    def _warmup(self, own: Warmup | None, run: RunLength, cfg: dict[str, Any],
+                ) -> tuple[Warmup, str]:
         """The warm-up to use, and how its length came about."""
         params = self.params
         if params.warmup_epochs is not None or params.warmup_iters is not None:
             by_epoch = params.warmup_epochs is not None
-            given = _Warmup(params.warmup_epochs if by_epoch else params.warmup_iters, by_epoch,
+            given = Warmup(params.warmup_epochs if by_epoch else params.warmup_iters, by_epoch,
                             'given')
             _check_given(given, run, cfg)
             return given, f'warm-up of {given} from 0'
         if params.fitted_epochs is not None:
-            return _fit(_Warmup(params.fitted_epochs, True, 'advised'), run, cfg)
+            return _fit(Warmup(params.fitted_epochs, True, 'advised'), run, cfg)
         if own is None:
             length = run.value / TWENTIETH
             length = min(MAX_DEFAULT_EPOCHS, length) if run.by_epoch else round(length)
-            default = _Warmup(length, run.by_epoch, 'default')
+            default = Warmup(length, run.by_epoch, 'default')
             return default, f'warm-up of {default} from 0 (the config has none of its own)'
         return _fit(own, run, cfg)
 
-    def _scheduler(self, warmup: _Warmup, run: RunLength, floor: _Floor) -> dict[str, Any]:
+    def _scheduler(self, warmup: Warmup, run: RunLength, floor: Floor) -> dict[str, Any]:
         """The scheduler's config. mmengine fills in the run's length where it can."""
         unit = 'epochs' if warmup.by_epoch else 'iters'
         node: dict[str, Any] = {'type': _TYPE, f'warmup_{unit}': warmup.length}
@@ -168,7 +136,7 @@ class Edit(ConfigEdit):
         return node
 
 
-def _check_given(given: _Warmup, run: RunLength, cfg: dict[str, Any]) -> None:
+def _check_given(given: Warmup, run: RunLength, cfg: dict[str, Any]) -> None:
     """Refuses the user's own length where it is the run's or more beyond doubt.
 
     Raises:
@@ -189,7 +157,7 @@ def _check_given(given: _Warmup, run: RunLength, cfg: dict[str, Any]) -> None:
                          f'{_run_words(run)}{detail}, got {given.length!r}')
 
 
-def _fit(warmup: _Warmup, run: RunLength, cfg: dict[str, Any]) -> tuple[_Warmup, str]:
+def _fit(warmup: Warmup, run: RunLength, cfg: dict[str, Any]) -> tuple[Warmup, str]:
     """A warm-up that nobody ordered for this run, made to fit it, and how its length came about.
 
     Where its unit is not the run's, the scheduler makes it fit when it is built.
@@ -204,13 +172,13 @@ def _fit(warmup: _Warmup, run: RunLength, cfg: dict[str, Any]) -> tuple[_Warmup,
         length = run.value / 10
     if length == warmup.length:
         return warmup, says
-    cut = _Warmup(length if run.by_epoch else round(length), run.by_epoch, warmup.origin)
+    cut = Warmup(length if run.by_epoch else round(length), run.by_epoch, warmup.origin)
     much = 'more than half of it' if own else 'half of it or more'
     return cut, (f'warm-up of {cut} from 0, a tenth of the run ({whose}{warmup} would fill '
                  f'{much})')
 
 
-def _built_words(warmup: _Warmup, run: RunLength, cfg: dict[str, Any], whose: str,
+def _built_words(warmup: Warmup, run: RunLength, cfg: dict[str, Any], whose: str,
                  says: str) -> str:
     """What becomes of a warm-up that the scheduler makes fit, as far as a plan can know.
 
@@ -231,7 +199,7 @@ def _built_words(warmup: _Warmup, run: RunLength, cfg: dict[str, Any], whose: st
     least, most = (share / shorter, share) if warmup.by_epoch else (share, share * shorter)
     if least > 0.5:
         tenth = run.value / 10
-        cut = _Warmup(tenth if run.by_epoch else round(tenth), run.by_epoch, warmup.origin)
+        cut = Warmup(tenth if run.by_epoch else round(tenth), run.by_epoch, warmup.origin)
         return (f'warm-up of {cut} from 0, a tenth of the run ({whose}{warmup} would fill more '
                 'than half of it, by the annotation files)')
     if most > 0.5:
@@ -261,45 +229,5 @@ def _above(eta_min: float, cfg: dict[str, Any], wrappers: list[tuple[str, dict[s
     return min(below.items(), key=lambda item: item[1]) if below else None
 
 
-def _own_floor(items: list[dict[str, Any]], scope: str) -> _Floor:
-    """The LR at which the config's own schedule ends, if it says one."""
-    for item in reversed([item for item in items if is_lr(item, scope)]):
-        for key in ('eta_min_ratio', 'eta_min', 'min_value', 'min_lr'):
-            value = item.get(key)
-            if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
-                key = key if key == 'eta_min_ratio' else 'eta_min'
-                return _Floor(key, value, f" (the config's own {key})")
-    return _Floor()
-
-
-def _found(items: list[dict[str, Any]], scope: str) -> str:
-    """What an optimizer's schedule has already, in a sentence; empty if it lacks something."""
-    lr = [item for item in items if is_lr(item, scope)]
-    if any(is_a(item, 'WarmupCosineLR', scope=scope) for item in lr):
-        return 'the config has WarmupCosineLR already'
-    if any(is_a(item, *_ONE_CYCLE, scope=scope) for item in lr):
-        return 'the config has warm-up and cosine already (OneCycleLR)'
-    ramp = next((item for item in lr if is_warmup(item, scope)), None)
-    cosine = next((item for item in lr if is_a(item, *_COSINE, scope=scope)), None)
-    if ramp is None or cosine is None:
-        return ''
-    return f'the config has warm-up ({type_name(ramp)}) and cosine ({type_name(cosine)}) already'
-
-
-def _own_warmup(items: list[dict[str, Any]], scope: str) -> _Warmup | None:
-    """The length of the warm-up that a schedule has, if it says one."""
-    for item in items:
-        if is_a(item, 'WarmupCosineLR', scope=scope):
-            for unit in ('epochs', 'iters'):
-                if isinstance(item.get(f'warmup_{unit}'), (int, float)):
-                    return _Warmup(item[f'warmup_{unit}'], unit == 'epochs', 'own')
-        end = item.get('end')
-        if not isinstance(end, (int, float)) or isinstance(end, bool) or end <= 0:
-            continue
-        if is_warmup(item, scope) or is_constant_warmup(item, scope):
-            return _Warmup(end, bool(item.get('by_epoch', True)), 'own')
-    return None
-
-
 def _run_words(run: RunLength) -> str:
-    return str(_Warmup(run.value, run.by_epoch, 'run'))
+    return str(Warmup(run.value, run.by_epoch, 'run'))

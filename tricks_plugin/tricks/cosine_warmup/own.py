@@ -1,0 +1,87 @@
+"""What a config's own schedule has already: its warm-up, its cosine or steps, its last LR."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+from ...mm.config_edit import is_a, type_name
+from ...mm.schedules import is_constant_warmup, is_lr, is_warmup
+
+__all__ = ['ONE_CYCLE', 'Floor', 'Warmup', 'found_already', 'own_floor', 'own_steps', 'own_warmup']
+
+ONE_CYCLE = ('OneCycleLR', 'OneCycleParamScheduler')
+_STEPS = ('MultiStepLR', 'StepLR', 'MultiStepParamScheduler', 'StepParamScheduler')
+_COSINE = ('CosineAnnealingLR', 'CosineAnnealingParamScheduler')
+
+
+@dataclasses.dataclass(frozen=True)
+class Warmup:
+    """A warm-up's length in its own unit, and whose it is: given, advised, own, default."""
+
+    length: float
+    by_epoch: bool
+    origin: str
+
+    def __str__(self) -> str:
+        unit = 'epoch' if self.by_epoch else 'iteration'
+        return f'{self.length:.12g} {unit}{"" if self.length == 1 else "s"}'
+
+
+@dataclasses.dataclass(frozen=True)
+class Floor:
+    """The LR at the end: setting and value, and a clause where that needs one."""
+
+    key: str = 'eta_min'
+    value: float = 0.0
+    note: str = ''
+
+    def __str__(self) -> str:
+        share = ' of the base LR' if self.key == 'eta_min_ratio' else ''
+        return f'{self.value:g}{share}'
+
+
+def own_floor(items: list[dict[str, Any]], scope: str) -> Floor:
+    """The LR at which the config's own schedule ends, if it says one."""
+    for item in reversed([item for item in items if is_lr(item, scope)]):
+        for key in ('eta_min_ratio', 'eta_min', 'min_value', 'min_lr'):
+            value = item.get(key)
+            if isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0:
+                key = key if key == 'eta_min_ratio' else 'eta_min'
+                return Floor(key, value, f" (the config's own {key})")
+    return Floor()
+
+
+def found_already(items: list[dict[str, Any]], scope: str) -> str:
+    """What an optimizer's schedule has already, in a sentence; empty if it lacks something."""
+    lr = [item for item in items if is_lr(item, scope)]
+    if any(is_a(item, 'WarmupCosineLR', scope=scope) for item in lr):
+        return 'the config has WarmupCosineLR already'
+    if any(is_a(item, *ONE_CYCLE, scope=scope) for item in lr):
+        return 'the config has warm-up and cosine already (OneCycleLR)'
+    ramp = next((item for item in lr if is_warmup(item, scope)), None)
+    cosine = next((item for item in lr if is_a(item, *_COSINE, scope=scope)), None)
+    if ramp is None or cosine is None:
+        return ''
+    return f'the config has warm-up ({type_name(ramp)}) and cosine ({type_name(cosine)}) already'
+
+
+def own_warmup(items: list[dict[str, Any]], scope: str) -> Warmup | None:
+    """The length of the warm-up that a schedule has, if it says one."""
+    for item in items:
+        if is_a(item, 'WarmupCosineLR', scope=scope):
+            for unit in ('epochs', 'iters'):
+                if isinstance(item.get(f'warmup_{unit}'), (int, float)):
+                    return Warmup(item[f'warmup_{unit}'], unit == 'epochs', 'own')
+        end = item.get('end')
+        if not isinstance(end, (int, float)) or isinstance(end, bool) or end <= 0:
+            continue
+        if is_warmup(item, scope) or is_constant_warmup(item, scope):
+            return Warmup(end, bool(item.get('by_epoch', True)), 'own')
+    return None
+
+
+def own_steps(items: list[dict[str, Any]], scope: str) -> dict[str, Any] | None:
+    """The step decay of a schedule, if it has one."""
+    return next((item for item in items if is_lr(item, scope) and is_a(
+        item, *_STEPS, scope=scope)), None)
