@@ -205,6 +205,26 @@ def test_with_one_class_labels_stay_and_nothing_is_claimed():
     assert found.measured == 'head.loss_cls has one class, and nothing to spread a label over'
 
 
+def test_a_teacher_s_loss_that_is_never_called_is_no_hindrance():
+    model = nn.ModuleDict({'student': nn.ModuleDict({'head': _head(0.2)}),
+                           'teacher': nn.ModuleDict({'head': _head(0.2)})})
+    evidence = _evidence(model, 'detector.head.loss_cls')
+    model['student']['head']['loss_cls']['smoother'](torch.eye(4))
+    found = evidence.finding(None)
+    assert found.live is True
+    assert found.values['targets']['detector.head.loss_cls'] == pytest.approx([0.05, 0.85])
+
+
+def test_a_teacher_s_loss_of_one_class_that_is_never_called_is_passed_over_too():
+    model = nn.ModuleDict({'student': nn.ModuleDict({'head': _head(0.2)}),
+                           'teacher': nn.ModuleDict({'head': _head(0.2)})})
+    evidence = _evidence(model, 'detector.head.loss_cls')
+    model['student']['head']['loss_cls']['smoother'](torch.tensor([[True], [False]]))
+    found = evidence.finding(None)
+    assert (found.live, found.measured) == (
+        None, 'detector.head.loss_cls has one class, and nothing to spread a label over')
+
+
 def test_background_rows_do_not_count_and_later_iterations_are_sampled():
     model = nn.ModuleDict({'head': _head(0.2)})
     smoother = model['head']['loss_cls']['smoother']

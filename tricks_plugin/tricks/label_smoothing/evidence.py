@@ -125,9 +125,10 @@ class LabelSmoothingEvidence(Evidence):
         if not replaced and all(watch.silent > _ENOUGH for watch in watches):
             silent = min(watch.silent for watch in watches) - 1  # the last call's own is counted
             return False, f'not called in the last {silent} iterations with objects', None
-        if all(watch.outputs == 1 for watch in watches):
+        if {watch.outputs for watch in watches} - {0} == {1}:
             return None, 'has one class, and nothing to spread a label over', None
-        pairs = [(watch, *watch.seen()) for watch in watches if watch.outputs != 1]
+        # One that was not called has seen no classes: a teacher's loss beside the student's.
+        pairs = [(watch, *watch.seen()) for watch in watches if watch.outputs > 1]
         low = [other[0] for _, other, _ in pairs if other]
         high = [true[1] for _, _, true in pairs if true]
         if not low and not high:
