@@ -106,6 +106,8 @@ def no_detector(kind: str) -> str:
         return 'a tracker or a video model, no detector: it trains on sequences of frames'
     if kind == 'BaseReID':
         return 'a classifier of persons for trackers (re-identification), no detector'
+    if kind == 'ImageClassifier':
+        return "mmpretrain's classifier, for a backbone's pretraining, no detector"
     return ''
 
 

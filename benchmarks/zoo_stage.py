@@ -16,6 +16,11 @@ SIZES = ('scale', 'scales', 'img_scale', 'crop_size', 'size', 'resize_scale', 'r
 # What a limit of a resize says that is never reached (4200 in DETR's) does not count.
 UNREACHED = 2048
 
+# Without pretrained weights mmdet leaves TridentConv's as memory that nobody has written: numbers
+# of earlier tensors, at times NaN. ResNet's own rule, with that layer.
+_TRIDENT = [dict(type='Kaiming', layer=['Conv2d', 'TridentConv']),
+            dict(type='Constant', val=1, layer=['_BatchNorm', 'GroupNorm'])]
+
 
 def stage(cfg: Config, root: Path, data: Folder, longest: int = LONGEST,
           thaw: bool = False) -> Config:
@@ -76,7 +81,7 @@ def _no_downloads(tree: dict[str, Any], root: Path) -> None:
                 node[key] = None
         first = node.get('init_cfg')
         if isinstance(first, dict) and type_name(first) == 'Pretrained':
-            node['init_cfg'] = None
+            node['init_cfg'] = _TRIDENT if type_name(node) == 'TridentResNet' else None
         elif isinstance(first, list):
             node['init_cfg'] = [one for one in first if type_name(one) != 'Pretrained']
 

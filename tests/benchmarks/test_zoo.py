@@ -114,6 +114,7 @@ def test_the_smallest_config_of_a_kind(zoo):
 
 @pytest.mark.parametrize(('kind', 'word'), [
     ('QDTrack', 'tracker'), ('Mask2FormerVideo', 'video'), ('BaseReID', 're-identification'),
+    ('ImageClassifier', 'pretraining'),
     ('Mask2Former', ''), ('SoftTeacher', ''), ('NoSuchClass', '')])
 def test_what_is_no_detector_is_told(kind, word):
     import zoo_kit
