@@ -93,8 +93,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
             parser.add_argument(flag, type=type(value), metavar='N' if value else None)
     args = parser.parse_args(argv)
     for name, value in PRESETS[args.preset].items():
-        if getattr(args, name) is None:
-            setattr(args, name, value)
+        if getattr(args, name) is None:  # a preset's model_kwargs are those of its own model
+            setattr(args, name, [] if args.models and name == 'model_kwargs' else value)
     if args.warmup_epochs is None:
         args.warmup_epochs = min(5, max(1, args.epochs // 20))
     try:
@@ -104,8 +104,6 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     if not 0 < args.warmup_epochs < args.epochs:
         raise TrickError(f'--warmup-epochs must be at least 1 and less than --epochs {args.epochs},'
                          f' got {args.warmup_epochs}')
-    if args.models and args.model_kwargs == _SMALL['model_kwargs']:
-        args.model_kwargs = []  # these are of the preset's own model
     if not args.report_only and args.data is None:
         raise TrickError('DATA is missing: a folder with train.tar and val.tar')
     return args

@@ -160,6 +160,16 @@ def test_wrong_settings_are_refused(ladder, flags, message):
         ladder.parse(flags)
 
 
+@pytest.mark.parametrize(('preset', 'given', 'kept'), [
+    ('cpu', [], []), ('full', [], []),
+    ('cpu', ['stem_type=deep'], ['stem_type=deep']),
+    ('cpu', ['channels=(32,64,128,256)', 'stem_type=deep', 'stem_width=16'],
+     ['channels=(32,64,128,256)', 'stem_type=deep', 'stem_width=16'])])
+def test_a_chart_keeps_the_model_kwargs_that_are_given_alone(ladder, preset, given, kept):
+    flags = ['x', '--preset', preset, '--models', 'resnet18']
+    assert ladder.parse(flags + (['--model-kwargs', *given] if given else [])).model_kwargs == kept
+
+
 def test_a_chart_has_each_model_without_and_with_the_recipe(ladder, folder):
     from tricks_plugin.ablate.setup_timm import plan_timm
     from tricks_plugin.cli.ablate import parse
