@@ -106,7 +106,7 @@ def step(cfg: Config, work_dir: Path) -> dict[str, Any]:
         The losses per iteration, and what the evidence found where there is any.
 
     Raises:
-        ValueError: If a loss is no number, or no parameter has moved.
+        ValueError: If a loss is no number, no parameter has moved, or an evidence failed.
     """
     cfg.work_dir = str(work_dir)
     # Two within a second would have one name, and the first one's visualizer.
@@ -125,6 +125,9 @@ def step(cfg: Config, work_dir: Path) -> dict[str, Any]:
     evidence = work_dir / 'tricks_evidence.json'
     if evidence.is_file():
         rows = json.loads(evidence.read_text())['tricks']
+        broken = [f'{row["name"]}: {row["error"]}' for row in rows if row.get('error')]
+        if broken:
+            raise ValueError(f'evidence failed: {"; ".join(broken)}')
         found['evidence'] = {row['name']: _LIVE[row['live']] for row in rows}
     return found
 

@@ -26,6 +26,22 @@ def _threads():
 
 
 @pytest.fixture(autouse=True)
+def _evidence_stays_whole(request, monkeypatch):
+    """A run outlives an evidence that fails; a test does not, unless it is marked for it."""
+    from tricks_plugin.evidence import Monitor
+    plain, broken = Monitor._ask, {}
+
+    def ask(self, name, method):
+        answer = plain(self, name, method)
+        broken.update(self._broken)
+        return answer
+
+    monkeypatch.setattr(Monitor, '_ask', ask)
+    yield
+    assert not broken or request.node.get_closest_marker('broken_evidence'), broken
+
+
+@pytest.fixture(autouse=True)
 def _short_breaks(monkeypatch):
     """mmengine's iteration-based loop sleeps for two seconds between epochs; a tenth does here."""
     loops = sys.modules.get('mmengine.runner.loops')

@@ -170,3 +170,96 @@ def test_numbers_that_are_none_leave_the_file_valid_json(tmp_path):
     text = (tmp_path / 'tricks_evidence.json').read_text()
     assert 'NaN' not in text and 'Infinity' not in text
     assert json.loads(text)['tricks'][0]['values'] == {'off': None, 'lrs': [None, 1]}
+
+
+class Faulty(Scripted):
+    """Fails in one method from an iteration on."""
+
+    def __init__(self, method, since=0):
+        super().__init__()
+        self.method, self.since, self.failures = method, since, 0
+
+    def _fail(self, method, training=None):
+        if method == self.method and (training is None or training.iteration >= self.since):
+            self.failures += 1
+            raise KeyError('a name')
+
+    def start(self, training):
+        super().start(training)
+        self._fail('start', training)
+
+    def before_iteration(self, training):
+        self._fail('before_iteration', training)
+
+    def after_iteration(self, training):
+        self._fail('after_iteration', training)
+
+    def on_update(self, training):
+        self._fail('on_update', training)
+
+    def switched(self, training):
+        self._fail('switched', training)
+        return super().switched(training)
+
+    def finding(self, training):
+        self._fail('finding', training)
+        return super().finding(training)
+
+    def close(self):
+        super().close()
+        self._fail('close')
+
+
+@pytest.mark.broken_evidence
+@pytest.mark.parametrize('method', [
+    'start', 'before_iteration', 'after_iteration', 'on_update', 'switched', 'finding'])
+def test_a_measurement_that_fails_is_dropped_with_one_warning_and_the_run_goes_on(
+        tmp_path, caplog, method):
+    bad, good = Faulty(method), Scripted()
+    monitor = make(tmp_path, {'bad': bad, 'good': good}, strict=True, first=2)
+    with caplog.at_level(logging.WARNING):
+        drive(monitor)
+        monitor.close()
+    saved = json.loads((tmp_path / 'tricks_evidence.json').read_text())
+    row, other = saved['tricks']
+    assert row['live'] is None and row['error'] == "KeyError: 'a name'"
+    assert row['measured'] == "could not be measured: KeyError: 'a name'"
+    assert other == {'name': 'good', 'planned': 'a promise', 'live': True, 'measured': 'at 7',
+                     'values': {}}
+    assert good.calls.count('after') == 8
+    assert bad.failures == 1 and bad.calls[-1] == good.calls[-1] == 'close'
+    [record] = caplog.records
+    assert "whether trick 'bad' is live" in record.getMessage() and record.exc_info
+
+
+@pytest.mark.broken_evidence
+def test_a_measurement_that_fails_late_keeps_its_promise_in_the_table(tmp_path, caplog):
+    monitor = make(tmp_path, {'one': Faulty('finding', since=6)}, first=2)
+    with caplog.at_level(logging.INFO):
+        drive(monitor)
+        monitor.close()
+    saved = json.loads((tmp_path / 'tricks_evidence.json').read_text())
+    assert [one['live'] for one in saved['history'][0]['tricks']] == [True]
+    assert [(one['planned'], one['live']) for one in saved['tricks']] == [('a promise', None)]
+    last = [one.getMessage() for one in caplog.records if 'Evidence' in one.getMessage()][-1]
+    assert 'unknown' in last and 'too early' not in last
+
+
+def test_a_measurement_that_cannot_be_detached_leaves_the_others_detached(tmp_path, caplog):
+    bad, good = Faulty('close'), Scripted()
+    monitor = make(tmp_path, {'bad': bad, 'good': good}, first=None)
+    drive(monitor, epochs=1)
+    with caplog.at_level(logging.WARNING):
+        monitor.close()
+    assert good.calls[-1] == 'close' and not monitor.measurements
+    assert [one.getMessage() for one in caplog.records] == [
+        "the measurement of 'bad' could not be detached"]
+
+
+def test_an_interrupt_while_measuring_ends_the_run(tmp_path):
+    class Interrupted(Scripted):
+        def after_iteration(self, training):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        drive(make(tmp_path, {'one': Interrupted()}))

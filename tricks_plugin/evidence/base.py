@@ -28,12 +28,14 @@ class Finding:
             missing or wrong, None while there is too little to tell.
         measured: The measurement in a few words: ``31 of 32 samples mixed (last 20 iterations)``.
         values: The same in numbers, for tricks_evidence.json.
+        error: The error of its own that ended the measuring; empty where there was none.
     """
 
     planned: str
     live: bool | None
     measured: str
     values: dict[str, Any] = dataclasses.field(default_factory=dict)
+    error: str = ''
 
 
 class Evidence:
@@ -41,7 +43,8 @@ class Evidence:
 
     Every method but `finding` may be left as it is. They run in every iteration, so they must
     be cheap: no device synchronisation outside `finding`. What a measurement needs of the run it
-    reads from the `Training`; it does not know which trainer that is.
+    reads from the `Training`; it does not know which trainer that is. An error in one of these
+    methods ends the measuring of its trick and not the run; one in a hook on a module ends both.
     """
 
     def start(self, training: Training) -> None:

@@ -52,7 +52,9 @@ class Monitor:
     The table is logged after the first iterations, or with the first epoch's end if that comes
     sooner, when a trick switches, when one turns out to have no effect, and at the end.
     ``tricks_evidence.json`` holds the latest table, the earlier ones, and the share of the
-    training's time that measuring took. A trick without effect is an error in the log.
+    training's time that measuring took. A trick without effect is an error in the log. A
+    measurement that fails by an error of its own is dropped with a warning, and the run goes on:
+    its row says that it is unknown whether the trick is live.
 
     Args:
         training: What is measured.
@@ -84,20 +86,22 @@ class Monitor:
         self._reported: tuple[int, int] | None = None
         self._switched: list[str] = []
         self._dead: set[str] = set()
+        self._broken: dict[str, str] = {}
+        self._planned: dict[str, str] = {}
         self._history: list[dict[str, Any]] = []
 
     def start(self) -> None:
         """Lets every measurement attach itself."""
-        for one in self.measurements.values():
-            one.start(self.training)
+        for name in self.measurements:
+            self._ask(name, 'start')
         self._updates = self.training.updates
 
     def before_iteration(self) -> None:
         """Measures what is set for this iteration, and its batch."""
         begin = time.perf_counter()
         self._began = self._began or begin
-        for one in self.measurements.values():
-            one.before_iteration(self.training)
+        for name in self.measurements:
+            self._ask(name, 'before_iteration')
         self._last = time.perf_counter()
         self._spent += self._last - begin
 
@@ -111,11 +115,11 @@ class Monitor:
         self._seen += 1
         stepped = self.training.updates != self._updates
         self._updates = self.training.updates
-        for name, one in self.measurements.items():
-            one.after_iteration(self.training)
+        for name in self.measurements:
+            self._ask(name, 'after_iteration')
             if stepped:
-                one.on_update(self.training)
-            if one.switched(self.training):
+                self._ask(name, 'on_update')
+            if self._ask(name, 'switched'):
                 self._switched.append(name)
         self._last = time.perf_counter()
         self._spent += self._last - begin
@@ -158,16 +162,42 @@ class Monitor:
             if self._seen:
                 self._report('at the end', judge=not failed)
         finally:
-            for one in self.measurements.values():
-                one.close()
+            for name, one in self.measurements.items():
+                try:
+                    one.close()
+                except Exception:  # the others are still to be detached
+                    self._logger.warning('the measurement of %r could not be detached', name,
+                                         exc_info=True)
             self.measurements, self._seen = {}, 0
 
     def _take_switched(self) -> str:
         names, self._switched = self._switched, []
         return f'{", ".join(dict.fromkeys(names))} switched'
 
+    def _ask(self, name: str, method: str) -> Any:
+        """What a measurement answers; None once it has failed, be it now or before."""
+        if name in self._broken:
+            return None
+        try:
+            return getattr(self.measurements[name], method)(self.training)
+        except Exception as error:  # a fault in measuring is no reason to end a run
+            self._broken[name] = f'{type(error).__name__}: {error}'
+            self._logger.warning(
+                'from here on it is not measured whether trick %r is live: its measurement failed '
+                'by a fault of its own, and the training goes on', name, exc_info=True)
+            return None
+
     def _findings(self) -> dict[str, Finding]:
-        return {name: one.finding(self.training) for name, one in self.measurements.items()}
+        found = {}
+        for name in self.measurements:
+            finding = self._ask(name, 'finding')
+            if name in self._broken:
+                error = self._broken[name]
+                finding = Finding(self._planned.get(name, ''), None,
+                                  f'could not be measured: {error}', error=error)
+            self._planned[name] = finding.planned
+            found[name] = finding
+        return found
 
     def _report(self, when: str, findings: dict[str, Finding] | None = None,
                 judge: bool = True) -> None:

@@ -24,7 +24,8 @@ def rows(findings: dict[str, Finding]) -> list[dict[str, Any]]:
         findings: By trick.
     """
     return [{'name': name, 'planned': finding.planned, 'live': finding.live,
-             'measured': finding.measured, 'values': finding.values}
+             'measured': finding.measured, 'values': finding.values,
+             **({'error': finding.error} if finding.error else {})}
             for name, finding in findings.items()]
 
 
@@ -41,7 +42,8 @@ def table(findings: dict[str, Finding]) -> str:
     for column in ('trick', 'planned', 'live', 'measured'):
         grid.add_column(column, no_wrap=column in ('trick', 'live'))
     for name, finding in findings.items():
-        grid.add_row(name, Text(finding.planned), _LIVE[finding.live], Text(finding.measured))
+        live = 'unknown' if finding.error else _LIVE[finding.live]
+        grid.add_row(name, Text(finding.planned), live, Text(finding.measured))
     stream = io.StringIO()
     Console(file=stream, width=120, color_system=None).print(grid)
     return stream.getvalue().rstrip()
