@@ -3,20 +3,20 @@
     python benchmarks/data.py [--images 120] [--side 640] [--rounds 5] [--clock cpu]
     pip install --target DIR litdata; python benchmarks/data.py --litdata DIR
 
-One process loads the same JPEGs again and again, by every way in turns within a round, and ratios
-are taken within rounds, so that a machine that is busy now and then matters little. `--clock cpu`
-counts the processor time of the process and the time that the slow source sleeps; `--clock wall`
-the time that passes. Every file is read once before, so the page cache is warm: `local` is the best
-case of a local disk. The slow source sleeps for each file as a disk's head (8 ms and 150 MB/s) or
-an object store (25 ms and 50 MB/s) would let wait. There `plain` is timed in the first round alone,
-and that time stands for the later ones, as it sleeps the same again: ratios to it are not within
-rounds.
+One process loads the same JPEGs again and again, ten at a time by every way in turns, and ratios
+are taken within these tens, so that a machine that is busy now and then matters little; what comes
+between two epochs of a way is more than the processor's caches hold. `--clock cpu` counts the
+processor time of the process and the time that the slow source sleeps; `--clock wall` the time that
+passes. Every file is read once before, so the page cache is warm: `local` is the best case of a
+local disk. The slow source sleeps for each file as a disk's head (8 ms and 150 MB/s) or an object
+store (25 ms and 50 MB/s) would let wait. There `plain` is timed in the first round alone, and that
+time stands for the later ones, as it sleeps the same again.
 
 The ways, each as a transform that gives the decoded image:
 
 - `plain`: mmcv's LoadImageFromFile;
-- `bytes in a dictionary`, `arrays in a dictionary`: what a worker process could keep by itself; an
-  array is copied for its reader, who may write to it;
+- `bytes in a dictionary`, `arrays in a dictionary`: what a worker process could keep by itself, the
+  bytes as a backend of mmcv's loader; an array is copied for its reader, who may write to it;
 - Ultralytics' cache=ram and cache=disk, by their method: a list of arrays in each rank, which all
   readers share without a copy, and npy files beside the images;
 - LitData's: the files copied into chunks of its own format beforehand; from `local` only;
@@ -44,14 +44,16 @@ from typing import Any
 import cv2
 from data_ways import RIVAL, SOURCES, WORDS, Load, pipeline, slept, ways, write_images
 
+PART = 10  # images that a way loads before the next one's turn
+
 
 def seconds(load: Load, paths: list[str], clock: str) -> float:
-    """The time to load all images once."""
+    """The time to load images once, for each of them."""
     now = time.process_time if clock == 'cpu' else time.perf_counter
     begin, rest = now(), slept()
     for path in paths:
         load(path)
-    return now() - begin + (slept() - rest if clock == 'cpu' else 0.0)
+    return (now() - begin + (slept() - rest if clock == 'cpu' else 0.0)) / len(paths)
 
 
 def rates(args: argparse.Namespace, paths: list[str], source: str) -> dict[str, dict[str, float]]:
@@ -63,40 +65,39 @@ def rates(args: argparse.Namespace, paths: list[str], source: str) -> dict[str, 
     with tempfile.TemporaryDirectory(dir=args.folder, prefix='tricks_benchmark_') as folder:
         found = ways(folder, backend, paths, args.litdata)
         first = {name: seconds(load, paths, args.clock) for name, load in found.items()}
+        parts = [paths[begin:begin + PART] for begin in range(0, len(paths), PART)]
         later: dict[str, list[float]] = {name: [] for name in found}
         within: dict[str, list[float]] = {name: [] for name in found}
         for number in range(args.rounds):
-            order = list(found) if number % 2 else list(found)[::-1]
-            for name in order:
-                for times, load in ((later, found[name]), (within, pipeline(found[name]))):
-                    if name == 'plain' and source != 'local' and number:
-                        times[name].append(times[name][0])  # it sleeps the same again
-                    else:
-                        times[name].append(seconds(load, paths, args.clock))
-    return summary(first, later, within, len(paths))
+            for times, form in ((later, lambda load: load), (within, pipeline)):
+                for place, part in enumerate(parts):
+                    for name in list(found)[::-1 if (number + place) % 2 else 1]:
+                        if name == 'plain' and source != 'local' and number:
+                            times[name].append(times[name][place])  # it sleeps the same again
+                        else:
+                            times[name].append(seconds(form(found[name]), part, args.clock))
+    return summary(first, later, within)
 
 
 def summary(
     first: dict[str, float], later: dict[str, list[float]], within: dict[str, list[float]],
-    images: int,
 ) -> dict[str, dict[str, float]]:
     """By way: images per second, and how much faster than `plain` and than its dictionary.
 
     Args:
-        first: Seconds of the first epoch, by way.
-        later: Those of later ones, round by round.
+        first: Seconds for an image in the first epoch, by way.
+        later: Those in later ones, part by part.
         within: The same in a pipeline.
-        images: Of an epoch.
     """
     def ratio(times: dict[str, list[float]], name: str, rival: str) -> float:
         return statistics.median(
             other / own for other, own in zip(times[rival], times[name], strict=True))
 
     return {name: dict(
-        first=images / first[name], later=images / statistics.median(times),
+        first=1 / first[name], later=1 / statistics.median(times),
         to_plain=ratio(later, name, 'plain'),
         to_dictionary=ratio(later, name, RIVAL.get(name, 'dict_bytes')),
-        pipeline=images / statistics.median(within[name]),
+        pipeline=1 / statistics.median(within[name]),
         pipeline_to_plain=ratio(within, name, 'plain'),
         pipeline_to_dictionary=ratio(within, name, RIVAL.get(name, 'dict_bytes')),
     ) for name, times in later.items()}

@@ -56,34 +56,38 @@ class SlowBackend(LocalBackend):
         return data
 
 
-class Held:
-    """A backend that keeps what it has read in a dictionary of the process."""
-
-    def __init__(self, inner: Any) -> None:
-        self.inner = inner
-        self.held: dict[str, bytes] = {}
-
-    def get(self, path: str) -> bytes:
-        if path not in self.held:
-            self.held[path] = self.inner.get(path)
-        return self.held[path]
-
-
-class LoadByHand(LoadImageFromFile):
-    """mmcv's loader with another storage or another way to the array.
+@register_backend('held')
+class HeldBackend(LocalBackend):
+    """A backend that keeps what it has read in a dictionary of the process.
 
     Args:
-        read: Gives a file's bytes.
+        inner: ``backend_args`` of the source.
     """
 
-    def __init__(self, read: Callable[[str], bytes]) -> None:
-        super().__init__()
-        self.read = read
+    def __init__(self, inner: dict[str, Any]) -> None:
+        self.inner = get_file_backend(backend_args=inner, enable_singleton=True)
+        self.held: dict[str | Path, bytes] = {}
 
-    def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        image = cv2.imdecode(np.frombuffer(self.read(results['img_path']), np.uint8),
-                             cv2.IMREAD_COLOR)
-        results['img'] = image
+    def get(self, filepath: str | Path) -> bytes:
+        if filepath not in self.held:
+            self.held[filepath] = self.inner.get(filepath)
+        return self.held[filepath]
+
+
+class LoadHeld(LoadImageFromFile):
+    """mmcv's loader with a dictionary of arrays before it; each reader gets a copy."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.held: dict[str, np.ndarray] = {}
+
+    def transform(self, results: dict[str, Any]) -> dict[str, Any] | None:
+        path = results['img_path']
+        if path not in self.held:
+            found = super().transform(dict(results))
+            assert found is not None
+            self.held[path] = found['img']
+        results['img'] = image = self.held[path].copy()
         results['img_shape'] = results['ori_shape'] = image.shape[:2]
         return results
 
@@ -128,14 +132,7 @@ def ways(folder: str, backend: dict[str, Any], paths: list[str],
         paths: The images.
         litdata: A folder with LitData to import; None leaves its way out.
     """
-    source = get_file_backend(backend_args=backend)
     plain = of(LoadImageFromFile(backend_args=backend))
-    arrays: dict[str, np.ndarray] = {}
-
-    def dict_arrays(path: str) -> np.ndarray:
-        if path not in arrays:
-            arrays[path] = plain(path)
-        return arrays[path].copy()
 
     def npy(path: str) -> np.ndarray:
         beside = Path(folder) / f'{Path(path).stem}.npy'
@@ -147,8 +144,10 @@ def ways(folder: str, backend: dict[str, Any], paths: list[str],
 
     cached = dict(inner=backend, budget_mb=4000)
     found = {
-        'plain': plain, 'dict_bytes': of(LoadByHand(Held(source).get)),
-        'dict_arrays': dict_arrays, 'ram': _ram(plain, len(paths)), 'npy': npy,
+        'plain': plain,
+        'dict_bytes': of(LoadImageFromFile(backend_args=dict(backend='held', inner=backend))),
+        'dict_arrays': of(LoadHeld(backend_args=backend)),
+        'ram': _ram(plain, len(paths)), 'npy': npy,
         'encoded': of(LoadImageFromFile(backend_args=dict(
             backend='cached', folder=f'{folder}/encoded', **cached))),
         'decoded': of(LoadCachedImage(backend_args=backend, folder=f'{folder}/decoded',

@@ -64,3 +64,28 @@ def test_an_archive_in_the_settings_counts_by_its_place_and_its_state(
         for _ in range(2):
             assert CachedBackend(args, cache_folder, 10).get('1.txt') == text.encode()
     assert keeper(cache_folder, 10).counted()['hits'] == 3
+
+
+def test_what_an_absolute_path_is_called_is_found_once_and_what_may_change_each_time(
+        custom, tmp_path, monkeypatch):
+    from tricks_plugin.tricks.data_cache import source
+    asked = []
+    monkeypatch.setattr(source, 'entry_name', lambda *key: asked.append(key) or str(len(asked)))
+    monkeypatch.setattr(source, '_NAMES', 2)
+    one = source.Source(dict(backend='local'))
+    path, second, third = (str(tmp_path / name) for name in ('1.jpg', '2.jpg', '3.jpg'))
+    for name in (path, second, third):
+        Path(name).write_text('text')
+    monkeypatch.chdir(tmp_path)
+    names = [one.known_by('decoded', name, 'color')[0]
+             for name in (path, path, second, second, third, third, '1.jpg', '1.jpg', path)]
+    # Two are remembered; a third one is not, nor what follows from the working directory.
+    assert names == ['1', '1', '2', '2', '3', '4', '5', '6', '1']
+    assert one.known_by('decoded', path, 'grayscale')[0] == '7'
+    assert one.known_by('encoded', path)[0] == '8'
+    before = one.known_by('decoded', path, 'color')[1]()
+    Path(path).write_text('another text')
+    assert one.known_by('decoded', path, 'color')[1]().size == len('another text') != before.size
+    # A backend of somebody's own may find another place next time.
+    other = source.Source(dict(backend='custom_of_test'))
+    assert other.known_by('decoded', path)[0] != other.known_by('decoded', path)[0]

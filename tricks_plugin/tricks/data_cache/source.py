@@ -16,6 +16,8 @@ from .stamps import UNCHANGING, Stamp, stamp_of_file, stamp_of_files
 
 __all__ = ['Source', 'as_backend_args', 'say']
 
+_NAMES = 1 << 14  # that a process remembers, of some 500 bytes
+
 
 def as_backend_args(file_client_args: dict[str, Any]) -> dict[str, Any] | None:
     """The deprecated ``file_client_args`` of mmengine as ``backend_args``."""
@@ -41,9 +43,10 @@ class Source:
     def __init__(self, inner: dict[str, Any] | None = None) -> None:
         self.inner = None if inner is None else dict(inner)
         self._usual: Any = None
+        self._names: dict[tuple[Any, ...], tuple[str, Callable[[], Stamp]]] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, '_usual': None}
+        return {**self.__dict__, '_usual': None, '_names': {}}
 
     def backend(self, path: str | Path) -> Any:
         """The backend that reads a path."""
@@ -66,6 +69,18 @@ class Source:
         Returns:
             ``(name, stamp)``; the latter is a function.
         """
+        key = level, path, *more
+        found = self._names.get(key)
+        if found is None:
+            found = self._look_up(level, path, *more)
+            if len(self._names) < _NAMES and os.path.isabs(path) and \
+                    isinstance(self.backend(path), LocalBackend):
+                self._names[key] = found  # which depends on nothing else
+        return found
+
+    def _look_up(
+        self, level: str, path: str | Path, *more: Any,
+    ) -> tuple[str, Callable[[], Stamp]]:
         backend = self.backend(path)
         kind, text = type(backend).__name__, str(path)
         local = '' if '://' in text else os.path.abspath(text)
