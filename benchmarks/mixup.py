@@ -4,8 +4,9 @@
     python benchmarks/mixup.py --sections pipeline --config CONFIG --own-data
 
 Everything runs in this one process, on one thread and in turns: each round times every arm once,
-in another order, and a ratio is the median (and the quartiles) of the rounds' ratios. Processor
-time is counted, so that a busy machine matters little; ``--clock wall`` counts the wall's.
+in another order (samples and pipelines sample by sample), and a ratio is the median (and the
+quartiles) of the rounds' ratios. Processor time is counted, so that a busy machine matters little;
+``--clock wall`` counts the wall's.
 
 blend     Two images into a given canvas, all three warm. The floor moves the same bytes, two
           images read and one written, as ``np.copyto`` of an array one and a half times as large.
@@ -37,7 +38,7 @@ import cv2
 import mmdet
 import numpy as np
 import torch
-from mixup_kit import Timed, per_sample, ratio, rounds_of, spread, synthetic_coco, table
+from mixup_kit import Timed, ratio, rounds_of, sample_rounds, spread, synthetic_coco, table
 from mmdet.registry import DATASETS
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
@@ -128,9 +129,8 @@ def sample_section(args: argparse.Namespace) -> list[dict]:
         for size in args.sizes:
             for dtype in ('uint8', 'float32'):
                 datasets = sample_datasets(folder, size, dtype)
-                times = rounds_of({
-                    name: functools.partial(per_sample, args.clock, dataset, range(args.samples))
-                    for name, dataset in datasets.items()}, args.sample_rounds)
+                times = sample_rounds(args.clock, datasets, range(args.samples),
+                                      args.sample_rounds)
                 rows.append(sample_row(size, dtype, times))
     return rows
 
@@ -182,9 +182,8 @@ def pipeline_row(args: argparse.Namespace, path: Path, folder: str, portrait: fl
     without, before = build(cfg, args.clock, args.partner)
     with_mixup, after = build(mixed, args.clock, args.partner)
     indices = range(args.images)
-    times = rounds_of({
-        name: functools.partial(per_sample, args.clock, dataset, indices)
-        for name, dataset in (('without', without), ('with', with_mixup))}, args.rounds)
+    times = sample_rounds(args.clock, {'without': without, 'with': with_mixup}, indices,
+                          args.rounds)
     step_ms = dict(zip(('mixing', 'packing'), (1e3 * t.seconds / t.calls for t in after),
                        strict=True))
     step_ms['packing without'] = 1e3 * before[-1].seconds / before[-1].calls

@@ -58,15 +58,29 @@ def synthetic_coco(folder: Path, images: int, portrait: float) -> None:
         images=records, annotations=boxes, categories=[dict(id=1, name='thing')])))
 
 
-def per_sample(clock: Callable[[], float], dataset: Any, indices: range, number: int) -> float:
-    """Seconds per sample of a round; a sample's draws are equal in all arms."""
-    total = 0.0
-    for index in indices:
-        np.random.seed(1000 * number + index)
-        start = clock()
-        dataset[index % len(dataset)]
-        total += clock() - start
-    return total / len(indices)
+def sample_rounds(clock: Callable[[], float], datasets: dict[str, Any], indices: range,
+                  rounds: int) -> dict[str, list[float]]:
+    """Seconds per sample of each data set in each round, every sample by all of them in turn.
+
+    A sample's draws are equal in all arms. The machine's pace changes from second to second, and
+    so it is the same for what is compared.
+    """
+    names = list(datasets)
+    times: dict[str, list[float]] = {name: [] for name in names}
+    for number in range(rounds + 1):  # the first round warms up
+        total = dict.fromkeys(names, 0.0)
+        for index in indices:
+            turn = (number + index) % len(names)
+            for name in names[turn:] + names[:turn]:
+                dataset = datasets[name]
+                np.random.seed(1000 * number + index)
+                start = clock()
+                dataset[index % len(dataset)]
+                total[name] += clock() - start
+        if number:
+            for name in names:
+                times[name].append(total[name] / len(indices))
+    return times
 
 
 class Timed:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip('mmdet')
@@ -53,6 +54,15 @@ def benchmark(monkeypatch):
 def ticks(*readings):
     """A clock that shows these numbers, one a look."""
     return functools.partial(next, iter(readings))
+
+
+def ticks_of(seconds):
+    """What a clock shows before and after each of these."""
+    now = 0
+    for one in seconds:
+        yield now
+        now += one
+        yield now
 
 
 @pytest.mark.slow
@@ -116,6 +126,31 @@ def test_rounds_begin_with_another_arm_each_and_the_first_is_not_counted(benchma
     arms = {name: functools.partial(arm, name) for name in 'abc'}
     assert benchmark.rounds_of(arms, 2) == dict.fromkeys('abc', [10, 20])
     assert ''.join(order) == 'cab' + 'abc' + 'bca'
+
+
+def test_samples_are_timed_by_all_arms_in_turn_with_equal_draws(benchmark):
+    seen = []
+
+    class Data:
+        def __init__(self, name):
+            self.name = name
+
+        def __len__(self):
+            return 2
+
+        def __getitem__(self, index):
+            seen.append((self.name, index, np.random.randint(1 << 30)))
+
+    # Each sample takes a second in `a` and three in `b`; the first round of two warms up.
+    clock = iter(ticks_of([1, 3, 3, 1, 1, 3] + [3, 1, 1, 3, 3, 1]))
+    found = benchmark.sample_rounds(lambda: next(clock), {'a': Data('a'), 'b': Data('b')},
+                                    range(3), 1)
+    assert found == {'a': [1.0], 'b': [3.0]}
+    names = [name for name, _, _ in seen]
+    assert ''.join(names) == 'abbaab' + 'baabba'
+    assert [index for _, index, _ in seen] == [0, 0, 1, 1, 0, 0] * 2
+    draws = [draw for _, _, draw in seen]
+    assert draws[::2] == draws[1::2] and len(set(draws)) == 6
 
 
 def test_the_first_call_is_not_timed_and_the_others_are_shared_out(benchmark):
