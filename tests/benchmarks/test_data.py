@@ -34,8 +34,9 @@ def test_a_quick_run_reports_every_way(data, monkeypatch):
     for found in results['sources'].values():
         assert list(found) == measured
         for row in found.values():
-            assert set(row) == {'first', 'later', 'to_plain', 'to_dictionary', 'pipeline',
-                                'pipeline_to_plain', 'pipeline_to_dictionary'}
+            assert set(row) == {'first', 'second_to_dictionary', 'later', 'to_plain',
+                                'to_dictionary', 'pipeline', 'pipeline_to_plain',
+                                'pipeline_to_dictionary'}
             assert all(math.isfinite(value) and value > 0 for value in row.values())
     # The disk sleeps 8 ms and more for each of the images that are read from it.
     assert results['sources']['disk']['plain']['later'] < 125
@@ -48,11 +49,15 @@ def test_ratios_are_taken_within_parts(data):
              'dict_arrays': [1.0, 1.25, 10.0], 'encoded': [2.5, 3.125, 25.0],
              'decoded': [1.6, 2.0, 16.0]}
     within = {name: [1 + time for time in times] for name, times in later.items()}
-    found = data.summary(dict.fromkeys(later, 8.0), later, within)
+    second = {'plain': [9.0], 'dict_bytes': [3.0], 'dict_arrays': [2.0], 'encoded': [4.0],
+              'decoded': [8.0]}
+    found = data.summary(dict.fromkeys(later, 8.0), second, later, within)
     assert found['encoded'] == dict(
-        first=0.125, later=1 / 3.125, to_plain=1.6, to_dictionary=0.8, pipeline=1 / 4.125,
+        first=0.125, second_to_dictionary=0.75, later=1 / 3.125, to_plain=1.6,
+        to_dictionary=0.8, pipeline=1 / 4.125,
         # 5/3.5, 6/4.125, 41/26 and 3/3.5, 3.5/4.125, 21/26: the one in the middle.
         pipeline_to_plain=6 / 4.125, pipeline_to_dictionary=3.5 / 4.125)
+    assert found['decoded']['second_to_dictionary'] == 0.25
     assert found['decoded']['to_plain'] == 2.5 and found['decoded']['to_dictionary'] == 0.625
 
 

@@ -233,6 +233,20 @@ def test_a_measurement_that_fails_is_dropped_with_one_warning_and_the_run_goes_o
 
 
 @pytest.mark.broken_evidence
+def test_a_measurement_without_a_finding_has_failed(tmp_path):
+    class Silent(Scripted):
+        def finding(self, training):
+            return None
+
+    monitor = make(tmp_path, {'one': Silent()}, first=2)
+    drive(monitor)
+    monitor.close()
+    [row] = json.loads((tmp_path / 'tricks_evidence.json').read_text())['tricks']
+    assert row['live'] is None
+    assert row['error'] == 'TypeError: finding() must return a Finding, got None'
+
+
+@pytest.mark.broken_evidence
 def test_a_measurement_that_fails_late_keeps_its_promise_in_the_table(tmp_path, caplog):
     monitor = make(tmp_path, {'one': Faulty('finding', since=6)}, first=2)
     with caplog.at_level(logging.INFO):

@@ -179,7 +179,10 @@ class Monitor:
         if name in self._broken:
             return None
         try:
-            return getattr(self.measurements[name], method)(self.training)
+            answer = getattr(self.measurements[name], method)(self.training)
+            if method == 'finding' and not isinstance(answer, Finding):
+                raise TypeError(f'finding() must return a Finding, got {answer!r}')
+            return answer
         except Exception as error:  # a fault in measuring is no reason to end a run
             self._broken[name] = f'{type(error).__name__}: {error}'
             self._logger.warning(

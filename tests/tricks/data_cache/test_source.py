@@ -86,6 +86,46 @@ def test_what_an_absolute_path_is_called_is_found_once_and_what_may_change_each_
     before = one.known_by('decoded', path, 'color')[1]()
     Path(path).write_text('another text')
     assert one.known_by('decoded', path, 'color')[1]().size == len('another text') != before.size
-    # A backend of somebody's own may find another place next time.
+    # One of somebody's own too, but where its settings name what may come and go.
     other = source.Source(dict(backend='custom_of_test'))
-    assert other.known_by('decoded', path)[0] != other.known_by('decoded', path)[0]
+    assert other.known_by('decoded', path)[0] == other.known_by('decoded', path)[0] == '9'
+    assert other.known_by('decoded', 'key')[0] != other.known_by('decoded', 'key')[0]
+    archive = source.Source(dict(backend='custom_of_test', zip_path='images.zip'))
+    assert archive.known_by('decoded', path)[0] != archive.known_by('decoded', path)[0]
+    url = source.Source()
+    assert len({url.known_by('decoded', 'http://host/1.jpg')[0] for _ in range(2)}) == 1
+
+
+class Shifted(fileio.LocalBackend):
+    """Local files, each byte moved by a key: what is read depends on the settings."""
+
+    def __init__(self, key):
+        self.key = key
+
+    def get(self, filepath):
+        return bytes((byte + self.key) % 256 for byte in super().get(filepath))
+
+
+def test_a_local_backend_with_settings_of_its_own_is_not_taken_for_the_plain_one(
+        cache_folder, tmp_path):
+    path = tmp_path / '1.txt'
+    path.write_bytes(b'abc')
+    fileio.register_backend('shifted_of_test', Shifted)
+    try:
+        caches = [CachedBackend(dict(backend='shifted_of_test', key=key), cache_folder, 10)
+                  for key in (1, 2)]
+        for _ in range(2):
+            assert [one.get(str(path)) for one in caches] == [b'bcd', b'cde']
+        path.write_bytes(b'wxyz')
+        assert [one.get(str(path)) for one in caches] == [b'xyz{', b'yz{|']
+        assert keeper(cache_folder, 10).counted()['hits'] == 2
+    finally:
+        del backends['shifted_of_test']
+
+
+def test_what_a_backend_does_not_have_it_has_not_behind_the_cache_either(custom, cache_folder,
+                                                                         monkeypatch):
+    monkeypatch.setattr(ByPath, 'get', lambda self, filepath: None)  # as mmengine's lmdb
+    cached = CachedBackend(dict(backend='custom_of_test'), cache_folder, 10)
+    assert [cached.get('key') for _ in range(2)] == [None, None]
+    assert keeper(cache_folder, 10).counted()['stored'] == 0

@@ -121,6 +121,6 @@ class CachedBackend(BaseStorageBackend):
         return call
 
 
-def _as_bytes(data: Any) -> bytes:
-    """Some backends give memoryviews."""
-    return data if isinstance(data, bytes) else bytes(data)
+def _as_bytes(data: Any) -> bytes | None:
+    """Some backends give memoryviews; lmdb's gives None for a key that it has not."""
+    return data if data is None or isinstance(data, bytes) else bytes(data)

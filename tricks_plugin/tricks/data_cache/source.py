@@ -72,30 +72,36 @@ class Source:
         key = level, path, *more
         found = self._names.get(key)
         if found is None:
-            found = self._look_up(level, path, *more)
-            if len(self._names) < _NAMES and os.path.isabs(path) and \
-                    isinstance(self.backend(path), LocalBackend):
-                self._names[key] = found  # which depends on nothing else
+            name, stamp, lasting = self._look_up(level, path, *more)
+            found = name, stamp
+            if lasting and len(self._names) < _NAMES:
+                self._names[key] = found
         return found
 
     def _look_up(
         self, level: str, path: str | Path, *more: Any,
-    ) -> tuple[str, Callable[[], Stamp]]:
+    ) -> tuple[str, Callable[[], Stamp], bool]:
+        """Name and stamp, and whether they stay what they are, whatever happens to the files."""
         backend = self.backend(path)
         kind, text = type(backend).__name__, str(path)
         local = '' if '://' in text else os.path.abspath(text)
-        if isinstance(backend, LocalBackend):
-            return entry_name(level, kind, local, *more), partial(stamp_of_file, local)
+        if type(backend) is LocalBackend:  # others of its kind may read another thing
+            return entry_name(level, kind, local, *more), partial(stamp_of_file, local), \
+                os.path.isabs(text)
         inner, files = _located(self.inner)
-        if local and os.path.isfile(local):
+        here = bool(local) and os.path.isfile(local)
+        lasting = (not local or here and os.path.isabs(text)) and not any(
+            isinstance(value, (str, os.PathLike))
+            for key, value in (self.inner or {}).items() if key != 'backend')
+        if here:
             place: Any = local
             files = [local, *files]
         else:  # a key, or a path that only the backend understands: it may go by where it stands
             place = [os.getcwd(), text] if local and not os.path.isabs(text) else text
         name = entry_name(level, kind, inner, place, *more)
         if files and not hasattr(backend, 'stat'):
-            return name, partial(stamp_of_files, files)
-        return name, partial(_told, backend, path)
+            return name, partial(stamp_of_files, files), lasting
+        return name, partial(_told, backend, path), lasting
 
 
 def _located(inner: dict[str, Any] | None) -> tuple[dict[str, Any] | None, list[str]]:
