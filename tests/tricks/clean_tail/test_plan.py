@@ -206,10 +206,59 @@ def test_mmengine_counts_an_iteration_based_training_as_one_epoch():
     loop = object.__new__(IterBasedTrainLoop)
     loop._max_epochs = 1
     assert IterBasedTrainLoop.max_epochs.fget(loop) == 1  # what the hook compares with
-    _, row = plan_of(config(YOLOX, hooks=[MODE_SWITCH],
-                            train_cfg=dict(type='IterBasedTrainLoop', max_iters=100)))
-    assert row.status == 'present' and 'from the first iteration on' in row.reason
-    assert row.promise is None  # it depends on when mmengine starts its workers
+    effective, row = plan_of(config(YOLOX, hooks=[MODE_SWITCH], train_cfg=dict(
+        type='IterBasedTrainLoop', max_iters=100)))
+    assert row.status == 'applied' and 'off from iteration 90 of 100' in row.reason
+    assert 'from the first iteration on' in row.reason
+    assert 'the whole run would be without, but for workers' in row.reason
+    assert [hook.type for hook in effective.custom_hooks[:2]] == [
+        'tricks_plugin.YOLOXLossHook', 'tricks_plugin.ClosingHook']
+
+
+@pytest.mark.parametrize(('epochs', 'status'), [(4, 'applied'), (3, 'applied'), (5, 'present')])
+def test_a_short_run_does_not_lose_all_augmentation_to_the_configs_own_hook(epochs, status):
+    # mmdet's hook with num_last_epochs=3 begins at epoch max_epochs - 4.
+    effective, row = plan_of(config(YOLOX, hooks=[MODE_SWITCH], train_cfg=dict(max_epochs=epochs)))
+    assert row.status == status
+    if status == 'present':
+        assert 'from epoch 1 of 5, counted from 0' in row.reason
+        return
+    assert f'off from epoch {epochs - 1} of {epochs}' in row.reason
+    assert f'from epoch 0 of {epochs} on: the whole run would be without' in row.reason
+    assert effective.custom_hooks[0].to_dict() == dict(type='tricks_plugin.YOLOXLossHook',
+                                                       num_last_epochs=3)
+
+
+@pytest.mark.parametrize('epoch', [0, -10])
+def test_a_pipeline_that_would_be_there_for_the_whole_run_gives_way(epoch):
+    hook = dict(type='PipelineSwitchHook', switch_epoch=epoch, switch_pipeline=[
+        dict(type='YOLOXHSVRandomAug'), PACK])
+    effective, row = plan_of(config(RTMDET, hooks=[hook, dict(type='NumClassCheckHook')],
+                                    multi=False))
+    assert row.status == 'applied' and 'switch_pipeline too' not in row.reason
+    assert ('custom_hooks[0] (PipelineSwitchHook) puts another pipeline in place at epoch '
+            f'{epoch}: the whole run would have that one; it is taken out') in row.reason
+    assert [one.type for one in effective.custom_hooks[:2]] == ['NumClassCheckHook',
+                                                                'tricks_plugin.ClosingHook']
+
+
+def test_hooks_among_the_default_ones_are_seen():
+    effective, row = plan_of(config(YOLOX, 'RepeatDataset',
+                                    default_hooks=dict(mode=dict(MODE_SWITCH))))
+    assert row.status == 'applied' and 'default_hooks.mode (YOLOXModeSwitchHook)' in row.reason
+    assert effective.default_hooks.mode.type == 'tricks_plugin.YOLOXLossHook'
+    late = dict(type='PipelineSwitchHook', switch_epoch=0, switch_pipeline=[PACK])
+    effective, row = plan_of(config(RTMDET, multi=False, default_hooks=dict(mode=late)))
+    assert 'default_hooks.mode (PipelineSwitchHook)' in row.reason
+    assert 'mode' not in effective.default_hooks
+
+
+def test_strong_steps_of_the_data_set_within_are_named():
+    cfg = config(YOLOX, hooks=[MODE_SWITCH])
+    cfg.train_dataloader.dataset.dataset.pipeline.append(dict(type='PhotoMetricDistortion'))
+    _, row = plan_of(cfg)
+    assert row.status == 'present'
+    assert 'leaves YOLOXHSVRandomAug, PhotoMetricDistortion of the data set within, ' in row.reason
 
 
 def test_steps_that_the_dataset_skips_stay_skipped():

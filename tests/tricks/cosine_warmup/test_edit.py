@@ -375,3 +375,52 @@ def test_timm_refuses_an_eta_min_above_the_runs_rate():
     # The root of a quarter is a half: 0.05.
     assert trick.timm_args({**settings, 'opt': 'adamw'})['min_lr'] == 0.03
     assert trick.timm_args({**settings, 'lr': 0.03})['min_lr'] == 0.03
+
+
+RAMP = {'type': 'LinearLR', 'start_factor': 0.001, 'by_epoch': False, 'begin': 0, 'end': 1000}
+
+
+def cosine(begin, end, span=None, by_epoch=True):
+    item = {'type': 'CosineAnnealingLR', 'eta_min': 1e-4, 'begin': begin, 'end': end,
+            'by_epoch': by_epoch}
+    return item if span is None else {**item, 'T_max': span}
+
+
+@pytest.mark.parametrize(('run', 'schedule', 'words'), [
+    # RTMDet's and YOLOX's schedules of 300 epochs, as they are, and in a run that was cut short
+    (epochs(300), [RAMP, cosine(150, 300, 150)], ''),
+    (epochs(10), [RAMP, cosine(150, 300, 150)],
+     "the config's own CosineAnnealingLR ends at epoch 300, and the run has 10 epochs"),
+    (epochs(300), [RAMP, cosine(5, 285, 285)], ''),
+    (epochs(12), [RAMP, cosine(5, 285, 285)],
+     "the config's own CosineAnnealingLR ends at epoch 285, and the run has 12 epochs"),
+    (epochs(20), [RAMP, cosine(1, 21, 20)], ''),  # T_max of the whole run after a warm-up
+    (epochs(20), [RAMP, cosine(20, 20.5)],
+     "the config's own CosineAnnealingLR ends at epoch 20.5, and the run has 20 epochs"),
+    (iterations(1000), [RAMP, cosine(0, 90000, by_epoch=False)],
+     "the config's own CosineAnnealingLR ends at iteration 90000, and the run has 1000 iterations"),
+    (epochs(20), [RAMP, {'type': 'CosineAnnealingLR', 'T_max': 10}], ''),  # ends before it
+    (epochs(20), [RAMP, {'type': 'CosineAnnealingLR', 'T_max': 40}],
+     "the config's own CosineAnnealingLR ends at epoch 40, and the run has 20 epochs"),
+    (epochs(20), [RAMP, {'type': 'OneCycleLR', 'eta_max': 0.1, 'total_steps': 100}],
+     "the config's own OneCycleLR ends at epoch 100, and the run has 20 epochs"),
+    # 20 epochs of iterations that nobody can count: nothing is said of it
+    (epochs(20), [RAMP, cosine(0, 90000, by_epoch=False)], '')])
+def test_a_cosine_that_a_shortened_run_never_ends_is_no_cosine(run, schedule, words):
+    cfg = {**copy.deepcopy(run), 'param_scheduler': copy.deepcopy(schedule)}
+    verdict = CosineWarmup.from_dict({}).apply(cfg)
+    assert verdict.status == ('applied' if words else 'present')
+    if words:
+        assert words in verdict.reason
+        assert [item['type'] for item in cfg['param_scheduler']] == [TYPE]
+
+
+def test_a_cosine_in_iterations_is_compared_by_the_annotation_files(tmp_path):
+    (tmp_path / 'train.json').write_text(json.dumps({
+        'images': [{'id': number, 'file_name': f'{number}.jpg', 'height': 9, 'width': 9}
+                   for number in range(40)], 'annotations': [], 'categories': []}))
+    for end, status in ((200, 'present'), (211, 'applied')):  # 20 epochs of 10 iterations
+        cfg = epochs(20, dict(RAMP), cosine(0, end, by_epoch=False), train_dataloader={
+            'batch_size': 4, 'dataset': {'type': 'CocoDataset', 'ann_file': 'train.json',
+                                         'data_root': str(tmp_path)}})
+        assert CosineWarmup.from_dict({}).apply(cfg).status == status

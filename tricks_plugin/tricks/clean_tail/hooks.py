@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from ...mm.config_edit import Pipeline, default_scope, find, get, is_a, run_length, type_name
@@ -24,14 +24,15 @@ class Switcher:
         words: What it does, or why it does not.
         begins: The epoch, counted from 0, from which it does; None if that is not known.
         ends: Class names of the steps that it ends.
-        crashing: The hook, if it would end the run in place of the augmentation, and mmdet's.
+        spoils: The hook, if it must not stay beside another end: it would end the run, or all of
+            the augmentation.
     """
 
     reaches: bool
     words: str
     begins: int | None = None
     ends: tuple[str, ...] = ()
-    crashing: dict[str, Any] | None = None
+    spoils: dict[str, Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,8 +73,13 @@ def switch_pipelines(cfg: dict[str, Any]) -> list[tuple[dict[str, Any], str, str
     scope = default_scope(cfg)
     return [(hook, key, path) for kind, key in (('PipelineSwitchHook', 'switch_pipeline'),
                                                 ('YOLOXModeSwitchHook', 'new_train_pipeline'))
-            for path, hook in find(cfg.get('custom_hooks'), kind, path='custom_hooks', scope=scope)
-            if isinstance(hook.get(key), list)]
+            for path, hook in _hooks(cfg, kind, scope) if isinstance(hook.get(key), list)]
+
+
+def _hooks(cfg: dict[str, Any], kind: str, scope: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The config's hooks of a kind, by path; default hooks too."""
+    for section in ('custom_hooks', 'default_hooks'):
+        yield from find(cfg.get(section), kind, path=section, scope=scope)
 
 
 def switchers(cfg: dict[str, Any], pipelines: list[Pipeline], names: Collection[str],
@@ -88,11 +94,9 @@ def switchers(cfg: dict[str, Any], pipelines: list[Pipeline], names: Collection[
     """
     scope, found = default_scope(cfg), []
     wanted = _Wanted(names, given, scope)
-    for path, hook in find(cfg.get('custom_hooks'), 'PipelineSwitchHook', path='custom_hooks',
-                           scope=scope):
+    for path, hook in _hooks(cfg, 'PipelineSwitchHook', scope):
         found.append(_pipeline_switch(cfg, path, hook, pipelines, wanted))
-    for path, hook in find(cfg.get('custom_hooks'), 'YOLOXModeSwitchHook', path='custom_hooks',
-                           scope=scope):
+    for path, hook in _hooks(cfg, 'YOLOXModeSwitchHook', scope):
         found.append(_mmyolo_switch(cfg, path, hook, pipelines, wanted)
                      if _is_mmyolos(hook, scope)
                      else _mode_switch(cfg, path, hook, pipelines, wanted))
@@ -108,14 +112,19 @@ def _puts_in(name: str, dataset: dict[str, Any], pipelines: list[Pipeline], step
     if strong and not wanted.ends(dataset['pipeline'], steps):
         return (f'{name} puts in a pipeline that ends no strong step, and has '
                 f'{", ".join(strong)}'), strong
-    return _inner(name, dataset, pipelines, wanted), strong
+    against, within = _inner(name, dataset, pipelines, wanted)
+    return against, [*strong, *within]
 
 
 def _inner(name: str, dataset: dict[str, Any], pipelines: list[Pipeline],
-           wanted: _Wanted) -> str:
-    """That a hook of the outermost data set leaves what is to end in one within; or empty."""
-    left, _ = wanted.left([one.steps for one in pipelines if one.owner is not dataset])
-    return f'{name} does not reach {", ".join(left)} of the data set within' if left else ''
+           wanted: _Wanted) -> tuple[str, list[str]]:
+    """That a hook of the outermost data set leaves what is to end in one within, or empty.
+
+    And the other strong steps that it leaves there.
+    """
+    left, strong = wanted.left([one.steps for one in pipelines if one.owner is not dataset])
+    return (f'{name} does not reach {", ".join(left)} of the data set within' if left else '',
+            [f'{one} of the data set within' for one in strong])
 
 
 def _pipeline_switch(cfg: dict[str, Any], path: str, hook: dict[str, Any],
@@ -141,6 +150,9 @@ def _pipeline_switch(cfg: dict[str, Any], path: str, hook: dict[str, Any],
     against, strong = _puts_in(name, dataset, pipelines, steps, wanted)
     if against:
         return Switcher(False, against)
+    if epoch <= 0:
+        return Switcher(False, f'{name} puts another pipeline in place at epoch {epoch}: the whole '
+                        'run would have that one', spoils=hook)
     return Switcher(True, f'{name} puts another pipeline in place{_still(strong)} from epoch '
                     f'{epoch}' + ('' if length is None else f' of {length.value}')
                     + ', counted from 0', epoch, wanted.ends(dataset['pipeline'], steps))
@@ -205,7 +217,7 @@ def _mode_switch(cfg: dict[str, Any], path: str, hook: dict[str, Any], pipelines
     if not is_a(dataset, _MULTI, scope=scope):
         return Switcher(False, f'{name} asks {type_name(dataset)} for update_skip_type_keys, which '
                         f'only {_MULTI} has: it would end the run with an AttributeError when it '
-                        'is due', crashing=hook)
+                        'is due', spoils=hook)
     types = hook.get('skip_type_keys', ('Mosaic', 'RandomAffine', 'MixUp'))
     own = [step for pipeline in pipelines if pipeline.owner is dataset for step in pipeline.steps
            if isinstance(step, dict)]
@@ -217,16 +229,20 @@ def _mode_switch(cfg: dict[str, Any], path: str, hook: dict[str, Any], pipelines
             [str(step.get('type')) for step in own if is_a(step, *names, scope=scope)]
         return Switcher(False, f'{name} skips steps of type {", ".join(map(str, types))}, written '
                         f'so, and the pipeline has {", ".join(found) or "none of them"}')
-    within = _inner(name, dataset, pipelines, wanted)
-    if within:
-        return Switcher(False, within)
-    length = run_length(cfg)
+    against, within = _inner(name, dataset, pipelines, wanted)
+    if against:
+        return Switcher(False, against)
+    length, strong = run_length(cfg), [*strong, *within]
     words = f'{name} skips {", ".join(skips)}' + (
         f' and leaves {", ".join(strong)}' if strong else '')
     if length is not None and not length.by_epoch:
-        return Switcher(True, f'{words} from the first iteration on, as mmengine counts an '
-                        'iteration-based training as one epoch; workers that have begun by then, '
-                        'as those of mmengine 0.10.7 have, go on with all steps')
+        return Switcher(False, f'{words} from the first iteration on, as mmengine counts an '
+                        'iteration-based training as one epoch: the whole run would be without, '
+                        'but for workers that have begun by then, as those of mmengine 0.10.7 '
+                        'have, which go on with all steps', spoils=hook)
     begins = _last(hook, length)
+    if length is not None and begins == 0:
+        return Switcher(False, f'{words} from epoch 0 of {length.value} on: the whole run would '
+                        'be without', spoils=hook)
     return Switcher(True, words + (',' if begins is not None else '') + _when(begins, length),
                     begins, tuple(dict.fromkeys(skips)))

@@ -22,7 +22,16 @@ from ...plan import ConfigEdit, RunFacts, Verdict
 from ...plan.errors import TrickError
 from . import MAX_DEFAULT_EPOCHS, MIN_UPDATES, TWENTIETH
 from .functional import fitted_warmup
-from .own import ONE_CYCLE, Floor, Warmup, found_already, own_floor, own_steps, own_warmup
+from .own import (
+    ONE_CYCLE,
+    Floor,
+    Warmup,
+    found_already,
+    own_floor,
+    own_steps,
+    own_warmup,
+    unfinished,
+)
 
 __all__ = ['Edit']
 
@@ -40,7 +49,10 @@ class Edit(ConfigEdit):
             return Verdict.not_applicable(schedule)
         run, lists = schedule
         scope = default_scope(cfg)
-        found = {name: found_already(items, scope) for name, items in lists.items()}
+        each, _ = epoch_length(cfg)
+        early = {name: unfinished(items, scope, run, each) for name, items in lists.items()}
+        found = {name: '' if early[name] else found_already(items, scope)
+                 for name, items in lists.items()}
         todo = [name for name in lists if self.params.replace or not found[name]]
         own = next((w for name in todo if (w := own_warmup(lists[name], scope))), None)
         warmup, note = self._warmup(own, run, cfg)
@@ -57,6 +69,8 @@ class Edit(ConfigEdit):
         flat = f', then flat for {self.params.flat_fraction:g} of the rest' \
             if self.params.flat_fraction else ''
         reason = f'{note}{flat}, then cosine to {ends} over {_run_words(run)}'
+        for words in dict.fromkeys(early[name] for name in todo if early[name]):
+            reason += f'; {words}'
         if any(is_a(item, *ONE_CYCLE, scope=scope) for name in todo for item in lists[name]):
             reason += "; the peak is the optimizer's lr, no longer OneCycleLR's eta_max"
         return Verdict.applied(reason, **({} if '' in new else {'optimizers': todo}))

@@ -5,13 +5,15 @@ from __future__ import annotations
 import dataclasses
 from typing import Any
 
-from ...mm.config_edit import is_a, type_name
+from ...mm.config_edit import RunLength, is_a, type_name
 from ...mm.schedules import is_constant_warmup, is_lr, is_warmup
 
-__all__ = ['ONE_CYCLE', 'Floor', 'Warmup', 'found_already', 'own_floor', 'own_steps', 'own_warmup']
+__all__ = ['ONE_CYCLE', 'Floor', 'Warmup', 'found_already', 'own_floor', 'own_steps', 'own_warmup',
+           'unfinished']
 
 ONE_CYCLE = ('OneCycleLR', 'OneCycleParamScheduler')
 _STEPS = ('MultiStepLR', 'StepLR', 'MultiStepParamScheduler', 'StepParamScheduler')
+_LATE = 1.05  # of the run: a cosine that ends by then has done nearly all of its descent
 _COSINE = ('CosineAnnealingLR', 'CosineAnnealingParamScheduler')
 
 
@@ -64,6 +66,38 @@ def found_already(items: list[dict[str, Any]], scope: str) -> str:
     if ramp is None or cosine is None:
         return ''
     return f'the config has warm-up ({type_name(ramp)}) and cosine ({type_name(cosine)}) already'
+
+
+def unfinished(items: list[dict[str, Any]], scope: str, run: RunLength,
+               each: int | None) -> str:
+    """That a schedule's cosine was made for a longer run, in a clause; empty if it was not.
+
+    Args:
+        items: The schedulers.
+        scope: The config's default scope.
+        run: The training's length.
+        each: Iterations in an epoch; None where that is not known, and then nothing is said of a
+            cosine in the other unit.
+    """
+    for item in items:
+        if not is_lr(item, scope) or not is_a(item, *_COSINE, *ONE_CYCLE, scope=scope):
+            continue
+        by_epoch, begin = bool(item.get('by_epoch', True)), item.get('begin', 0)
+        steps = item.get('T_max', item.get('total_steps'))
+        ends = [end for end in (item.get('end'), None if steps is None else begin + steps)
+                if isinstance(end, (int, float)) and end != float('inf')]
+        if not ends:
+            continue
+        end = min(ends)
+        unit = 'epoch' if by_epoch else 'iteration'
+        factor: float | None = 1.0
+        if by_epoch != run.by_epoch:
+            factor = None if each is None else each if by_epoch else 1 / each
+        if factor is not None and (end * factor > _LATE * run.value or begin * factor >= run.value):
+            length = f'{run.value} {"epoch" if run.by_epoch else "iteration"}s'
+            return (f"the config's own {type_name(item)} ends at {unit} {end:g}, and the run has "
+                    f'{length}')
+    return ''
 
 
 def own_warmup(items: list[dict[str, Any]], scope: str) -> Warmup | None:
