@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 from mmengine.config import Config
@@ -284,6 +285,10 @@ def test_what_is_loaded_tells_what_is_pretrained(tmp_path):
     assert run_facts(dict(cfg, model=dict(detector=dict(init_cfg=loads)))).pretrained == 'detector'
     assert run_facts(dict(cfg, model=dict(d2=dict(weights='d2://R-50')))).pretrained == 'backbone'
     assert run_facts(dict(cfg, model=dict(teacher=dict(init_cfg=loads)))).pretrained is None
+    # Random weights under a pretrained neck are random weights.
+    for part in ('neck', 'bbox_head'):
+        other = dict(cfg['model'], backbone=dict(type='ResNet'), **{part: dict(init_cfg=loads)})
+        assert run_facts(dict(cfg, model=other)).pretrained is None
     backbone = cfg['model']['backbone']
     backbone['init_cfg'] = None
     assert run_facts(cfg).pretrained is None and run_facts(cfg).frozen_stages is None
@@ -295,6 +300,12 @@ def test_what_is_loaded_tells_what_is_pretrained(tmp_path):
     assert run_facts(cfg).pretrained == 'backbone'
     cfg['model']['init_cfg'] = [dict(type='Kaiming'), loads]
     assert run_facts(cfg).pretrained == 'detector'
+
+
+def test_a_folder_may_be_a_path_object(tmp_path):
+    cfg = config(coco(tmp_path, 7))
+    cfg['train_dataloader']['dataset'].update(data_root=tmp_path, ann_file=Path('train.json'))
+    assert run_facts(cfg).images == 7
 
 
 def rows(cfg, tricks='bag_of_freebies'):

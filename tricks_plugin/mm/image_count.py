@@ -90,7 +90,8 @@ def _sum(values: Any) -> int | None:
 
 def _leaf(node: dict[str, Any], path: str, scope: str) -> ImageCount:
     """The images of a data set that has files of its own."""
-    name, root = node.get('ann_file'), node.get('data_root')
+    name, root = (os.fspath(value) if isinstance(value, os.PathLike) else value
+                  for value in (node.get('ann_file'), node.get('data_root')))
     backend = next((own.get('backend', 'local') for own in (
         node.get('backend_args'), node.get('file_client_args')) if isinstance(own, dict)), 'local')
     if not name and finds_folders(node, scope):

@@ -11,7 +11,7 @@ from mmengine.runner import IterBasedTrainLoop
 from ..common.phases import Phases, check_end, phases
 from .parts import hidden, parts
 
-__all__ = ['PhaseHook', 'run_phases', 'switched_from']
+__all__ = ['PhaseHook', 'run_phases', 'switched_from', 'warn_whole']
 
 
 def run_phases(runner: Any, fraction: float, epochs: int | None,
@@ -30,6 +30,20 @@ def run_phases(runner: Any, fraction: float, epochs: int | None,
         by_epoch, runner.max_epochs if by_epoch else runner.max_iters, fraction, epochs,
         epoch_length=1 if by_epoch else len(loader),
         ahead=loader.num_workers * (loader.prefetch_factor or 0), replaced_from=replaced_from)
+
+
+def warn_whole(logger: logging.Logger, name: str, times: Phases, what: str) -> None:
+    """Warns where as much of the end was asked for as there is, or more.
+
+    Args:
+        logger: The run's.
+        name: The hook's.
+        times: The clock.
+        what: What goes off.
+    """
+    if times.total and times.wanted >= times.total:
+        logger.warning(f'{name}: {times.wanted} {times.unit}s without {what} were asked for, of '
+                       f'{times.total} in all; the first {times.unit} keeps it')
 
 
 def switched_from(runner: Any, kind: type) -> int | None:
@@ -116,10 +130,7 @@ class PhaseHook(Hook):
 
     def _announce(self, logger: logging.Logger, name: str, found: int) -> None:
         times, what = self._phases, self.what
-        if times.wanted >= times.total:
-            logger.warning(
-                f'{name}: {times.wanted} {times.unit}s without {what} were asked for, of '
-                f'{times.total} in all; the first {times.unit} keeps it')
+        warn_whole(logger, name, times, what)
         plan = f'{times} of {times.total}' if times.ends else \
             f'{times} of {times.total} {times.unit}(s)'
         logger.info(f'{name} controls {found} {what} transform(s): {plan}')

@@ -219,8 +219,9 @@ def _classes(cfg: dict[str, Any]) -> int | None:
 
 
 def _pretrained(cfg: dict[str, Any]) -> str | None:
-    """What is loaded before the training begins."""
-    found = next(weights(cfg), None)
+    """What is loaded before the training begins, into more than a neck or a head."""
+    found = next((one for one in weights(cfg) if not any(
+        part in word for word in one.part.split('.') for part in ('neck', 'head'))), None)
     return None if found is None else 'detector' if found.whole else 'backbone'
 
 

@@ -134,6 +134,8 @@ def test_the_edit_and_its_promise():
           constructor='LearningRateDecayOptimizerConstructor'), 'present', 'layer by layer'),
     (dict(constructor='MyConstructor'), 'not_applicable', 'MyConstructor, which decides'),
     (dict(paramwise_cfg=3), 'not_applicable', 'is not a dict'),
+    (dict(paramwise_cfg=dict(custom_keys=['backbone'])), 'not_applicable',
+     'custom_keys is not a dict'),
     (dict(optimizer=dict(type='Prodigy')), 'not_applicable', 'names no lr')])
 def test_where_it_is_there_or_means_nothing(change, status, words):
     cfg = config()

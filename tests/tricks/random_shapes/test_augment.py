@@ -266,6 +266,17 @@ def test_the_tail_is_at_the_test_scale_before_and_after_a_resume():
         BatchRandomShapesHook(off_fraction=1)
 
 
+@pytest.mark.parametrize(('epochs', 'warned'), [(9, False), (10, True)])
+def test_a_tail_as_long_as_the_run_is_said_when_its_length_is_known(epochs, warned):
+    runner, said = fake_runner(42), []
+    runner.logger = types.SimpleNamespace(info=lambda text: None, warning=said.append)
+    sizes = drawn(runner, range(40), off_epochs=epochs)  # of 4 iterations each, of 40
+    assert sizes[0] == 608
+    assert said == ([
+        'BatchRandomShapesHook: 40 iterations without random shapes were asked for, of 40 in all; '
+        'the first iteration keeps it'] if warned else [])
+
+
 @pytest.mark.parametrize(('sizes', 'tail', 'first', 'last'), [
     ([320, 416, 512], 0.2, 608, 608), ([320, 416, 512], 0.0, 512, None),
     ([320, 416, 640], 0.2, 640, 608)])

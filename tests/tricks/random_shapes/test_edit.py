@@ -199,6 +199,7 @@ def test_two_stage_detectors_get_it_on_request(zoo):
     # 450 and 750 px are nearest to 448 and 736; the test scale of 600 to 608
     assert verdict.promise['sizes'] == list(range(448, 737, 32))
     assert (verdict.promise['base'], verdict.promise['home']) == (736, 608)
+    assert 'at the test scale of 608 px (600 px, to a multiple of 32)' in verdict.reason
     # 1000 * 736 / 600 = 1226.7
     assert {step['scale'] for pipeline in config_edit.train_pipelines(cfg)
             for step in pipeline.steps if step['type'] == 'Resize'} == {(1227, 736)}

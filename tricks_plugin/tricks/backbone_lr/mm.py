@@ -54,7 +54,10 @@ class Edit(ConfigEdit):
             return Verdict.not_applicable(
                 f'the optimizer is built by {name}, which decides over the LR of each parameter '
                 'itself' + not_seen(constructor, scope))
-        for key, entry in (paramwise.get('custom_keys') or {}).items():
+        rules = paramwise.get('custom_keys') or {}
+        if not isinstance(rules, dict):
+            return Verdict.not_applicable('optim_wrapper.paramwise_cfg.custom_keys is not a dict')
+        for key, entry in rules.items():
             factor = entry.get('lr_mult', 1.0) if isinstance(entry, dict) else 1.0
             if key.strip('.').rpartition('.')[2] == 'backbone' and factor != 1:
                 return Verdict.present(

@@ -10,7 +10,7 @@ from mmengine.registry import HOOKS
 from torch import nn
 
 from ...common.phases import Phases, check_end
-from ...mm.phases import run_phases
+from ...mm.phases import run_phases, warn_whole
 from .batch_augment import BatchRandomShapes
 from .fixed import try_shapes
 from .hook import SEED_KEY, shapes_seed
@@ -64,6 +64,7 @@ class ClassifierShapesHook(Hook):
         """Finds the seed and the preprocessor, after a checkpoint has been loaded."""
         self._tried = False
         self.phases = run_phases(runner, self.off_fraction, self.off_epochs)
+        warn_whole(runner.logger, type(self).__name__, self.phases, 'random sizes')
         self.seed = shapes_seed(runner)
         runner.message_hub.update_info(SEED_KEY, self.seed)
         model = getattr(runner.model, 'module', runner.model)

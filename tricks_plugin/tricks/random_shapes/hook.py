@@ -9,7 +9,7 @@ from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
 from ...common.phases import Phases, check_end
-from ...mm.phases import run_phases
+from ...mm.phases import run_phases, warn_whole
 from .batch_augment import BatchRandomShapes
 from .fixed import try_shapes
 
@@ -71,6 +71,7 @@ class BatchRandomShapesHook(Hook):
         self._augments = [module for module in runner.model.modules()
                           if isinstance(module, BatchRandomShapes)]
         self.phases = run_phases(runner, self.off_fraction, self.off_epochs)
+        warn_whole(runner.logger, type(self).__name__, self.phases, 'random shapes')
         self.seed = shapes_seed(runner)
         runner.message_hub.update_info(SEED_KEY, self.seed)
         if not self._augments:

@@ -122,9 +122,11 @@ class Edit(ConfigEdit):
         words = [_sizes_words(sizes, side, own, whole, top)]
         words += _raise_scale(canvases, top if top > whole else own, side, scope)
         raised = top > whole and _editable(canvases)
-        home = nearest if raised else clean
-        what = f'at the test scale of {home} px' if tested is not None else \
-            f"at the training's own {home} px, as no step of val_dataloader says at which it tests"
+        exact, home = home, nearest if raised else clean
+        size = f'{home} px' + (
+            '' if exact == home else f' ({exact} px, to a multiple of {divisor})')
+        what = f'at the test scale of {size}' if tested is not None else \
+            f"at the training's own {size}, as no step of val_dataloader says at which it tests"
         words.append(home_words(self.params.test_share, home, sizes, what, ending))
         rule = dict(sizes=sizes, divisor=divisor, interval=self.params.interval,
                     base=top if raised else whole, home=home, share=self.params.test_share,
