@@ -14,8 +14,8 @@ COMPONENTS = {'BatchRandomShapes': 'batch_augment', 'BatchRandomShapesHook': 'ho
               'ClassifierShapesHook': 'class_hook'}
 MIN_SIZE = 64  # px; two cells of a stride-32 feature map
 # For detectors, see When it pays in the README.
-MIN_UPDATES = 2000  # a choice: 1120 lose (here, one seed), 50,000 gain (published), none between
-MIN_SCALE = 320  # px, the paper's smallest; runs at 128 and 192 px lose (here, one seed each)
+MIN_UPDATES = 2000  # a choice: 1120 lose (here), 50,000 gain (published), none between
+MIN_SCALE = 320  # px, the paper's smallest; 128 px lose (here)
 
 
 @dataclasses.dataclass(frozen=True)
