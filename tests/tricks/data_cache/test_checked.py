@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
+import pickle
 import random
 import signal
 import time
@@ -162,6 +164,79 @@ def test_a_process_that_sleeps_after_its_first_read_does_not_trust_a_young_file(
         store.get(named(0.1), STAMP)
 
 
+@pytest.fixture()
+def filled(cache_folder, tmp_path):
+    """Fetches arrays of three files, the third when the first two are old; the keeper."""
+    if not is_tmpfs(os.path.dirname(cache_folder)):
+        pytest.skip('there is no tmpfs to write to')
+    source = tmp_path / 'source'
+    source.write_text('of all')
+    time.sleep(OLD)  # or the first fetch waits for it
+
+    def fetch(keeper, number):
+        return keeper.fetch(named(number / 10), lambda: stamp_of_file(source),
+                            lambda: array(number))
+    return Keeper(cache_folder, 1), fetch
+
+
+def test_a_writer_checks_and_maps_what_it_wrote_while_the_cache_fills(filled, sums):
+    keeper, fetch = filled
+    for number in (1, 2):
+        fetch(keeper, number)
+    store = keeper.open()
+    assert maps_of(store) == [] and len(sums) == 2  # of the entries that were written
+    time.sleep(1.5 * OLD)
+    for number in (3, 4, 5):  # each miss looks back at one
+        fetch(keeper, number)
+    assert len(maps_of(store)) == 2 and len(sums) == 5 + 2
+    # So the second epoch checks nothing of these; nobody has asked for them meanwhile.
+    assert keeper.counted()['hits'] == 0
+    for number in (1, 2):
+        assert np.array_equal(fetch(keeper, number), array(number))
+    assert len(sums) == 5 + 2 and keeper.counted()['hits'] == 2
+
+
+def test_a_writer_checks_its_bytes_too(cache_folder, tmp_path, sums):
+    source = tmp_path / 'source'
+    source.write_text('of all')
+    time.sleep(OLD)
+    keeper = Keeper(cache_folder, 1)
+    for number, rest in ((1, 1.5 * OLD), (2, 0)):
+        keeper.fetch(named(number / 10), lambda: stamp_of_file(source),
+                     lambda number=number: b'%d' % number * 1000)
+        time.sleep(rest)
+    assert len(sums) == 2 + 1
+    for _ in range(2):
+        assert keeper.fetch(named(0.1), lambda: stamp_of_file(source), None) == b'1' * 1000
+    assert len(sums) == 2 + 1
+
+
+def test_what_is_damaged_before_its_writer_looks_back_is_dropped(filled, caplog):
+    keeper, fetch = filled
+    fetch(keeper, 1)
+    store = keeper.open()
+    time.sleep(1.5 * OLD)
+    flip(place(store, 0.1))
+    time.sleep(1.5 * OLD)
+    assert np.array_equal(fetch(keeper, 2), array(2))
+    assert not place(store, 0.1).exists() and 'was dropped' in caplog.text
+    assert keeper.counted()['damaged'] == 1 and maps_of(store) == []
+    assert np.array_equal(fetch(keeper, 1), array(1))
+
+
+def test_a_child_looks_back_at_nothing_of_its_parent_s(filled):
+    keeper, fetch = filled
+    fetch(keeper, 1)
+    assert len(keeper._written) == 1
+    assert not pickle.loads(pickle.dumps(keeper))._written
+    answer = FORK.Queue()
+    child = FORK.Process(target=lambda: answer.put((keeper.open() is None,
+                                                    len(keeper._written))))
+    child.start()
+    assert answer.get(timeout=60) == (False, 0)
+    child.join()
+
+
 def test_another_file_in_an_entry_s_place_is_seen(store):
     other = Store(store.path)
     assert other.put(named(0.1), b'f' * 16, array(7))
@@ -230,7 +305,7 @@ def reader(folder, paths, seed, ended, wrong):
             wrong.put(path)
 
 
-def test_processes_with_maps_of_entries_that_are_dropped_and_replaced(cache_folder, tmp_path):
+def test_processes_with_maps_of_entries_that_are_dropped_and_flipped(cache_folder, tmp_path):
     paths, ended, wrong, draw = [], FORK.RawValue('b', 0), FORK.Queue(), random.Random(0)
     for number in range(40):  # some 60 % of them fit
         paths.append(str(tmp_path / f'{number}.txt'))
@@ -249,8 +324,9 @@ def test_processes_with_maps_of_entries_that_are_dropped_and_replaced(cache_fold
         other.write_text(str(100 + turn))
         os.replace(other, path)
         found = list(Path(cache_folder).glob('??/*'))
-        if found:
-            draw.choice(found).unlink(missing_ok=True)
+        for damage in (lambda path: path.unlink(), flip) if found else ():
+            with contextlib.suppress(FileNotFoundError):  # dropped by a reader meanwhile
+                damage(draw.choice(found))
         if turn % 6 == 5:
             victim = running.pop(0)
             victim.kill()

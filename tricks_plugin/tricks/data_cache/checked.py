@@ -53,8 +53,22 @@ class Checked:
         """What is known of an entry."""
         return self._known.get(name)
 
-    def add(self, name: str, found: os.stat_result, began: int, header: Header, fd: int) -> None:
-        """Notes that an entry has been found right, and maps it where that may be done.
+    def map(self, found: os.stat_result, began: int, header: Header, fd: int) -> np.ndarray | None:
+        """A map of an entry that is to be checked, where it may be mapped and noted after that.
+
+        Args:
+            found: Its file before it is read.
+            began: The time before that, in nanoseconds.
+            header: What it holds.
+            fd: The open file.
+        """
+        if not header.dtype or self._maps <= 0 or not self._may_note(found, began):
+            return None
+        return mapped(fd, header)
+
+    def add(self, name: str, found: os.stat_result, began: int, header: Header,
+            array: np.ndarray | None) -> None:
+        """Notes that an entry has been found right.
 
         A file that had changed within a tick of its clock before it was read could change once
         more without a sign, and is not noted.
@@ -64,15 +78,14 @@ class Checked:
             found: Its file before it was read.
             began: The time before that, in nanoseconds: the process may have slept since.
             header: What it holds.
-            fd: The open file.
+            array: What `map` gave.
         """
-        if len(self._known) >= _MOST or began - found.st_ctime_ns < tick(found.st_ctime_ns):
-            return
-        array = None
-        if header.dtype and self._maps > 0:
-            array = mapped(fd, header)
+        if self._may_note(found, began):
             self._maps -= array is not None
-        self._known[name] = Known(_state(found), header, array)
+            self._known[name] = Known(_state(found), header, array)
+
+    def _may_note(self, found: os.stat_result, began: int) -> bool:
+        return len(self._known) < _MOST and began - found.st_ctime_ns >= tick(found.st_ctime_ns)
 
     def forget(self, name: str) -> None:
         """Forgets an entry."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from .keys import word_checksum
 
-__all__ = ['HEADER', 'DamagedError', 'Header', 'Payload', 'header_of', 'pack', 'payload']
+__all__ = ['HEADER', 'DamagedError', 'Header', 'Payload', 'copied', 'header_of', 'pack', 'payload']
 
 Payload = Any  # bytes, or an array that owns its memory
 
@@ -126,6 +126,18 @@ def payload(fd: int, header: Header, check: bool = True) -> Payload:
     if check and word_checksum(flat) != header.checksum:
         raise DamagedError('the checksum is wrong')
     return found
+
+
+def copied(array: np.ndarray, header: Header) -> np.ndarray | None:
+    """A copy of an entry's array, checked after it was made; None where the checksum is wrong.
+
+    Args:
+        array: The array in a map of its file.
+        header: Its header.
+    """
+    copy = array.copy()
+    right = word_checksum(copy.reshape(-1).view(np.uint8)) == header.checksum
+    return copy if right else None
 
 
 def _bytes(fd: int, length: int) -> bytes:

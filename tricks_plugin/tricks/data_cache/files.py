@@ -80,11 +80,16 @@ class Files:
             header = entries.header_of(fd, name, found.st_size)
             if header.stamp != stamp:
                 return None
-            payload = entries.payload(fd, header)
+            array = self._checked.map(found, began, header, fd)
+            payload = entries.payload(fd, header) if array is None else \
+                entries.copied(array, header)
+            if payload is None:
+                del array  # which the error would keep mapped
+                raise entries.DamagedError('the checksum is wrong')
         except entries.DamagedError as error:
             error.inode = found.st_ino
             raise
-        self._checked.add(name, found, began, header, fd)
+        self._checked.add(name, found, began, header, array)
         return payload
 
     def has(self, name: str, stamp: bytes) -> bool:

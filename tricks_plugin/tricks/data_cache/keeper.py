@@ -5,6 +5,7 @@ Nothing that goes wrong with the cache reaches the caller; what the source raise
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import logging
 import os
@@ -26,6 +27,8 @@ __all__ = ['Keeper', 'keeper']
 
 _logger = logging.getLogger('tricks_plugin')
 _WAIT = 100_000_000  # nanoseconds
+_SETTLED = 0.03  # seconds after which a file that is not changed counts as old, see `stamps`
+_WRITTEN = 64  # entries that wait for that; of more, the first ones are left to their next reader
 
 
 class Keeper:
@@ -54,12 +57,13 @@ class Keeper:
         self.folder = os.path.abspath(folder or default_folder())
         self._budget = None if budget_mb is None else max(int(budget_mb * 1e6), 1)
         self._opened: tuple[int, Store | None, Counts | None] | None = None
+        self._written: collections.deque[tuple[float, str, bytes]] = collections.deque()
         self.trouble = ''
         self._say = say
         self._said, self._times = 2 * MAX_RANK, 0  # the limit that was said last; how often
 
     def __getstate__(self) -> dict[str, Any]:
-        return {**self.__dict__, '_opened': None}
+        return {**self.__dict__, '_opened': None, '_written': collections.deque()}
 
     def open(self) -> Store | None:
         """The folder's entries, or None, with `trouble` saying why."""
@@ -74,6 +78,7 @@ class Keeper:
                 self._tell(str(error) if isinstance(error, FolderRefusedError)
                            else f'{self.folder}: {error.strerror or error}')
             self._opened = os.getpid(), store, count
+            self._written = collections.deque(maxlen=_WRITTEN)
         return self._opened[1]
 
     def counted(self) -> dict[str, int]:
@@ -111,16 +116,26 @@ class Keeper:
         store, before = self.open(), _asked(state)
         if store is None or before is None:
             return read()
-        kept = self._kept(store, name, before)
+        kept = self._get(store, name, before.digest)
         if kept is not None:
             self._count(hits=1, hit_bytes=_bytes(kept))
             return kept
+        self._look_back(store)
         before = _settled(before, state)
         value = read()
         self._count(misses=1, missed_bytes=_bytes(value))
         if value is not None and before is not None and before == _asked(state):
             self._keep(store, name, before, value)
         return value
+
+    def _look_back(self, store: Store) -> None:
+        """Checks (and maps) an entry that this process has written, once it is old enough.
+
+        While the cache fills, so that the first epoch pays for it and no later one.
+        """
+        if self._written and time.monotonic() - self._written[0][0] > _SETTLED:
+            _, name, stamp = self._written.popleft()
+            self._get(store, name, stamp)
 
     def forget(self, name: str) -> None:
         """Drops an entry, as its source has been written."""
@@ -131,9 +146,9 @@ class Keeper:
             except OSError as error:
                 self._failed(error)
 
-    def _kept(self, store: Store, name: str, stamp: Stamp) -> Any:
+    def _get(self, store: Store, name: str, stamp: bytes) -> Any:
         try:
-            return store.get(name, stamp.digest)
+            return store.get(name, stamp)
         except DamagedError as error:
             self._count(damaged=1)
             _logger.warning('data_cache: an entry in %s was dropped, and the source is read: %s',
@@ -146,6 +161,7 @@ class Keeper:
         try:
             if store.put(name, stamp.digest, value):
                 self._count(stored=1)
+                self._written.append((time.monotonic(), name, stamp.digest))
             else:
                 self._tell_large(store, _bytes(value))
             self._tell_full(store)
