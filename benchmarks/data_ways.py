@@ -26,7 +26,8 @@ WORDS = {'plain': 'plain', 'dict_bytes': 'bytes in a dictionary',
          'dict_arrays': 'arrays in a dictionary', 'ram': "Ultralytics' cache=ram",
          'npy': "npy files, Ultralytics' cache=disk", 'litdata': "LitData's chunks",
          'encoded': 'encoded', 'decoded': 'decoded'}
-RIVAL = {'decoded': 'dict_arrays', 'npy': 'dict_arrays', 'ram': 'dict_arrays'}
+RIVAL = {'decoded': 'dict_arrays', 'npy': 'dict_arrays', 'ram': 'dict_arrays',
+         'dict_arrays': 'dict_arrays'}
 """The dictionary to which a way is compared, where it is not that of bytes."""
 _slept = [0.0]
 

@@ -29,14 +29,21 @@ def _threads():
 def _evidence_stays_whole(request, monkeypatch):
     """A run outlives an evidence that fails; a test does not, unless it is marked for it."""
     from tricks_plugin.evidence import Monitor
-    plain, broken = Monitor._ask, {}
+    plain, detach, broken = Monitor._ask, Monitor._detach, {}
 
     def ask(self, name, method):
         answer = plain(self, name, method)
         broken.update(self._broken)
         return answer
 
+    def close(self, name):
+        done = detach(self, name)
+        if not done:
+            broken[name] = 'close'
+        return done
+
     monkeypatch.setattr(Monitor, '_ask', ask)
+    monkeypatch.setattr(Monitor, '_detach', close)
     yield
     assert not broken or request.node.get_closest_marker('broken_evidence'), broken
 

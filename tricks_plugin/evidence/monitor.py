@@ -162,12 +162,9 @@ class Monitor:
             if self._seen:
                 self._report('at the end', judge=not failed)
         finally:
-            for name, one in self.measurements.items():
-                try:
-                    one.close()
-                except Exception:  # the others are still to be detached
-                    self._logger.warning('the measurement of %r could not be detached', name,
-                                         exc_info=True)
+            for name in self.measurements:
+                if name not in self._broken:
+                    self._detach(name)
             self.measurements, self._seen = {}, 0
 
     def _take_switched(self) -> str:
@@ -188,7 +185,18 @@ class Monitor:
             self._logger.warning(
                 'from here on it is not measured whether trick %r is live: its measurement failed '
                 'by a fault of its own, and the training goes on', name, exc_info=True)
+            self._detach(name)
             return None
+
+    def _detach(self, name: str) -> bool:
+        """Removes what a measurement has attached; says whether it could."""
+        try:
+            self.measurements[name].close()
+        except Exception:  # the others are still to be detached
+            self._logger.warning('the measurement of %r could not be detached', name,
+                                 exc_info=True)
+            return False
+        return True
 
     def _findings(self) -> dict[str, Finding]:
         found = {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -220,8 +221,8 @@ def _classes(cfg: dict[str, Any]) -> int | None:
 
 def _pretrained(cfg: dict[str, Any]) -> str | None:
     """What is loaded before the training begins, into more than a neck or a head."""
-    found = next((one for one in weights(cfg) if not any(
-        part in word for word in one.part.split('.') for part in ('neck', 'head'))), None)
+    found = next((one for one in weights(cfg) if not {'neck', 'head'} & set(
+        re.split(r'[^a-z]+', one.part))), None)
     return None if found is None else 'detector' if found.whole else 'backbone'
 
 

@@ -230,16 +230,29 @@ def test_a_short_run_does_not_lose_all_augmentation_to_the_configs_own_hook(epoc
 
 
 @pytest.mark.parametrize('epoch', [0, -10])
-def test_a_pipeline_that_would_be_there_for_the_whole_run_gives_way(epoch):
-    hook = dict(type='PipelineSwitchHook', switch_epoch=epoch, switch_pipeline=[
-        dict(type='YOLOXHSVRandomAug'), PACK])
-    effective, row = plan_of(config(RTMDET, hooks=[hook, dict(type='NumClassCheckHook')],
-                                    multi=False))
-    assert row.status == 'applied' and 'switch_pipeline too' not in row.reason
-    assert ('custom_hooks[0] (PipelineSwitchHook) puts another pipeline in place at epoch '
-            f'{epoch}: the whole run would have that one; it is taken out') in row.reason
-    assert [one.type for one in effective.custom_hooks[:2]] == ['NumClassCheckHook',
-                                                                'tricks_plugin.ClosingHook']
+def test_a_pipeline_that_is_there_for_the_whole_run_is_said_to_be(epoch):
+    hook = dict(type='PipelineSwitchHook', switch_epoch=epoch, switch_pipeline=[PACK])
+    _, row = plan_of(config(RTMDET, hooks=[hook], multi=False))
+    assert row.status == 'present' and row.reason.endswith(
+        f'from epoch {epoch} of 10, counted from 0: the whole run has that one')
+
+
+def test_a_subclass_of_the_configs_own_hook_keeps_its_loss():
+    from mmdet.engine.hooks import YOLOXModeSwitchHook
+    from mmengine.registry import HOOKS
+
+    class OfSomebody(YOLOXModeSwitchHook):
+        pass
+
+    HOOKS.register_module(module=OfSomebody)
+    try:
+        hook = dict(type='OfSomebody', num_last_epochs=3)
+        effective, row = plan_of(config(YOLOX, 'RepeatDataset', [hook]))
+    finally:
+        HOOKS.module_dict.pop('OfSomebody')
+    assert 'YOLOXLossHook takes its place' in row.reason
+    assert effective.custom_hooks[0].to_dict() == dict(type='tricks_plugin.YOLOXLossHook',
+                                                       num_last_epochs=3)
 
 
 def test_hooks_among_the_default_ones_are_seen():
@@ -247,10 +260,9 @@ def test_hooks_among_the_default_ones_are_seen():
                                     default_hooks=dict(mode=dict(MODE_SWITCH))))
     assert row.status == 'applied' and 'default_hooks.mode (YOLOXModeSwitchHook)' in row.reason
     assert effective.default_hooks.mode.type == 'tricks_plugin.YOLOXLossHook'
-    late = dict(type='PipelineSwitchHook', switch_epoch=0, switch_pipeline=[PACK])
-    effective, row = plan_of(config(RTMDET, multi=False, default_hooks=dict(mode=late)))
-    assert 'default_hooks.mode (PipelineSwitchHook)' in row.reason
-    assert 'mode' not in effective.default_hooks
+    late = dict(type='PipelineSwitchHook', switch_epoch=7, switch_pipeline=[PACK])
+    _, row = plan_of(config(RTMDET, multi=False, default_hooks=dict(mode=late)))
+    assert row.status == 'present' and 'default_hooks.mode (PipelineSwitchHook)' in row.reason
 
 
 def test_strong_steps_of_the_data_set_within_are_named():

@@ -393,7 +393,14 @@ def cosine(begin, end, span=None, by_epoch=True):
      "the config's own CosineAnnealingLR ends at epoch 300, and the run has 10 epochs"),
     (epochs(300), [RAMP, cosine(5, 285, 285)], ''),
     (epochs(12), [RAMP, cosine(5, 285, 285)],
-     "the config's own CosineAnnealingLR ends at epoch 285, and the run has 12 epochs"),
+     "the config's own CosineAnnealingLR ends at epoch 290, and the run has 12 epochs"),
+    # cut off by its own end, at a tenth of its descent, and after the run without an end
+    (epochs(30), [RAMP, cosine(0, 30, 300)],
+     "the config's own CosineAnnealingLR ends at epoch 300, and the run has 30 epochs"),
+    (epochs(1), [RAMP, {'type': 'CosineAnnealingLR', 'T_max': 150, 'begin': 150}],
+     "the config's own CosineAnnealingLR ends at epoch 300, and the run has 1 epoch"),
+    (iterations(100), [RAMP, {'type': 'CosineAnnealingLR', 'T_max': 10}],
+     "the config's own CosineAnnealingLR counts epochs, and a run of iterations never steps it"),
     (epochs(20), [RAMP, cosine(1, 21, 20)], ''),  # T_max of the whole run after a warm-up
     (epochs(20), [RAMP, cosine(20, 20.5)],
      "the config's own CosineAnnealingLR ends at epoch 20.5, and the run has 20 epochs"),
@@ -419,8 +426,19 @@ def test_a_cosine_in_iterations_is_compared_by_the_annotation_files(tmp_path):
     (tmp_path / 'train.json').write_text(json.dumps({
         'images': [{'id': number, 'file_name': f'{number}.jpg', 'height': 9, 'width': 9}
                    for number in range(40)], 'annotations': [], 'categories': []}))
-    for end, status in ((200, 'present'), (211, 'applied')):  # 20 epochs of 10 iterations
-        cfg = epochs(20, dict(RAMP), cosine(0, end, by_epoch=False), train_dataloader={
-            'batch_size': 4, 'dataset': {'type': 'CocoDataset', 'ann_file': 'train.json',
-                                         'data_root': str(tmp_path)}})
-        assert CosineWarmup.from_dict({}).apply(cfg).status == status
+    loader = {'batch_size': 4, 'dataset': {
+        'type': 'CocoDataset', 'ann_file': 'train.json', 'data_root': str(tmp_path)}}
+
+    def status(cfg):
+        return CosineWarmup.from_dict({}).apply({**cfg, 'train_dataloader': loader}).status
+
+    for end, expected in ((200, 'present'), (222, 'present'), (230, 'applied')):
+        # 20 epochs of 10 iterations take a cosine of 222 to 0.9 of its descent
+        assert status(epochs(20, dict(RAMP), cosine(0, end, by_epoch=False))) == expected
+    late = dict(cosine(0, 20), convert_to_iter_based=True)
+    assert status(iterations(200, dict(RAMP), dict(late))) == 'present'
+    assert status(iterations(100, dict(RAMP), dict(late))) == 'applied'
+    # Where images without boxes are left out, 100 iterations may well be 20 epochs of 5.
+    loader['dataset']['filter_cfg'] = {'filter_empty_gt': True}
+    assert status(iterations(100, dict(RAMP), dict(late))) == 'present'
+    assert status(iterations(80, dict(RAMP), dict(late))) == 'applied'

@@ -66,7 +66,7 @@ def test_an_archive_in_the_settings_counts_by_its_place_and_its_state(
     assert keeper(cache_folder, 10).counted()['hits'] == 3
 
 
-def test_what_an_absolute_path_is_called_is_found_once_and_what_may_change_each_time(
+def test_what_a_path_is_called_is_found_once_and_what_may_change_each_time(
         custom, tmp_path, monkeypatch):
     from tricks_plugin.tricks.data_cache import source
     asked = []
@@ -79,16 +79,23 @@ def test_what_an_absolute_path_is_called_is_found_once_and_what_may_change_each_
     monkeypatch.chdir(tmp_path)
     names = [one.known_by('decoded', name, 'color')[0]
              for name in (path, path, second, second, third, third, '1.jpg', '1.jpg', path)]
-    # Two are remembered; a third one is not, nor what follows from the working directory.
+    # Two are remembered, and a third one is not.
     assert names == ['1', '1', '2', '2', '3', '4', '5', '6', '1']
     assert one.known_by('decoded', path, 'grayscale')[0] == '7'
     assert one.known_by('encoded', path)[0] == '8'
+    # A relative path is remembered for its working directory.
+    monkeypatch.setattr(source, '_NAMES', 10)
+    assert [one.known_by('decoded', '1.jpg')[0] for _ in range(2)] == ['9', '9']
+    monkeypatch.chdir(tmp_path.parent)
+    assert one.known_by('decoded', '1.jpg')[0] == '10'
+    monkeypatch.chdir(tmp_path)
+    assert one.known_by('decoded', '1.jpg')[0] == '9'
     before = one.known_by('decoded', path, 'color')[1]()
     Path(path).write_text('another text')
     assert one.known_by('decoded', path, 'color')[1]().size == len('another text') != before.size
     # One of somebody's own too, but where its settings name what may come and go.
     other = source.Source(dict(backend='custom_of_test'))
-    assert other.known_by('decoded', path)[0] == other.known_by('decoded', path)[0] == '9'
+    assert other.known_by('decoded', path)[0] == other.known_by('decoded', path)[0] == '11'
     assert other.known_by('decoded', 'key')[0] != other.known_by('decoded', 'key')[0]
     archive = source.Source(dict(backend='custom_of_test', zip_path='images.zip'))
     assert archive.known_by('decoded', path)[0] != archive.known_by('decoded', path)[0]

@@ -24,8 +24,8 @@ class Switcher:
         words: What it does, or why it does not.
         begins: The epoch, counted from 0, from which it does; None if that is not known.
         ends: Class names of the steps that it ends.
-        spoils: The hook, if it must not stay beside another end: it would end the run, or all of
-            the augmentation.
+        spoils: Mmdet's YOLOXModeSwitchHook, if it must not stay beside another end: it would end
+            the run, or all of the augmentation.
     """
 
     reaches: bool
@@ -150,12 +150,10 @@ def _pipeline_switch(cfg: dict[str, Any], path: str, hook: dict[str, Any],
     against, strong = _puts_in(name, dataset, pipelines, steps, wanted)
     if against:
         return Switcher(False, against)
-    if epoch <= 0:
-        return Switcher(False, f'{name} puts another pipeline in place at epoch {epoch}: the whole '
-                        'run would have that one', spoils=hook)
     return Switcher(True, f'{name} puts another pipeline in place{_still(strong)} from epoch '
                     f'{epoch}' + ('' if length is None else f' of {length.value}')
-                    + ', counted from 0', epoch, wanted.ends(dataset['pipeline'], steps))
+                    + ', counted from 0' + (': the whole run has that one' if epoch <= 0 else ''),
+                    epoch, wanted.ends(dataset['pipeline'], steps))
 
 
 def _still(strong: Collection[str]) -> str:

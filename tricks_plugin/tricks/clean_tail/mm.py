@@ -51,14 +51,12 @@ class Edit(ConfigEdit):
                 *(f'but {one.words}; that is left as it is' for one in own if one.spoils)]))
         crops = CROPS if self.params.steps is None else ()
         closed = close_steps(pipelines, names, crops, scope)
-        staying = [one for one in switch_pipelines(cfg)
-                   if not any(one[0] is other.spoils for other in own)]
-        within = self._close_in_hooks(staying, closed, names, crops, scope)
+        within = self._close_in_hooks(cfg, closed, names, crops, scope)
         if not closed.names and not within:
             return Verdict.not_applicable(self._none(pipelines, closed.notes))
         append_hook(cfg, dict(type='tricks_plugin.ClosingHook', **ending.settings))
         notes = [f'{_listed(closed.names or within)} {ending}', *closed.notes]
-        notes += [f'{one.words}; {_give_way(cfg, one.spoils)}' for one in own]
+        notes += [f'{one.words}; {_give_way(one.spoils)}' for one in own]
         return Verdict.applied('; '.join(notes), **ending.settings)
 
     def _present(self, own: list[Switcher]) -> Verdict:
@@ -74,11 +72,11 @@ class Edit(ConfigEdit):
             return Verdict.present(words)
         return Verdict.present(words, {'own_from': first.begins, 'own_steps': list(first.ends)})
 
-    def _close_in_hooks(self, hooks: list[tuple[dict[str, Any], str, str]], closed: Closed,
-                        names: tuple[str, ...], crops: tuple[str, ...], scope: str) -> list[str]:
+    def _close_in_hooks(self, cfg: dict[str, Any], closed: Closed, names: tuple[str, ...],
+                        crops: tuple[str, ...], scope: str) -> list[str]:
         """The same in the pipelines that hooks of the config put in place; what ends there."""
         ended: list[str] = []
-        for hook, key, path in hooks:
+        for hook, key, path in switch_pipelines(cfg):
             line = config_edit.Pipeline(f'{path}.{key}', {'pipeline': hook[key]})
             within = close_steps([line], names, crops, scope)
             if within.names:
@@ -111,27 +109,18 @@ class Edit(ConfigEdit):
         return f'the training pipeline has no {wanted} ({", ".join(filter(None, steps))})'
 
 
-def _give_way(cfg: dict[str, Any], hook: dict[str, Any] | None) -> str:
-    """Takes out a hook that would spoil the end, and says what became of it.
+def _give_way(hook: dict[str, Any] | None) -> str:
+    """Exchanges mmdet's YOLOXModeSwitchHook that would spoil the end, and says so.
 
     Args:
-        cfg: The config.
-        hook: One of its hooks; None for one that does no harm.
+        hook: The config's; None where it does no harm.
     """
     if hook is None:
         return 'it is left as it is'
-    if type_name(hook) == 'YOLOXModeSwitchHook':
-        hook.pop('skip_type_keys', None)
-        hook['type'] = 'tricks_plugin.YOLOXLossHook'
-        return ('YOLOXLossHook takes its place, which turns on the L1 loss when that was due and '
-                'does nothing else')
-    hooks = cfg.get('custom_hooks')
-    if isinstance(hooks, list):
-        cfg['custom_hooks'] = [one for one in hooks if one is not hook]
-    if isinstance(cfg.get('default_hooks'), dict):
-        cfg['default_hooks'] = {name: one for name, one in cfg['default_hooks'].items()
-                                if one is not hook}
-    return 'it is taken out'
+    hook.pop('skip_type_keys', None)
+    hook['type'] = 'tricks_plugin.YOLOXLossHook'
+    return ('YOLOXLossHook takes its place, which turns on the L1 loss when that was due and '
+            'does nothing else')
 
 
 def _is_transform(name: str, scope: str) -> bool:

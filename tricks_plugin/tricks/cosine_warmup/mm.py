@@ -50,7 +50,9 @@ class Edit(ConfigEdit):
         run, lists = schedule
         scope = default_scope(cfg)
         each, _ = epoch_length(cfg)
-        early = {name: unfinished(items, scope, run, each) for name, items in lists.items()}
+        filtered = not run.by_epoch and filters_images(cfg)
+        early = {name: unfinished(items, scope, run, each, filtered)
+                 for name, items in lists.items()}
         found = {name: '' if early[name] else found_already(items, scope)
                  for name, items in lists.items()}
         todo = [name for name in lists if self.params.replace or not found[name]]

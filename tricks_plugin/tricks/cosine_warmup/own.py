@@ -13,7 +13,7 @@ __all__ = ['ONE_CYCLE', 'Floor', 'Warmup', 'found_already', 'own_floor', 'own_st
 
 ONE_CYCLE = ('OneCycleLR', 'OneCycleParamScheduler')
 _STEPS = ('MultiStepLR', 'StepLR', 'MultiStepParamScheduler', 'StepParamScheduler')
-_LATE = 1.05  # of the run: a cosine that ends by then has done nearly all of its descent
+_DONE = 0.9  # of its descent: a cosine that a run takes so far is the run's
 _COSINE = ('CosineAnnealingLR', 'CosineAnnealingParamScheduler')
 
 
@@ -68,8 +68,8 @@ def found_already(items: list[dict[str, Any]], scope: str) -> str:
     return f'the config has warm-up ({type_name(ramp)}) and cosine ({type_name(cosine)}) already'
 
 
-def unfinished(items: list[dict[str, Any]], scope: str, run: RunLength,
-               each: int | None) -> str:
+def unfinished(items: list[dict[str, Any]], scope: str, run: RunLength, each: int | None,
+               filtered: bool = False) -> str:
     """That a schedule's cosine was made for a longer run, in a clause; empty if it was not.
 
     Args:
@@ -78,26 +78,36 @@ def unfinished(items: list[dict[str, Any]], scope: str, run: RunLength,
         run: The training's length.
         each: Iterations in an epoch; None where that is not known, and then nothing is said of a
             cosine in the other unit.
+        filtered: Whether images may be filtered out, so that an epoch may be shorter; it is taken
+            as half as long then where that is in the config's favour.
     """
     for item in items:
         if not is_lr(item, scope) or not is_a(item, *_COSINE, *ONE_CYCLE, scope=scope):
             continue
+        name = f"the config's own {type_name(item)}"
         by_epoch, begin = bool(item.get('by_epoch', True)), item.get('begin', 0)
-        steps = item.get('T_max', item.get('total_steps'))
-        ends = [end for end in (item.get('end'), None if steps is None else begin + steps)
-                if isinstance(end, (int, float)) and end != float('inf')]
-        if not ends:
-            continue
-        end = min(ends)
-        unit = 'epoch' if by_epoch else 'iteration'
-        factor: float | None = 1.0
+        if by_epoch and not run.by_epoch and not item.get('convert_to_iter_based'):
+            return f'{name} counts epochs, and a run of iterations never steps it'
+        length: float = run.value
         if by_epoch != run.by_epoch:
-            factor = None if each is None else each if by_epoch else 1 / each
-        if factor is not None and (end * factor > _LATE * run.value or begin * factor >= run.value):
-            length = f'{run.value} {"epoch" if run.by_epoch else "iteration"}s'
-            return (f"the config's own {type_name(item)} ends at {unit} {end:g}, and the run has "
-                    f'{length}')
+            if each is None:
+                continue
+            length = length * each if run.by_epoch else length / each * (2 if filtered else 1)
+        end = item.get('end')
+        stop = end if isinstance(end, (int, float)) and end < length else length
+        steps = item.get('T_max', item.get('total_steps'))
+        if steps is None and isinstance(end, (int, float)) and end != float('inf'):
+            steps = end - begin
+        span = steps if isinstance(steps, (int, float)) and steps > 0 else max(length - begin, 1)
+        if stop - begin < _DONE * span:
+            unit = 'epoch' if by_epoch else 'iteration'
+            return f'{name} ends at {unit} {begin + span:g}, and the run has {_words(run)}'
     return ''
+
+
+def _words(run: RunLength) -> str:
+    unit = 'epoch' if run.by_epoch else 'iteration'
+    return f'{run.value} {unit}{"" if run.value == 1 else "s"}'
 
 
 def own_warmup(items: list[dict[str, Any]], scope: str) -> Warmup | None:

@@ -69,7 +69,9 @@ class Source:
         Returns:
             ``(name, stamp)``; the latter is a function.
         """
-        key = level, path, *more
+        key: tuple[Any, ...] = level, path, *more
+        if not os.path.isabs(path):
+            key += (os.getcwd(),)
         found = self._names.get(key)
         if found is None:
             name, stamp, lasting = self._look_up(level, path, *more)
@@ -81,16 +83,15 @@ class Source:
     def _look_up(
         self, level: str, path: str | Path, *more: Any,
     ) -> tuple[str, Callable[[], Stamp], bool]:
-        """Name and stamp, and whether they stay what they are, whatever happens to the files."""
+        """Name and stamp, and whether both hold for this working directory, whatever comes."""
         backend = self.backend(path)
         kind, text = type(backend).__name__, str(path)
         local = '' if '://' in text else os.path.abspath(text)
         if type(backend) is LocalBackend:  # others of its kind may read another thing
-            return entry_name(level, kind, local, *more), partial(stamp_of_file, local), \
-                os.path.isabs(text)
+            return entry_name(level, kind, local, *more), partial(stamp_of_file, local), True
         inner, files = _located(self.inner)
         here = bool(local) and os.path.isfile(local)
-        lasting = (not local or here and os.path.isabs(text)) and not any(
+        lasting = (not local or here) and not any(
             isinstance(value, (str, os.PathLike))
             for key, value in (self.inner or {}).items() if key != 'backend')
         if here:
