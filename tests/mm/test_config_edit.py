@@ -110,3 +110,17 @@ def test_get_returns_the_default_past_a_missing_part():
     assert edit.get({'a': {'b': 3}}, 'a.b') == 3
     assert edit.get({'a': {'b': 3}}, 'a.b.c', 5) == 5
     assert edit.get({}, 'a.b') is None
+
+
+def test_hooks_are_found_among_the_custom_and_the_default_ones():
+    from tricks_plugin.mm.config_edit import find_hooks, train_pipelines
+    from tricks_plugin.mm.joining import replacing_hook
+    switch = dict(type='PipelineSwitchHook', switch_epoch=7, switch_pipeline=[])
+    cfg = dict(default_scope='mmdet', custom_hooks=[dict(type='NumClassCheckHook')],
+               default_hooks=dict(timer=dict(type='IterTimerHook'), switch=switch, none=None),
+               train_dataloader=dict(dataset=dict(type='CocoDataset', pipeline=[])),
+               train_cfg=dict(type='EpochBasedTrainLoop', max_epochs=10))
+    assert list(find_hooks(cfg, 'PipelineSwitchHook')) == [('default_hooks.switch', switch)]
+    assert [path for path, _ in find_hooks(cfg, 'NumClassCheckHook', 'IterTimerHook')] == [
+        'custom_hooks[0]', 'default_hooks.timer']
+    assert replacing_hook(cfg, train_pipelines(cfg)) == ('default_hooks.switch', 7)

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from .config_edit import Pipeline, find, get, type_name, walk
+from .config_edit import Pipeline, find_hooks, get, type_name, walk
 
 __all__ = ['BRANCHES', 'Canvas', 'PER_IMAGE', 'chains', 'find_canvas', 'innermost',
            'tested_canvas']
@@ -67,7 +67,7 @@ def chains(cfg: dict[str, Any], pipelines: Sequence[Pipeline], scope: str) -> li
             other.path[:-len('pipeline')])]
         outer.sort(key=lambda other: -len(other.path))
         ways.append([step for other in outer for step in other.steps])
-    for _, hook in find(cfg.get('custom_hooks'), 'PipelineSwitchHook', scope=scope):
+    for _, hook in find_hooks(cfg, 'PipelineSwitchHook'):
         if isinstance(hook.get('switch_pipeline'), list):
             ways.append(list(hook['switch_pipeline']))
     return ways

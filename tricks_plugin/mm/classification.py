@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 from .classes import argument_default, is_a, type_name
-from .config_edit import default_scope, find, get, plain
+from .config_edit import default_scope, find_hooks, get, plain
 
 __all__ = ['Augments', 'Preprocessor', 'augments', 'classifier', 'loss_of', 'num_classes',
            'preprocessor', 'switches', 'switching_hook']
@@ -131,8 +131,7 @@ def switches(cfg: dict[str, Any], key: str) -> list[tuple[str, int, Any]]:
         key: The part.
     """
     found = []
-    for path, hook in find(cfg.get('custom_hooks'), 'SwitchRecipeHook', path='custom_hooks',
-                           scope=default_scope(cfg)):
+    for path, hook in find_hooks(cfg, 'SwitchRecipeHook'):
         schedule = hook.get('schedule')
         found += [(path, one['action_epoch'] - 1, one[key]) for one in (
             schedule if isinstance(schedule, (list, tuple)) else ())

@@ -14,9 +14,9 @@ from typing import Any
 from .classes import import_path, is_a, lookup_class, not_seen, type_name
 
 __all__ = [
-    'Pipeline', 'RunLength', 'append_hook', 'copy_plain', 'default_scope', 'find', 'get', 'is_a',
-    'lookup_class', 'no_pipeline', 'not_seen', 'old_form', 'optim_wrappers', 'plain', 'run_length',
-    'train_pipelines', 'type_name', 'walk',
+    'Pipeline', 'RunLength', 'append_hook', 'copy_plain', 'default_scope', 'find', 'find_hooks',
+    'get', 'is_a', 'lookup_class', 'no_pipeline', 'not_seen', 'old_form', 'optim_wrappers',
+    'plain', 'run_length', 'train_pipelines', 'type_name', 'walk',
 ]
 
 
@@ -107,6 +107,12 @@ def find(node: Any, *names: str, path: str = '', scope: str = 'mmdet',
     for where, item in walk(node, path):
         if isinstance(item.get('type'), str) and is_a(item, *names, scope=scope):
             yield where, item
+
+
+def find_hooks(cfg: dict[str, Any], *names: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every hook of a config, custom or default, whose class is or derives from one of these."""
+    for section in ('custom_hooks', 'default_hooks'):
+        yield from find(cfg.get(section), *names, path=section, scope=default_scope(cfg))
 
 
 @dataclasses.dataclass

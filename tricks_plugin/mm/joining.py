@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from .config_edit import Pipeline, default_scope, find, get, is_a, run_length, type_name
+from .config_edit import Pipeline, default_scope, find, find_hooks, get, is_a, run_length, type_name
 
 __all__ = ['one_image', 'replacing_hook']
 
@@ -50,8 +50,7 @@ def replacing_hook(cfg: dict[str, Any], pipelines: list[Pipeline]) -> tuple[str,
     outermost = any(pipeline.path == 'train_dataloader.dataset.pipeline'
                     for pipeline in pipelines)
     length = run_length(cfg)
-    for path, hook in find(cfg.get('custom_hooks'), 'PipelineSwitchHook', path='custom_hooks',
-                           scope=default_scope(cfg)):
+    for path, hook in find_hooks(cfg, 'PipelineSwitchHook'):
         epoch = hook.get('switch_epoch')
         if outermost and isinstance(epoch, int) and (length is None or length.by_epoch):
             return path, epoch

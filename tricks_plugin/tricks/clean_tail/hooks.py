@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from typing import Any
 
-from ...mm.config_edit import Pipeline, default_scope, find, get, is_a, run_length, type_name
+from ...mm.config_edit import (
+    Pipeline,
+    default_scope,
+    find,
+    find_hooks,
+    get,
+    is_a,
+    run_length,
+    type_name,
+)
 
 __all__ = ['Switcher', 'switch_pipelines', 'switchers']
 
@@ -70,16 +79,9 @@ class _Wanted:
 
 def switch_pipelines(cfg: dict[str, Any]) -> list[tuple[dict[str, Any], str, str]]:
     """The config's hooks that put another training pipeline in place: hook, its key, and path."""
-    scope = default_scope(cfg)
     return [(hook, key, path) for kind, key in (('PipelineSwitchHook', 'switch_pipeline'),
                                                 ('YOLOXModeSwitchHook', 'new_train_pipeline'))
-            for path, hook in _hooks(cfg, kind, scope) if isinstance(hook.get(key), list)]
-
-
-def _hooks(cfg: dict[str, Any], kind: str, scope: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The config's hooks of a kind, by path; default hooks too."""
-    for section in ('custom_hooks', 'default_hooks'):
-        yield from find(cfg.get(section), kind, path=section, scope=scope)
+            for path, hook in find_hooks(cfg, kind) if isinstance(hook.get(key), list)]
 
 
 def switchers(cfg: dict[str, Any], pipelines: list[Pipeline], names: Collection[str],
@@ -94,9 +96,9 @@ def switchers(cfg: dict[str, Any], pipelines: list[Pipeline], names: Collection[
     """
     scope, found = default_scope(cfg), []
     wanted = _Wanted(names, given, scope)
-    for path, hook in _hooks(cfg, 'PipelineSwitchHook', scope):
+    for path, hook in find_hooks(cfg, 'PipelineSwitchHook'):
         found.append(_pipeline_switch(cfg, path, hook, pipelines, wanted))
-    for path, hook in _hooks(cfg, 'YOLOXModeSwitchHook', scope):
+    for path, hook in find_hooks(cfg, 'YOLOXModeSwitchHook'):
         found.append(_mmyolo_switch(cfg, path, hook, pipelines, wanted)
                      if _is_mmyolos(hook, scope)
                      else _mode_switch(cfg, path, hook, pipelines, wanted))

@@ -9,6 +9,7 @@ from ...mm.config_edit import (
     append_hook,
     default_scope,
     find,
+    find_hooks,
     not_seen,
     optim_wrappers,
     run_length,
@@ -38,8 +39,7 @@ class Edit(ConfigEdit):
                         + not_seen(node, scope))
         if not optim_wrappers(cfg) or run_length(cfg) is None:
             return Verdict.not_applicable('the config does not train')
-        for path, node in find(cfg.get('custom_hooks'), 'MeanTeacherHook', path='custom_hooks',
-                               scope=scope):
+        for path, node in find_hooks(cfg, 'MeanTeacherHook'):
             return Verdict.not_applicable(f'{path} is {type_name(node)}, which averages a teacher '
                                           'of its own')
         params = self.params

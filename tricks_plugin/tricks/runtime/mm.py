@@ -10,6 +10,7 @@ from ...mm.config_edit import (
     append_hook,
     default_scope,
     find,
+    find_hooks,
     get,
     is_a,
     lookup_class,
@@ -107,8 +108,7 @@ class Edit(ConfigEdit):
         return 'applied', why
 
     def _persistent_workers(self, cfg: dict[str, Any], loaders: list[str]) -> tuple[str, str]:
-        switch = next(find(cfg.get('custom_hooks'), *_SWITCHES, path='custom_hooks',
-                           scope=default_scope(cfg)), None)
+        switch = next(find_hooks(cfg, *_SWITCHES), None)
         new, doubtful = [], ''
         for name in _LOADERS:
             loader = cfg.get(name)
