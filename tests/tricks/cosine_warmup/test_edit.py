@@ -442,3 +442,18 @@ def test_a_cosine_in_iterations_is_compared_by_the_annotation_files(tmp_path):
     loader['dataset']['filter_cfg'] = {'filter_empty_gt': True}
     assert status(iterations(100, dict(RAMP), dict(late))) == 'present'
     assert status(iterations(80, dict(RAMP), dict(late))) == 'applied'
+
+
+def test_annotation_files_are_read_for_a_cosine_in_the_other_unit_alone():
+    from tricks_plugin.mm.config_edit import run_length
+    from tricks_plugin.tricks.cosine_warmup.own import unfinished
+    asked = []
+
+    def count():
+        asked.append(1)
+        return 10, False
+
+    run = run_length(epochs(20))
+    assert unfinished([RAMP, cosine(0, 20)], 'mmdet', run, count) == '' and not asked
+    assert unfinished([RAMP, cosine(0, 200, by_epoch=False)], 'mmdet', run, count) == ''
+    assert len(asked) == 1

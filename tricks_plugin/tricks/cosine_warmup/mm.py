@@ -49,9 +49,7 @@ class Edit(ConfigEdit):
             return Verdict.not_applicable(schedule)
         run, lists = schedule
         scope = default_scope(cfg)
-        each, _ = epoch_length(cfg)
-        filtered = not run.by_epoch and filters_images(cfg)
-        early = {name: unfinished(items, scope, run, each, filtered)
+        early = {name: unfinished(items, scope, run, lambda: _epochs(cfg))
                  for name, items in lists.items()}
         found = {name: '' if early[name] else found_already(items, scope)
                  for name, items in lists.items()}
@@ -150,6 +148,11 @@ class Edit(ConfigEdit):
         if self.params.flat_fraction:
             node['flat_fraction'] = self.params.flat_fraction
         return node
+
+
+def _epochs(cfg: dict[str, Any]) -> tuple[int | None, bool]:
+    """Iterations in an epoch by the annotation files, and whether images may be filtered out."""
+    return epoch_length(cfg)[0], filters_images(cfg)
 
 
 def _check_given(given: Warmup, run: RunLength, cfg: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 from ...mm.config_edit import RunLength, is_a, type_name
@@ -68,18 +69,18 @@ def found_already(items: list[dict[str, Any]], scope: str) -> str:
     return f'the config has warm-up ({type_name(ramp)}) and cosine ({type_name(cosine)}) already'
 
 
-def unfinished(items: list[dict[str, Any]], scope: str, run: RunLength, each: int | None,
-               filtered: bool = False) -> str:
+def unfinished(items: list[dict[str, Any]], scope: str, run: RunLength,
+               epochs: Callable[[], tuple[int | None, bool]]) -> str:
     """That a schedule's cosine was made for a longer run, in a clause; empty if it was not.
 
     Args:
         items: The schedulers.
         scope: The config's default scope.
         run: The training's length.
-        each: Iterations in an epoch; None where that is not known, and then nothing is said of a
-            cosine in the other unit.
-        filtered: Whether images may be filtered out, so that an epoch may be shorter; it is taken
-            as half as long then where that is in the config's favour.
+        epochs: Tells the iterations in an epoch, None where that is not known, and whether images
+            may be filtered out, so that it may be shorter: then it is taken as half as long where
+            that is in the config's favour. Asked where a cosine has the other unit alone, as it
+            reads annotation files; not known, nothing is said of such a cosine.
     """
     for item in items:
         if not is_lr(item, scope) or not is_a(item, *_COSINE, *ONE_CYCLE, scope=scope):
@@ -90,6 +91,7 @@ def unfinished(items: list[dict[str, Any]], scope: str, run: RunLength, each: in
             return f'{name} counts epochs, and a run of iterations never steps it'
         length: float = run.value
         if by_epoch != run.by_epoch:
+            each, filtered = epochs()
             if each is None:
                 continue
             length = length * each if run.by_epoch else length / each * (2 if filtered else 1)

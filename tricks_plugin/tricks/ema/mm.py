@@ -8,7 +8,6 @@ from typing import Any
 from ...mm.config_edit import (
     append_hook,
     default_scope,
-    find,
     find_hooks,
     not_seen,
     optim_wrappers,
@@ -29,9 +28,9 @@ class Edit(ConfigEdit):
     def apply(self, cfg: dict[str, Any]) -> Verdict:
         """Adds `RunLengthEMAHook`, unless the config averages already."""
         scope = default_scope(cfg)
+        for path, node in find_hooks(cfg, 'EMAHook'):
+            return Verdict.present(f'{path} is {type_name(node)}', promise={})
         for section in ('custom_hooks', 'default_hooks'):
-            for path, node in find(cfg.get(section), 'EMAHook', path=section, scope=scope):
-                return Verdict.present(f'{path} is {type_name(node)}', promise={})
             for path, node in walk(cfg.get(section), section):
                 if _AVERAGES.search(type_name(node)) and not_seen(node, scope):
                     return Verdict.not_applicable(
