@@ -36,6 +36,52 @@ def test_what_is_said(cfg, fraction, epochs, words):
     assert str(ending(cfg, fraction, epochs)) == words
 
 
+def switching(hook, **loop):
+    """A config of 300 epochs with mosaics and a hook that ends them."""
+    steps = [{'type': 'LoadImageFromFile'}, {'type': 'PackDetInputs'}]
+    return dict(
+        default_scope='mmdet', train_cfg={'max_epochs': 300, **loop}, custom_hooks=[hook],
+        train_dataloader={'dataset': {
+            'type': 'MultiImageMixDataset', 'pipeline': [{'type': 'Mosaic'}, *steps[1:]],
+            'dataset': {'type': 'CocoDataset', 'pipeline': steps}}})
+
+
+YOLOX = {'type': 'YOLOXModeSwitchHook', 'num_last_epochs': 15}
+RTMDET = {'type': 'PipelineSwitchHook', 'switch_epoch': 280,
+          'switch_pipeline': [{'type': 'PackDetInputs'}]}
+
+
+@pytest.mark.parametrize(('hook', 'words'), [
+    # mmdet's hook acts before epoch 300 - 15 = 285, counted from 1
+    (YOLOX, 'off from epoch 284 of 300, counted from 0, with custom_hooks[0] '
+            '(YOLOXModeSwitchHook)'),
+    (RTMDET, 'off from epoch 280 of 300, counted from 0, with custom_hooks[0] '
+             '(PipelineSwitchHook)'),
+])
+def test_the_end_is_that_of_the_configs_own_hook(hook, words):
+    assert str(ending(switching(hook))) == words
+    assert ending(switching(hook)).phases.off_from == int(words.split()[3])
+
+
+@pytest.mark.parametrize(('cfg', 'given', 'off_from'), [
+    (switching(RTMDET), {'fraction': 0.5}, 150),  # what the user says holds
+    (switching(RTMDET), {'fraction': 0.1}, 270),
+    (switching(RTMDET), {'epochs': 1}, 299),
+    (switching(RTMDET, max_epochs=24), {}, 22),  # never due
+    (switching(YOLOX, max_epochs=16), {}, 14),  # it would take the whole run
+    (switching(dict(RTMDET, switch_epoch=0)), {}, 270),  # it takes the whole run
+    (switching(YOLOX, type='IterBasedTrainLoop', max_iters=500), {}, 450),
+])
+def test_the_end_is_its_own_where_the_user_or_the_hook_does_not_decide(cfg, given, off_from):
+    assert ending(cfg, **given).phases.off_from == off_from
+    assert not ending(cfg, **given).beside
+
+
+def test_what_is_no_augmentation_keeps_its_own_end():
+    params = SimpleNamespace(off_fraction=None, off_epochs=None)
+    assert Ending.of(switching(RTMDET), params, 'tricks.x', augments=False).phases.off_from == 270
+
+
 def test_a_tail_as_long_as_the_run_is_refused():
     for epochs in (24, 25):
         with pytest.raises(TrickError, match='^tricks.x.off_epochs must be below the 24 epochs of '

@@ -8,6 +8,7 @@ from typing import Any
 from ..common.phases import Phases, phases
 from ..plan.errors import TrickError
 from .config_edit import RunLength, run_length
+from .own_ends import own_end
 from .run_facts import epoch_length, filters_images
 
 __all__ = ['OFF_FRACTION', 'Ending']
@@ -24,23 +25,29 @@ class Ending:
         fraction: Its last part without the augmentation, in [0, 1).
         epochs: The same in epochs, which overrides the fraction; or None.
         unchecked: Why these epochs could not be compared with the run's length, or empty.
+        beside: The hook of the config's own whose end this one keeps to, or empty.
     """
 
     length: RunLength | None
     fraction: float
     epochs: int | None
     unchecked: str = ''
+    beside: str = ''
 
     @classmethod
     def of(cls, cfg: dict[str, Any], params: Any, path: str,
-           default: float = OFF_FRACTION) -> Ending:
+           default: float = OFF_FRACTION, augments: bool = True) -> Ending:
         """The ending of a config.
+
+        Where the user sets none, and a hook of the config's own ends its augmentation, it is that
+        hook's: one clock for all of them.
 
         Args:
             cfg: A plain config.
             params: A trick's settings ``off_fraction`` and ``off_epochs``.
             path: Of these settings, for the message.
             default: The fraction where the user sets none.
+            augments: Whether what ends is an augmentation, which the config's own end concerns.
 
         Raises:
             TrickError: If it is as long as the run, or longer. In an iteration-based run an epoch
@@ -49,6 +56,9 @@ class Ending:
         """
         length, epochs = run_length(cfg), params.off_epochs
         fraction = default if params.off_fraction is None else params.off_fraction
+        if augments and length is not None and default and params.off_fraction is None and \
+                epochs is None and (own := own_end(cfg)):
+            return cls(length, fraction, length.value - own[1], beside=own[0])
         if length is None or not epochs:
             return cls(length, fraction, epochs)
         each, why = (1, '') if length.by_epoch else epoch_length(cfg)
@@ -81,7 +91,8 @@ class Ending:
     def __str__(self) -> str:
         times = self.phases
         if times is not None and times.ends:
-            return f'{times} of {times.total}, counted from 0'
+            return f'{times} of {times.total}, counted from 0' + (
+                f', with {self.beside}' if self.beside else '')
         last = self.fraction if self.epochs is None else self.epochs
         if times is not None or not last:
             return str(Phases())

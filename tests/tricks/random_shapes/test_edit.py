@@ -148,7 +148,9 @@ def test_a_fixed_canvas_is_left_alone_and_larger_sizes_are_enlarged(zoo):
     cfg, verdict = apply(before)
     assert verdict.promise['sizes'] == list(range(480, 801, 32))  # 0.75 and 1.25 of 640
     assert config_edit.train_pipelines(cfg) == config_edit.train_pipelines(before)
-    assert cfg['custom_hooks'] == [*before['custom_hooks'], HOOK]
+    # its own augmentation ends at epoch 280 of 300, and these with it
+    assert cfg['custom_hooks'] == [*before['custom_hooks'], dict(HOOK, off_epochs=20)]
+    assert 'all from epoch 280 of 300 on, counted from 0, with custom_hooks[1]' in verdict.reason
     _, verdict = apply(before, sizes=[512, 768])
     assert 'batches are enlarged by interpolation, as Pad decides about' in verdict.reason
 

@@ -7,25 +7,9 @@ import dataclasses
 from ...plan import TRICKS, Params, Trick, bounded
 from ...plan.errors import TrickError
 
-__all__ = ['CROPS', 'STRONG', 'CleanTail', 'CleanTailParams']
+__all__ = ['CleanTail', 'CleanTailParams']
 
 COMPONENTS = {'Switched': 'transform', 'ClosingHook': 'hook', 'YOLOXLossHook': 'hook'}
-
-STRONG = (
-    # several images in one
-    'Mosaic', 'CachedMosaic', 'Mosaic9', 'MixUp', 'CachedMixUp', 'YOLOXMixUp', 'YOLOv5MixUp',
-    'CopyPaste', 'YOLOv5CopyPaste',
-    # geometry and zoom that no test image has
-    'RandomAffine', 'YOLOv5RandomAffine', 'Expand', 'MinIoURandomCrop', 'RandomShift',
-    # colours and holes
-    'YOLOXHSVRandomAug', 'YOLOv5HSVRandomAug', 'PhotoMetricDistortion', 'RandomErasing', 'CutOut',
-    # searched policies
-    'AutoAugment', 'RandAugment', 'RandAug',
-)
-"""The steps that end by default, by class name."""
-
-CROPS = ('RandomCrop',)
-"""Those that end by default where a resize follows, and elsewhere give images their size."""
 
 
 @dataclasses.dataclass(frozen=True)

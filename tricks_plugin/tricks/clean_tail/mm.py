@@ -8,10 +8,9 @@ from typing import Any
 from ...mm import config_edit
 from ...mm.config_edit import append_hook, find, type_name
 from ...mm.ending import OFF_FRACTION, Ending
+from ...mm.own_ends import CROPS, STRONG, Switcher, switch_pipelines, switchers
 from ...plan import ConfigEdit, Verdict
 from ...plan.errors import TrickError, nearest
-from . import CROPS, STRONG
-from .hooks import Switcher, switch_pipelines, switchers
 from .steps import Closed, close_steps
 
 __all__ = ['Edit']

@@ -50,7 +50,7 @@ def home_words(share: float, home: int, sizes: list[int], what: str, ending: End
     times = ending.phases
     if times is not None and times.ends:
         words.append(f'all from {times.unit} {times.off_from} of {times.total} on, counted from '
-                     '0,')
+                     '0,' + (f' with {ending.beside},' if ending.beside else ''))
     elif has_tail(ending):
         last = f'{ending.epochs} epochs{ending.doubt}' if ending.epochs else f'{ending.fraction:g}'
         words.append(f'all of the last {last}')

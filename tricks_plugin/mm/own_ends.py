@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Collection
 from typing import Any
 
-from ...mm.config_edit import (
+from .config_edit import (
     Pipeline,
     default_scope,
     find,
@@ -14,10 +14,27 @@ from ...mm.config_edit import (
     get,
     is_a,
     run_length,
+    train_pipelines,
     type_name,
 )
 
-__all__ = ['Switcher', 'switch_pipelines', 'switchers']
+__all__ = ['CROPS', 'STRONG', 'Switcher', 'own_end', 'switch_pipelines', 'switchers']
+
+STRONG = (
+    # several images in one
+    'Mosaic', 'CachedMosaic', 'Mosaic9', 'MixUp', 'CachedMixUp', 'YOLOXMixUp', 'YOLOv5MixUp',
+    'CopyPaste', 'YOLOv5CopyPaste',
+    # geometry and zoom that no test image has
+    'RandomAffine', 'YOLOv5RandomAffine', 'Expand', 'MinIoURandomCrop', 'RandomShift',
+    # colours and holes
+    'YOLOXHSVRandomAug', 'YOLOv5HSVRandomAug', 'PhotoMetricDistortion', 'RandomErasing', 'CutOut',
+    # searched policies
+    'AutoAugment', 'RandAugment', 'RandAug',
+)
+"""The steps that end by default, by class name."""
+
+CROPS = ('RandomCrop',)
+"""Those that end by default where a resize follows, and elsewhere give images their size."""
 
 _MULTI = 'MultiImageMixDataset'
 _MIXES = ('Mosaic', 'CachedMosaic', 'Mosaic9', 'MixUp', 'CachedMixUp', 'YOLOXMixUp',
@@ -35,6 +52,7 @@ class Switcher:
         ends: Class names of the steps that it ends.
         spoils: Mmdet's YOLOXModeSwitchHook, if it must not stay beside another end: it would end
             the run, or all of the augmentation.
+        name: Its path and class, of one that reaches.
     """
 
     reaches: bool
@@ -42,6 +60,7 @@ class Switcher:
     begins: int | None = None
     ends: tuple[str, ...] = ()
     spoils: dict[str, Any] | None = None
+    name: str = ''
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,6 +124,22 @@ def switchers(cfg: dict[str, Any], pipelines: list[Pipeline], names: Collection[
     return sorted(found, key=lambda one: not one.reaches)
 
 
+def own_end(cfg: dict[str, Any]) -> tuple[str, int] | None:
+    """The hook of the config that ends its augmentation within this run, and from which epoch.
+
+    Args:
+        cfg: A plain config.
+
+    Returns:
+        Path and class, and the epoch counted from 0; None where no hook does, or where it takes
+        the whole run.
+    """
+    for one in switchers(cfg, train_pipelines(cfg), STRONG):
+        if one.reaches and one.begins:
+            return one.name, one.begins
+    return None
+
+
 def _puts_in(name: str, dataset: dict[str, Any], pipelines: list[Pipeline], steps: list[Any],
              wanted: _Wanted) -> tuple[str, list[str]]:
     """Why a pipeline that a hook puts in is no end of the augmentation, and what it leaves."""
@@ -155,7 +190,7 @@ def _pipeline_switch(cfg: dict[str, Any], path: str, hook: dict[str, Any],
     return Switcher(True, f'{name} puts another pipeline in place{_still(strong)} from epoch '
                     f'{epoch}' + ('' if length is None else f' of {length.value}')
                     + ', counted from 0' + (': the whole run has that one' if epoch <= 0 else ''),
-                    epoch, wanted.ends(dataset['pipeline'], steps))
+                    epoch, wanted.ends(dataset['pipeline'], steps), name=name)
 
 
 def _still(strong: Collection[str]) -> str:
@@ -194,7 +229,8 @@ def _mmyolo_switch(cfg: dict[str, Any], path: str, hook: dict[str, Any],
         return Switcher(False, against)
     begins = _last(hook, length)
     return Switcher(True, f'{name} builds the loader anew with another pipeline{_still(strong)}'
-                    + _when(begins, length), begins, wanted.ends(dataset['pipeline'], steps))
+                    + _when(begins, length), begins, wanted.ends(dataset['pipeline'], steps),
+                    name=name)
 
 
 def _last(hook: dict[str, Any], length: Any) -> int | None:
@@ -245,4 +281,4 @@ def _mode_switch(cfg: dict[str, Any], path: str, hook: dict[str, Any], pipelines
         return Switcher(False, f'{words} from epoch 0 of {length.value} on: the whole run would '
                         'be without', spoils=hook)
     return Switcher(True, words + (',' if begins is not None else '') + _when(begins, length),
-                    begins, tuple(dict.fromkeys(skips)))
+                    begins, tuple(dict.fromkeys(skips)), name=name)
