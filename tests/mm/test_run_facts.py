@@ -339,9 +339,12 @@ def test_a_small_run_from_random_weights_keeps_its_own_steps(tmp_path):
     assert (row.status, row.changes) == ('held_back', ())
     assert row.reason == (
         '520 updates (of 2000) from random weights are too few for a cosine in place of '
-        'MultiStepLR: on 896 images and 1120 updates it cost 4.7 points of mAP (three seeds); '
+        'MultiStepLR: on 896 images and 1120 updates it cost 4.7 points of mAP (three seeds), '
+        'and nothing with tricks.cosine_warmup.flat_fraction=0.7; '
         'tricks.cosine_warmup=True (or --tricks ...,cosine_warmup) applies it all the same')
     assert rows(cfg, 'bag_of_freebies,cosine_warmup')['cosine_warmup'].status == 'applied'
+    assert rows(cfg, 'modern')['cosine_warmup'].reason.endswith(
+        ', then flat for 0.5 of the rest, then cosine to 0 over 40 epochs')
     cfg['train_cfg']['max_epochs'] = 154  # of 13 iterations: 2002
     assert rows(cfg)['cosine_warmup'].status == 'applied'
     cfg['train_cfg']['max_epochs'] = 153
@@ -351,6 +354,32 @@ def test_a_small_run_from_random_weights_keeps_its_own_steps(tmp_path):
                 [dict(type='CosineAnnealingLR', T_max=153)]):
         cfg['param_scheduler'] = own
         assert rows(cfg)['cosine_warmup'].status == 'applied'
+
+
+@pytest.mark.parametrize(('epochs', 'given', 'flat'), [
+    (153, {}, 0.7),  # of 13 iterations: 1989 updates
+    (154, {}, 0.0),  # 2002
+    (153, {'flat_fraction': 0.0}, 0.0),
+    (153, {'flat_fraction': 0.2}, 0.2),
+    (153, {'fitted_flat': 0.5}, 0.5),
+])
+def test_a_recipes_flat_part_is_that_of_short_runs_from_random_weights(
+        tmp_path, epochs, given, flat):
+    cfg = config(coco(tmp_path, 205))
+    del cfg['model']['backbone']['init_cfg']
+    cfg['train_cfg']['max_epochs'] = epochs
+    order = {'recipe': 'bag_of_freebies', 'cosine_warmup': {'fitted_flat': 0.7, **given}}
+    effective, plan = tricks_plugin.apply_tricks(Config(cfg), order)
+    assert effective.param_scheduler[0].get('flat_fraction', 0.0) == flat
+    why = f'as {13 * epochs} updates (of 2000) from random weights are too few for a cosine from'
+    assert (why in plan['cosine_warmup'].reason) == (
+        flat > 0 and 'flat_fraction' not in given)
+
+
+def test_a_pretrained_run_has_no_flat_part_that_nobody_gave(tmp_path):
+    effective, _ = tricks_plugin.apply_tricks(
+        Config(config(coco(tmp_path, 205))), {'cosine_warmup': {'fitted_flat': 0.7}})
+    assert 'flat_fraction' not in effective.param_scheduler[0]
 
 
 def test_what_is_there_already_is_present_and_not_held_back(tmp_path):

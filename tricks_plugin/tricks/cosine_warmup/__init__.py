@@ -13,6 +13,7 @@ COMPONENTS = {'WarmupCosineLR': 'scheduler'}
 
 # For detectors that begin with random weights, see When it pays in the README.
 MIN_UPDATES = 2000  # a choice above the 1120 that lose (here); none longer is measured
+MIN_FLAT = 0.5  # flat for so much of the run it loses nothing there (here, 0.5 and 0.7)
 
 # The warm-up of a run that names none: a twentieth of it, up to BoT's 5 epochs.
 TWENTIETH = 20
@@ -31,9 +32,12 @@ class CosineWarmupParams(Params):
         'would be half or more', ge=0)
     eta_min: float | None = bounded(
         None, "the LR at the end of the run, absolute; None keeps the config's own, else 0", ge=0)
-    flat_fraction: float = bounded(
-        0.0, 'share of what follows the warm-up that stays at the base LR before the cosine',
-        ge=0, lt=1)
+    flat_fraction: float | None = bounded(
+        None, 'share of what follows the warm-up that stays at the base LR before the cosine; '
+        'None for 0', ge=0, lt=1)
+    fitted_flat: float = bounded(
+        0.0, "advice where it is not given: that of a detector's run which is too short for a "
+        'cosine from the start', ge=0, lt=1)
     replace: bool = bounded(False, 'replace a schedule that has warm-up and cosine already')
 
     def check(self, path: str) -> None:

@@ -11,7 +11,7 @@ from ...mm.config_edit import (
     optim_wrappers,
     type_name,
 )
-from ...mm.run_facts import epoch_length, filters_images
+from ...mm.run_facts import epoch_length, filters_images, run_facts
 from ...mm.schedules import (
     is_lr,
     own_scaling,
@@ -20,7 +20,7 @@ from ...mm.schedules import (
 )
 from ...plan import ConfigEdit, RunFacts, Verdict
 from ...plan.errors import TrickError
-from . import MAX_DEFAULT_EPOCHS, MIN_UPDATES, TWENTIETH
+from . import MAX_DEFAULT_EPOCHS, MIN_FLAT, MIN_UPDATES, TWENTIETH
 from .functional import fitted_warmup
 from .own import (
     ONE_CYCLE,
@@ -58,7 +58,8 @@ class Edit(ConfigEdit):
         warmup, note = self._warmup(own, run, cfg)
         floors = {name: self._floor(lists[name], cfg, _of(name, wrappers), scope)
                   for name in todo}
-        new = {name: [self._scheduler(warmup, run, floors[name]),
+        flat, why = self._flat(cfg)
+        new = {name: [self._scheduler(warmup, run, floors[name], flat),
                       *(item for item in items if not is_lr(item, scope))]
                if name in todo else items for name, items in lists.items()}
         if new == lists:
@@ -66,9 +67,8 @@ class Edit(ConfigEdit):
                                    promise={} if any(found.values()) else None)
         cfg['param_scheduler'] = new.get('', new)
         ends = ' and '.join(dict.fromkeys(f'{floor}{floor.note}' for floor in floors.values()))
-        flat = f', then flat for {self.params.flat_fraction:g} of the rest' \
-            if self.params.flat_fraction else ''
-        reason = f'{note}{flat}, then cosine to {ends} over {_run_words(run)}'
+        stays = f', then flat for {flat:g} of the rest{why}' if flat else ''
+        reason = f'{note}{stays}, then cosine to {ends} over {_run_words(run)}'
         for words in dict.fromkeys(early[name] for name in todo if early[name]):
             reason += f'; {words}'
         if any(is_a(item, *ONE_CYCLE, scope=scope) for name in todo for item in lists[name]):
@@ -76,18 +76,39 @@ class Edit(ConfigEdit):
         return Verdict.applied(reason, **({} if '' in new else {'optimizers': todo}))
 
     def pays(self, cfg: dict[str, Any], facts: RunFacts) -> str | None:
-        """Not in place of a detector's own steps where it has hardly time to learn anything."""
+        """Not in place of a detector's own steps where it has hardly time to learn anything.
+
+        Unless the LR is flat for long.
+        """
+        steps = self._steps_of_short(cfg, facts)
+        given = self.params.flat_fraction
+        if not steps or (self.params.fitted_flat if given is None else given) >= MIN_FLAT:
+            return None
+        return (f'{facts.updates} updates (of {MIN_UPDATES}) from random weights are too few for '
+                f'a cosine in place of {steps}: on 896 images and 1120 updates it cost 4.7 points '
+                'of mAP (three seeds), and nothing with tricks.cosine_warmup.flat_fraction=0.7')
+
+    def _steps_of_short(self, cfg: dict[str, Any], facts: RunFacts) -> str:
+        """The step decay of a detector's run that is too short for a plain cosine, or empty."""
         if facts.task != 'detection' or facts.pretrained or facts.updates is None or \
                 facts.updates >= MIN_UPDATES:
-            return None
+            return ''
         schedule, scope = schedulable(cfg), default_scope(cfg)
         items = [] if isinstance(schedule, str) else [
             item for items in schedule[1].values() for item in items]
         steps = own_steps(items, scope)
-        return None if steps is None else (
-            f'{facts.updates} updates (of {MIN_UPDATES}) from random weights are too few for a '
-            f'cosine in place of {type_name(steps)}: on 896 images and 1120 updates it cost '
-            '4.7 points of mAP (three seeds)')
+        return '' if steps is None else type_name(steps)
+
+    def _flat(self, cfg: dict[str, Any]) -> tuple[float, str]:
+        """The flat part, and why it is so long where nobody gave it."""
+        if self.params.flat_fraction is not None or not self.params.fitted_flat:
+            return self.params.flat_fraction or 0.0, ''
+        facts = run_facts(cfg)
+        if not self._steps_of_short(cfg, facts):
+            return 0.0, ''
+        return self.params.fitted_flat, (
+            f', as {facts.updates} updates (of {MIN_UPDATES}) from random weights are too few for '
+            'a cosine from the start')
 
     def _floor(self, items: list[dict[str, Any]], cfg: dict[str, Any],
                wrappers: list[tuple[str, dict[str, Any]]], scope: str) -> Floor:
@@ -132,7 +153,8 @@ class Edit(ConfigEdit):
             return default, f'warm-up of {default} from 0 (the config has none of its own)'
         return _fit(own, run, cfg)
 
-    def _scheduler(self, warmup: Warmup, run: RunLength, floor: Floor) -> dict[str, Any]:
+    def _scheduler(self, warmup: Warmup, run: RunLength, floor: Floor,
+                   flat: float) -> dict[str, Any]:
         """The scheduler's config. mmengine fills in the run's length where it can."""
         unit = 'epochs' if warmup.by_epoch else 'iters'
         node: dict[str, Any] = {'type': _TYPE, f'warmup_{unit}': warmup.length}
@@ -145,8 +167,8 @@ class Edit(ConfigEdit):
         if warmup.origin in ('own', 'advised') and warmup.by_epoch != run.by_epoch:
             node['fit_warmup'] = True
         node[floor.key] = floor.value
-        if self.params.flat_fraction:
-            node['flat_fraction'] = self.params.flat_fraction
+        if flat:
+            node['flat_fraction'] = flat
         return node
 
 

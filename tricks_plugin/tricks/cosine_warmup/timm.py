@@ -19,7 +19,7 @@ class Flags(TimmFlags):
 
     main = 'sched'
     derives = ('epochs',)
-    unused = ('replace',)
+    unused = ('replace', 'fitted_flat')
     impossible = ('flat_fraction',)
 
     def settings(
