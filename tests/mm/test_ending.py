@@ -36,17 +36,19 @@ def test_what_is_said(cfg, fraction, epochs, words):
     assert str(ending(cfg, fraction, epochs)) == words
 
 
-def switching(hook, **loop):
-    """A config of 300 epochs with mosaics and a hook that ends them."""
+def switching(*hooks, **loop):
+    """A config of 300 epochs with mosaics and hooks that end them."""
     steps = [{'type': 'LoadImageFromFile'}, {'type': 'PackDetInputs'}]
     return dict(
-        default_scope='mmdet', train_cfg={'max_epochs': 300, **loop}, custom_hooks=[hook],
+        default_scope='mmdet', train_cfg={'max_epochs': 300, **loop}, custom_hooks=list(hooks),
         train_dataloader={'dataset': {
             'type': 'MultiImageMixDataset', 'pipeline': [{'type': 'Mosaic'}, *steps[1:]],
             'dataset': {'type': 'CocoDataset', 'pipeline': steps}}})
 
 
 YOLOX = {'type': 'YOLOXModeSwitchHook', 'num_last_epochs': 15}
+MMYOLO = {'type': 'mmyolo.YOLOXModeSwitchHook', 'num_last_epochs': 15,
+          'new_train_pipeline': [{'type': 'PackDetInputs'}]}
 RTMDET = {'type': 'PipelineSwitchHook', 'switch_epoch': 280,
           'switch_pipeline': [{'type': 'PackDetInputs'}]}
 
@@ -57,6 +59,8 @@ RTMDET = {'type': 'PipelineSwitchHook', 'switch_epoch': 280,
             '(YOLOXModeSwitchHook)'),
     (RTMDET, 'off from epoch 280 of 300, counted from 0, with custom_hooks[0] '
              '(PipelineSwitchHook)'),
+    (MMYOLO, 'off from epoch 284 of 300, counted from 0, with custom_hooks[0] '
+             '(YOLOXModeSwitchHook)'),
 ])
 def test_the_end_is_that_of_the_configs_own_hook(hook, words):
     assert str(ending(switching(hook))) == words
@@ -70,6 +74,7 @@ def test_the_end_is_that_of_the_configs_own_hook(hook, words):
     (switching(RTMDET, max_epochs=24), {}, 22),  # never due
     (switching(YOLOX, max_epochs=16), {}, 14),  # it would take the whole run
     (switching(dict(RTMDET, switch_epoch=0)), {}, 270),  # it takes the whole run
+    (switching(dict(RTMDET, switch_epoch=-1)), {}, 270),
     (switching(YOLOX, type='IterBasedTrainLoop', max_iters=500), {}, 450),
 ])
 def test_the_end_is_its_own_where_the_user_or_the_hook_does_not_decide(cfg, given, off_from):
@@ -77,9 +82,22 @@ def test_the_end_is_its_own_where_the_user_or_the_hook_does_not_decide(cfg, give
     assert not ending(cfg, **given).beside
 
 
+@pytest.mark.parametrize('epochs', [(100, 280), (280, 100)])
+def test_of_several_hooks_the_last_to_switch_ends_it(epochs):
+    assert ending(switching(*(dict(RTMDET, switch_epoch=one) for one in epochs))
+                  ).phases.off_from == 280
+
+
+def test_a_hook_that_ends_no_strong_step_is_no_end():
+    cfg = switching(dict(RTMDET, switch_epoch=5))
+    cfg['train_dataloader']['dataset']['pipeline'] = [{'type': 'RandomFlip'},
+                                                      {'type': 'PackDetInputs'}]
+    assert ending(cfg).phases.off_from == 270
+
+
 def test_what_is_no_augmentation_keeps_its_own_end():
     params = SimpleNamespace(off_fraction=None, off_epochs=None)
-    assert Ending.of(switching(RTMDET), params, 'tricks.x', augments=False).phases.off_from == 270
+    assert Ending.of(switching(RTMDET), params, 'tricks.x', follow=False).phases.off_from == 270
 
 
 def test_a_tail_as_long_as_the_run_is_refused():

@@ -137,6 +137,41 @@ def test_finetune_holds_its_sizes_back_from_classifiers_and_an_order_draws_them(
     assert args.train_img_sizes == [160, 192, 224]
 
 
+@pytest.mark.parametrize('name', ['bag_of_freebies', 'modern'])
+def test_a_recipe_s_augmentation_ends_with_the_config_s_own(tmp_path, zoo, name):
+    effective, plan = child(
+        tmp_path, zoo, name, 20000, 'rtmdet/rtmdet_l_8xb32-300e_coco.py',
+        'tricks = dict(mixup=dict(replace=True))\n')
+    off = {hook['type'].split('.')[-1]: hook['off_epochs'] for hook in effective.custom_hooks
+           if 'off_epochs' in hook}
+    # RTMDet's own hook switches at epoch 280 of 300
+    assert off == {'MixUpOffHook': 20, 'BatchRandomShapesHook': 20}
+    if name == 'modern':
+        assert plan['clean_tail'].status == 'present' and 'epoch 280' in plan['clean_tail'].reason
+
+
+def test_the_bag_s_flat_part_is_not_talked_of_in_timm():
+    pytest.importorskip('timm')
+    from support.timm_train import settings_of
+
+    from tricks_plugin.timm.plan import plan_tricks
+    _, plan, _ = plan_tricks(settings_of(epochs=100), {'epochs'}, 'bag_of_freebies')
+    assert plan['cosine_warmup'].reason == '5 + 95 epochs = the 100 asked for'
+
+
+def test_a_flat_part_is_kept_where_the_schedule_is_replaced(tmp_path, zoo):
+    effective, _ = child(tmp_path, zoo, 'bag_of_freebies', images=205,
+                         text='model = dict(backbone=dict(init_cfg=None))\n')
+    schedule, = effective.param_scheduler
+    assert schedule.flat_fraction == 0.7
+    again, plan = tricks_plugin.apply_tricks(effective, {
+        'recipe': 'bag_of_freebies', 'cosine_warmup': {'replace': True}})
+    assert again.param_scheduler[0].flat_fraction == 0.7
+    again, _ = tricks_plugin.apply_tricks(effective, {
+        'cosine_warmup': {'replace': True, 'flat_fraction': 0.0}})
+    assert 'flat_fraction' not in again.param_scheduler[0]
+
+
 def test_modern_goes_without_its_flat_part_in_timm_and_an_order_for_one_is_refused():
     pytest.importorskip('timm')
     from support.timm_train import settings_of

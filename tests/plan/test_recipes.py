@@ -36,9 +36,9 @@ def test_a_recipe_stands_beside_any_base_and_a_child_overrides_it(zoo, tmp_path)
     child.write_text(
         f"_base_ = [{str(zoo / 'yolo/yolov3_d53_8xb8-ms-608-273e_coco.py')!r},\n"
         "          __import__('tricks_plugin').recipe('bag_of_freebies')]\n"
-        'tricks = dict(mixup=dict(alpha=1.0), label_smoothing=False)\n')
+        'tricks = dict(cosine_warmup=dict(eta_min=1e-5), label_smoothing=False)\n')
     wanted = wanted_of(Config.fromfile(child).to_dict()['tricks'])
-    assert wanted['mixup'] == defaults('mixup', alpha=1.0, off_fraction=0.1)
+    assert wanted['cosine_warmup'] == defaults('cosine_warmup', eta_min=1e-5, fitted_flat=0.7)
     assert 'label_smoothing' not in wanted
     assert set(wanted) == set(load_recipe('bag_of_freebies')) - {'label_smoothing'}
 
@@ -52,10 +52,11 @@ def test_a_name_a_list_and_the_recipe_key_ask_for_the_same():
 
 
 def test_parameters_beside_a_recipe_win_wherever_they_stand():
-    own = {'mixup': {'alpha': 0.7}}
+    own = {'cosine_warmup': {'eta_min': 1e-5}}
     for tricks in (['bag_of_freebies', own], [own, 'bag_of_freebies'],
                    {**own, 'recipe': 'bag_of_freebies'}):
-        assert wanted_of(tricks)['mixup'] == defaults('mixup', alpha=0.7, off_fraction=0.1)
+        assert wanted_of(tricks)['cosine_warmup'] == defaults(
+            'cosine_warmup', eta_min=1e-5, fitted_flat=0.7)
 
 
 def test_a_bare_name_may_have_parameters_beside_it(toy):
@@ -143,15 +144,15 @@ def test_what_a_config_inherits_is_the_recipe_s_until_it_says_otherwise(tmp_path
 
     recipe_own = set(load_recipe('bag_of_freebies'))
     assert 'from_recipe' not in recipe_own
-    for text in ('', 'tricks = dict(mixup=dict())\n'):
+    for text in ('', 'tricks = dict(cosine_warmup=dict())\n'):
         names, params = named(text)
         assert names == frozenset() and set(params) == recipe_own
-    names, params = named('tricks = dict(mixup=True, ema=dict(), sync_bn=False)\n')
-    assert names == {'mixup', 'ema'} and set(params) == recipe_own - {'sync_bn'} | {'ema'}
-    assert params['mixup'].off_fraction == 0.1
-    names, params = named('tricks = dict(mixup=dict(alpha=0.7))\n')
-    assert names == {'mixup'} and (params['mixup'].alpha, params['mixup'].off_fraction) == (
-        0.7, 0.1)
+    names, params = named('tricks = dict(cosine_warmup=True, ema=dict(), sync_bn=False)\n')
+    assert names == {'cosine_warmup', 'ema'} and set(params) == recipe_own - {'sync_bn'} | {'ema'}
+    assert params['cosine_warmup'].fitted_flat == 0.7
+    names, params = named('tricks = dict(cosine_warmup=dict(eta_min=1e-5))\n')
+    schedule = params['cosine_warmup']
+    assert names == {'cosine_warmup'} and (schedule.eta_min, schedule.fitted_flat) == (1e-5, 0.7)
 
 
 def test_a_wish_as_one_dict_keeps_advice_and_orders_apart():

@@ -36,7 +36,7 @@ class Ending:
 
     @classmethod
     def of(cls, cfg: dict[str, Any], params: Any, path: str,
-           default: float = OFF_FRACTION, augments: bool = True) -> Ending:
+           default: float = OFF_FRACTION, follow: bool = True) -> Ending:
         """The ending of a config.
 
         Where the user sets none, and a hook of the config's own ends its augmentation, it is that
@@ -47,7 +47,7 @@ class Ending:
             params: A trick's settings ``off_fraction`` and ``off_epochs``.
             path: Of these settings, for the message.
             default: The fraction where the user sets none.
-            augments: Whether what ends is an augmentation, which the config's own end concerns.
+            follow: Whether to keep to the end of the config's own hook.
 
         Raises:
             TrickError: If it is as long as the run, or longer. In an iteration-based run an epoch
@@ -56,7 +56,7 @@ class Ending:
         """
         length, epochs = run_length(cfg), params.off_epochs
         fraction = default if params.off_fraction is None else params.off_fraction
-        if augments and length is not None and default and params.off_fraction is None and \
+        if follow and length is not None and default and params.off_fraction is None and \
                 epochs is None and (own := own_end(cfg)):
             return cls(length, fraction, length.value - own[1], beside=own[0])
         if length is None or not epochs:

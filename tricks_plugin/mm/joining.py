@@ -39,7 +39,7 @@ def one_image(cfg: dict[str, Any]) -> str:
 
 
 def replacing_hook(cfg: dict[str, Any], pipelines: list[Pipeline]) -> tuple[str, int] | None:
-    """The hook that puts another pipeline in place in the middle of the training, and its epoch.
+    """The first hook that puts another pipeline in place during the training, and its epoch.
 
     mmdet's PipelineSwitchHook replaces the pipeline of the outermost dataset only.
 
@@ -50,8 +50,8 @@ def replacing_hook(cfg: dict[str, Any], pipelines: list[Pipeline]) -> tuple[str,
     outermost = any(pipeline.path == 'train_dataloader.dataset.pipeline'
                     for pipeline in pipelines)
     length = run_length(cfg)
-    for path, hook in find_hooks(cfg, 'PipelineSwitchHook'):
-        epoch = hook.get('switch_epoch')
-        if outermost and isinstance(epoch, int) and (length is None or length.by_epoch):
-            return path, epoch
-    return None
+    if not outermost or length is not None and not length.by_epoch:
+        return None
+    found = [(path, epoch) for path, hook in find_hooks(cfg, 'PipelineSwitchHook')
+             if isinstance(epoch := hook.get('switch_epoch'), int)]
+    return min(found, key=lambda one: one[1], default=None)

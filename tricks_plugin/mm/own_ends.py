@@ -131,13 +131,12 @@ def own_end(cfg: dict[str, Any]) -> tuple[str, int] | None:
         cfg: A plain config.
 
     Returns:
-        Path and class, and the epoch counted from 0; None where no hook does, or where it takes
-        the whole run.
+        Path and class, and the epoch counted from 0, of the last that does; None where none
+        does, or where it takes the whole run.
     """
-    for one in switchers(cfg, train_pipelines(cfg), STRONG):
-        if one.reaches and one.begins:
-            return one.name, one.begins
-    return None
+    found = [(one.name, one.begins) for one in switchers(cfg, train_pipelines(cfg), STRONG)
+             if one.reaches and one.ends and one.begins is not None and one.begins > 0]
+    return max(found, key=lambda one: one[1], default=None)
 
 
 def _puts_in(name: str, dataset: dict[str, Any], pipelines: list[Pipeline], steps: list[Any],

@@ -47,6 +47,7 @@ class TimmFlags(ABC):
         derives: Settings that the trick derives from the user's own, and so may change although
             the user gave them.
         unused: Parameters of the trick that mean nothing here; the plan says so where one is set.
+        advice: Parameters by which a recipe advises other trainers; nothing is said of them.
         impossible: Parameters that `settings` refuses. A recipe's trick goes without them, and the
             plan says so.
 
@@ -57,6 +58,7 @@ class TimmFlags(ABC):
     main: ClassVar[str] = ''
     derives: ClassVar[tuple[str, ...]] = ()
     unused: ClassVar[tuple[str, ...]] = ()
+    advice: ClassVar[tuple[str, ...]] = ()
     impossible: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, params: Any) -> None:

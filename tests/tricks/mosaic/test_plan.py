@@ -159,11 +159,7 @@ def test_a_pipeline_that_names_no_scale_or_has_more_to_join_is_not_applicable():
 
 def test_what_ends_it_first_and_what_empties_its_caches_is_said():
     hook = dict(type='PipelineSwitchHook', switch_epoch=7, switch_pipeline=[*LOAD, RESIZE, PACK])
-    _, row = plan_of(config(PLAIN, hooks=[hook]))
-    assert row.reason.endswith(
-        'off from epoch 7 of 10, counted from 0, with custom_hooks[0] (PipelineSwitchHook)')
-    assert row.promise['replaced'] is True
-    _, row = plan_of(config(PLAIN, hooks=[hook], loader=dict(num_workers=2)), off_fraction=0.1)
+    _, row = plan_of(config(PLAIN, hooks=[hook], loader=dict(num_workers=2)))
     assert row.reason.endswith(
         'off from epoch 7, counted from 0, as custom_hooks[0] puts a pipeline without mosaics in '
         'place; train_dataloader.persistent_workers is off: each worker begins every epoch with '

@@ -38,7 +38,7 @@ class Edit(ConfigEdit):
                 return Verdict.not_applicable(f'{path} is {type_name(node)}: the strong view of a '
                                               'semi-supervised training is its method')
         names = self._names(cfg, scope)
-        ending = Ending.of(cfg, self.params, _PATH)
+        ending = Ending.of(cfg, self.params, _PATH, follow=False)
         own = switchers(cfg, pipelines, names, given=self.params.steps is not None)
         if own and own[0].reaches:
             return self._present(own)

@@ -58,7 +58,7 @@ class Edit(ConfigEdit):
         warmup, note = self._warmup(own, run, cfg)
         floors = {name: self._floor(lists[name], cfg, _of(name, wrappers), scope)
                   for name in todo}
-        flat, why = self._flat(cfg)
+        flat, why = self._flat(cfg, [item for name in todo for item in lists[name]])
         new = {name: [self._scheduler(warmup, run, floors[name], flat),
                       *(item for item in items if not is_lr(item, scope))]
                if name in todo else items for name, items in lists.items()}
@@ -99,10 +99,18 @@ class Edit(ConfigEdit):
         steps = own_steps(items, scope)
         return '' if steps is None else type_name(steps)
 
-    def _flat(self, cfg: dict[str, Any]) -> tuple[float, str]:
-        """The flat part, and why it is so long where nobody gave it."""
-        if self.params.flat_fraction is not None or not self.params.fitted_flat:
-            return self.params.flat_fraction or 0.0, ''
+    def _flat(self, cfg: dict[str, Any], old: list[dict[str, Any]]) -> tuple[float, str]:
+        """The flat part, and why it is so long where nobody gave it.
+
+        Args:
+            cfg: The config.
+            old: The schedulers that give way, whose own flat part is kept.
+        """
+        if self.params.flat_fraction is not None:
+            return self.params.flat_fraction, ''
+        kept = next((item['flat_fraction'] for item in old if item.get('flat_fraction')), 0.0)
+        if kept or not self.params.fitted_flat:
+            return kept, " (the config's own)" if kept else ''
         facts = run_facts(cfg)
         if not self._steps_of_short(cfg, facts):
             return 0.0, ''

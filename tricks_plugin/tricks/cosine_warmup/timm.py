@@ -19,7 +19,8 @@ class Flags(TimmFlags):
 
     main = 'sched'
     derives = ('epochs',)
-    unused = ('replace', 'fitted_flat')
+    unused = ('replace',)
+    advice = ('fitted_flat',)
     impossible = ('flat_fraction',)
 
     def settings(

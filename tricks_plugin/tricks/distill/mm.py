@@ -56,7 +56,7 @@ class Edit(ConfigEdit):
         if reason:
             return Verdict.not_applicable(reason)
         scores = classifier(cfg) is not None
-        ending = Ending.of(cfg, params, PATH, 0.0 if scores else _OFF, augments=False)
+        ending = Ending.of(cfg, params, PATH, 0.0 if scores else _OFF, follow=False)
         facts = _fitting(cfg, params, scores)
         weight = params.weight or (_SCORES if scores else _FEATURES)
         hook = dict(type=f'tricks_plugin.{_HOOK}', teacher=params.teacher,

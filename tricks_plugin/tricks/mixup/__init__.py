@@ -13,7 +13,7 @@ COMPONENTS = {'GeometryPreservingMixUp': 'transform', 'PackWeightedDetInputs': '
               'BatchMixUpHook': 'batch_hook'}
 
 # Beside a strong augmentation of the config's own, see When it pays in the README.
-MIN_UPDATES = 2000  # 520 lose (here, twice), 50,000 gain (published): a choice between them
+MIN_UPDATES = 2000  # 520 lose (here), 50,000 gain (published): a choice between them
 MIN_IMAGES = 1000  # published
 
 
@@ -68,5 +68,4 @@ class MixUp(Trick):
             if value is not None and value < bound]
         return (f'{" and ".join(small)} are too few for mixup beside '
                 f'{", ".join(facts.augmentation)}: on 205 images and 520 updates it cost 4.4 '
-                'points of mAP from a pretrained backbone, and 3.6 without (three seeds each)'
-                ) if small else None
+                'points of mAP from a pretrained backbone (three seeds)') if small else None
