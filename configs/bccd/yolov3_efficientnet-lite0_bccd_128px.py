@@ -1,6 +1,6 @@
 # Blood cells, YOLOv3 on EfficientNet-Lite0 with ImageNet weights, at 128 px and batch 8: the pretrained
-# counterpart of yolov3_mobilenetv2-half_bccd_128px.py, for runs of several lengths. BCCD_ROOT and BACKBONE_WEIGHTS as in
-# yolov3_efficientnet-lite0_bccd.py.
+# counterpart of yolov3_mobilenetv2-half_bccd_128px.py, for runs of several lengths. BCCD_ROOT and
+# BACKBONE_WEIGHTS as in yolov3_efficientnet-lite0_bccd.py.
 _base_ = './yolov3_efficientnet-lite0_bccd.py'
 
 # The anchors of the base at 128 / 192 of their size.

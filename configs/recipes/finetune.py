@@ -8,8 +8,8 @@
 # Frozen norms and stages stay frozen: nothing here touches them (sync_bn would). Mixup, mosaic and label
 # smoothing are left out: on sets this small others saw losses (300 images: 96.7 mAP without mixup and
 # 96.0 with it, darknet issue 5528; smoothing +0.5 in validation and -3.6 in the test, yolov5 pull
-# request 2344), and 205 images lost 4.4 points by mixup here (three seeds). Gains are published ones, for the settings
-# named; what would not pay in the run at hand is held back, and tricks.NAME=True applies it.
+# request 2344), and 205 images lost 4.4 points by mixup here (three seeds). Gains are published ones,
+# but for those from "here", for the settings named; what would not pay in the run at hand is held back, and tricks.NAME=True applies it.
 runner_type = 'tricks_plugin.TricksRunner'
 tricks = dict(
     from_recipe='finetune',
@@ -17,8 +17,9 @@ tricks = dict(
     # gain: most pretrained configs were written for 8 GPUs, and fine-tuning uses one.
     linear_lr=dict(),
     # The backbone at a tenth of the LR (DETR, 2005.12872 section 4). AutoGluon: two rates help most on
-    # small sets, with a head at 10 to 100 times the rest; no figure is published. Here, on blood cells, +2.2 mAP (+0.1 to
-    # +4.4, three seeds). Held back without pretrained weights.
+    # small sets, with a head at 10 to 100 times the rest; no figure is published. Here, on blood cells,
+    # +2.2 mAP (+0.1 to +4.4, three seeds, one of four comparisons, not after Holm). Held back without
+    # pretrained weights.
     backbone_lr=dict(lr_mult=0.1),
     # One epoch of warm-up, as Ultralytics' fine-tuning has (a tenth of a run of which it would be half or
     # more), then the cosine (1812.01187 section 5.1): over step decay +2.5 points of top-1 in 1560
@@ -28,14 +29,13 @@ tricks = dict(
     # (torchvision's blog of 2021-11-18).
     no_bias_decay=dict(),
     # The average of the weights, whose memory fits the run and grows from its start: without a ramp an
-    # average hurts early (yolov5 issue 6815). +0.25 for ResNet-50 (torchvision's blog); here, on blood cells in 520
-    # updates, +0.2 mAP (-0.3 to +0.7, three seeds).
+    # average hurts early (yolov5 issue 6815). +0.25 for ResNet-50 (torchvision's blog); here, on blood
+    # cells in 520 updates, +0.2 mAP (-0.3 to +0.7, three seeds).
     ema=dict(ramp=True),
     # Shapes around the config's scale. Published gains are small (YOLOv3 +0.4 mAP, 1902.04103 section 4;
     # "very small", mmyolo). Held back from detectors below 320 px (the paper's smallest) or 2000 updates
-    # (a choice): at 128 px and 1120 updates they cost 5.8 points here, at 192 px and 520 updates 1.7, three seeds
-    # each. And from
-    # classifiers, none of which is measured with it.
+    # (a choice): at 128 px and 1120 updates they cost 5.8 points here, at 192 px and 520 updates 1.7,
+    # three seeds each. And from classifiers, none of which is measured with it.
     random_shapes=dict(ratio_range=(0.75, 1.25)),
     # The config's own mosaic, mixing, warping and colours end for the last tenth of the run, at least an
     # epoch: +2.0 and +1.5 mAP for RTMDet-s and -l on COCO (mmyolo, rtmdet_description.md), 0 to +0.5 for

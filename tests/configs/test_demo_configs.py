@@ -21,12 +21,15 @@ pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 DIGITS = ROOT / 'configs' / 'demo' / 'yolov3_digits.py'
 BCCD = ROOT / 'configs' / 'bccd' / 'yolov3_mobilenetv2_bccd.py'
-CLASSES = {DIGITS: 10, BCCD: 3}
-BATCH = {DIGITS: 8, BCCD: 16}
-VARIABLE = {DIGITS: 'DIGITS_ROOT', BCCD: 'BCCD_ROOT'}
+HALF = BCCD.with_name('yolov3_mobilenetv2-half_bccd_128px.py')
+PRETRAINED = BCCD.with_name('yolov3_efficientnet-lite0_bccd_128px.py')
+CLASSES = {DIGITS: 10, BCCD: 3, HALF: 3}
+BATCH = {DIGITS: 8, BCCD: 16, HALF: 8}
+VARIABLE = {DIGITS: 'DIGITS_ROOT', BCCD: 'BCCD_ROOT', HALF: 'BCCD_ROOT'}
 LAYOUT = {
     DIGITS: {split: (f'annotations/{split}.json', split) for split in ('train', 'val')},
-    BCCD: {split: (f'{split}.json', 'images') for split in ('train', 'val', 'test')},
+    **{config: {split: (f'{split}.json', 'images') for split in ('train', 'val', 'test')}
+       for config in (BCCD, HALF)},
 }
 BOXES = [(0, 5, 6, 20, 30), (0, 40, 9, 31, 41), (0, 70, 20, 22, 33), (1, 8, 12, 24, 40)]
 
@@ -61,7 +64,7 @@ def build_loader(loader: Any) -> Any:
     return Runner.build_dataloader(loader, seed=0)
 
 
-@pytest.fixture(params=[DIGITS, BCCD], ids=['digits', 'bccd'])
+@pytest.fixture(params=[DIGITS, BCCD, HALF], ids=['digits', 'bccd', 'half'])
 def path(request: pytest.FixtureRequest) -> Path:
     return request.param
 
@@ -79,6 +82,18 @@ def test_no_trick_is_in_the_plain_config(path: Path) -> None:
     assert steps['type'] == 'MultiStepLR' and max(steps['milestones']) < cfg.train_cfg.max_epochs
     assert cfg.optim_wrapper.optimizer.weight_decay > 0
     assert cfg.auto_scale_lr.base_batch_size == cfg.train_dataloader.batch_size == BATCH[path]
+
+
+def test_the_two_of_128_px_train_alike() -> None:
+    half, pretrained = Config.fromfile(HALF), Config.fromfile(PRETRAINED)
+    for key in ('train_dataloader', 'val_dataloader', 'optim_wrapper', 'param_scheduler',
+                'train_cfg', 'auto_scale_lr'):
+        assert half[key] == pretrained[key], key
+    resize, = [step for step in half.train_dataloader.dataset.dataset.pipeline
+               if step['type'] == 'Resize']
+    assert resize['scale'] == (128, 128) and half.train_cfg.max_epochs == 40
+    heads = [cfg.model.bbox_head.anchor_generator for cfg in (half, pretrained)]
+    assert [len(head.base_sizes) for head in heads] == [len(head.strides) for head in heads]
 
 
 def test_one_variable_moves_every_path(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
