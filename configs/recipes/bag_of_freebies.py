@@ -28,8 +28,8 @@ tricks = dict(
     # about +0.4, Faster R-CNN +1.8 mAP. The warm-up keeps the config's own length, where the paper's
     # code has 2 epochs. A detector with steps of its own that has random weights and fewer than 2000 updates
     # (a choice) keeps its LR flat for 0.7 of the rest first: a cosine from the start cost 4.7 points at 1120
-    # updates here, this one did not (+0.6, -0.5 to +1.7; in the bag +2.4, +0.5 to +4.3), and 3.3 at 1040 on blood cells,
-    # this one +2.5 (-0.5 to +5.5), three seeds each.
+    # updates here, this one did not (+0.6, -0.5 to +1.7, three seeds; in the bag +2.9, +1.8 to +4.1, five
+    # seeds), and 3.3 at 1040 on blood cells, this one +2.5 (-0.5 to +5.5), three seeds each.
     cosine_warmup=dict(fitted_flat=0.7),
     # No weight decay on biases and norms (1812.01187 section 3.1). From the classification paper;
     # the detection paper does not list it.
