@@ -18,9 +18,9 @@ from .config_edit import (
     type_name,
 )
 
-__all__ = ['CROPS', 'STRONG', 'Switcher', 'own_end', 'switch_pipelines', 'switchers']
+__all__ = ['ENDED_CROPS', 'ENDED_STEPS', 'Switcher', 'own_end', 'switch_pipelines', 'switchers']
 
-STRONG = (
+ENDED_STEPS = (
     # several images in one
     'Mosaic', 'CachedMosaic', 'Mosaic9', 'MixUp', 'CachedMixUp', 'YOLOXMixUp', 'YOLOv5MixUp',
     'CopyPaste', 'YOLOv5CopyPaste',
@@ -33,7 +33,7 @@ STRONG = (
 )
 """The steps that end by default, by class name."""
 
-CROPS = ('RandomCrop',)
+ENDED_CROPS = ('RandomCrop',)
 """Those that end by default where a resize follows, and elsewhere give images their size."""
 
 _MULTI = 'MultiImageMixDataset'
@@ -134,7 +134,7 @@ def own_end(cfg: dict[str, Any]) -> tuple[str, int] | None:
         Path and class, and the epoch counted from 0, of the last that does; None where none
         does, or where it takes the whole run.
     """
-    found = [(one.name, one.begins) for one in switchers(cfg, train_pipelines(cfg), STRONG)
+    found = [(one.name, one.begins) for one in switchers(cfg, train_pipelines(cfg), ENDED_STEPS)
              if one.reaches and one.ends and one.begins is not None and one.begins > 0]
     return max(found, key=lambda one: one[1], default=None)
 

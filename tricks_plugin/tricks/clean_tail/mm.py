@@ -8,7 +8,7 @@ from typing import Any
 from ...mm import config_edit
 from ...mm.config_edit import append_hook, find, type_name
 from ...mm.ending import OFF_FRACTION, Ending
-from ...mm.own_ends import CROPS, STRONG, Switcher, switch_pipelines, switchers
+from ...mm.own_ends import ENDED_CROPS, ENDED_STEPS, Switcher, switch_pipelines, switchers
 from ...plan import ConfigEdit, Verdict
 from ...plan.errors import TrickError, nearest
 from .steps import Closed, close_steps
@@ -48,7 +48,7 @@ class Edit(ConfigEdit):
             return Verdict.not_applicable('; '.join([
                 f'a run of one {unit} keeps its augmentation, as its last part would be all of it',
                 *(f'but {one.words}; that is left as it is' for one in own if one.spoils)]))
-        crops = CROPS if self.params.steps is None else ()
+        crops = ENDED_CROPS if self.params.steps is None else ()
         closed = close_steps(pipelines, names, crops, scope)
         within = self._close_in_hooks(cfg, closed, names, crops, scope)
         if not closed.names and not within:
@@ -87,14 +87,14 @@ class Edit(ConfigEdit):
     def _names(self, cfg: dict[str, Any], scope: str) -> tuple[str, ...]:
         """The class names of the steps that are to end."""
         if self.params.steps is None:
-            return STRONG
+            return ENDED_STEPS
         there = {type_name(node) for pipeline in config_edit.train_pipelines(cfg)
                  for _, node in config_edit.walk(pipeline.steps) if 'type' in node}
         for name in self.params.steps:
-            if name in there or name in STRONG or _is_transform(name, scope):
+            if name in there or name in ENDED_STEPS or _is_transform(name, scope):
                 continue
             raise TrickError(f'{_PATH}.steps: unknown transform {name!r}'
-                             f'{nearest(name, sorted({*STRONG, *there}))}')
+                             f'{nearest(name, sorted({*ENDED_STEPS, *there}))}')
         return tuple(name.rsplit('.', 1)[-1] for name in self.params.steps)
 
     def _none(self, pipelines: list[config_edit.Pipeline], notes: list[str]) -> str:

@@ -13,7 +13,7 @@ COMPONENTS = {'WarmupCosineLR': 'scheduler'}
 
 # For detectors that begin with random weights, see When it pays in the README.
 MIN_UPDATES = 2000  # a choice above the 1040 and 1120 that lose (here); none longer is measured
-MIN_FLAT = 0.5  # flat for so much of the run it loses nothing there (here, 0.5 and 0.7)
+MIN_FLAT = 0.5  # flat for so much, no loss is shown there (here, 0.5 and 0.7)
 
 # The warm-up of a run that names none: a twentieth of it, up to BoT's 5 epochs.
 TWENTIETH = 20

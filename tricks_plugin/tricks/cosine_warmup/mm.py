@@ -86,7 +86,8 @@ class Edit(ConfigEdit):
             return None
         return (f'{facts.updates} updates (of {MIN_UPDATES}) from random weights are too few for '
                 f'a cosine in place of {steps}: on 896 images and 1120 updates it cost 4.7 points '
-                'of mAP (three seeds), and nothing with tricks.cosine_warmup.flat_fraction=0.7')
+                'of mAP (three seeds), and with tricks.cosine_warmup.flat_fraction=0.7 none that '
+                'is shown')
 
     def _steps_of_short(self, cfg: dict[str, Any], facts: RunFacts) -> str:
         """The step decay of a detector's run that is too short for a plain cosine, or empty."""
