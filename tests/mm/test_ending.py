@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from tricks_plugin.common.processes import planned_for
-from tricks_plugin.mm.ending import Ending
+from tricks_plugin.mm.ending import SHARED, Ending, shared_ending
 from tricks_plugin.plan.errors import TrickError
 
 EPOCHS = {'train_cfg': {'max_epochs': 24}}
@@ -34,6 +34,41 @@ def ending(cfg, fraction=None, epochs=None):
 ])
 def test_what_is_said(cfg, fraction, epochs, words):
     assert str(ending(cfg, fraction, epochs)) == words
+
+
+def told(name, fraction=None, epochs=None):
+    return SimpleNamespace(name=name, params=SimpleNamespace(off_fraction=fraction,
+                                                             off_epochs=epochs))
+
+
+def test_the_others_keep_to_the_end_that_one_trick_is_told():
+    tail, mixup = told('clean_tail', 0.3), told('mixup')
+    shared = shared_ending([mixup, tail])
+    assert shared == dict(off_fraction=0.3, off_epochs=None, trick='clean_tail')
+    cfg = dict(train_cfg=dict(max_epochs=20), **{SHARED: shared})
+    assert str(Ending.of(cfg, mixup.params, 'tricks.mixup')) == (
+        'off from epoch 14 of 20, counted from 0, with clean_tail')
+    # the teacher is no augmentation, and a trick's own end wins
+    assert str(Ending.of(cfg, mixup.params, 'tricks.distill')) == (
+        'off from epoch 18 of 20, counted from 0')
+    assert str(Ending.of(cfg, told('mixup', epochs=1).params, 'tricks.mixup')) == (
+        'off from epoch 19 of 20, counted from 0')
+    # the end of the config's own hook comes first
+    cfg = {**switching(RTMDET), SHARED: shared}
+    assert 'epoch 280 of 300' in str(Ending.of(cfg, mixup.params, 'tricks.mixup'))
+
+
+@pytest.mark.parametrize('tricks', [
+    [], [told('mixup'), told('clean_tail')], [told('mixup', 0.0)], [told('mixup', epochs=0)],
+    [told('mixup', 0.2), told('clean_tail', 0.3)], [told('distill', 0.3), told('mixup')]])
+def test_no_end_is_shared_where_none_is_set_or_two_are(tricks):
+    assert shared_ending(tricks) is None
+
+
+def test_a_shared_end_beyond_the_run_is_that_of_the_trick_that_was_told_it():
+    cfg = {**EPOCHS, SHARED: shared_ending([told('clean_tail', epochs=24)])}
+    with pytest.raises(TrickError, match='tricks.clean_tail.off_epochs must be below the 24 '):
+        Ending.of(cfg, told('mixup').params, 'tricks.mixup')
 
 
 def switching(*hooks, **loop):

@@ -217,3 +217,23 @@ def test_a_recipe_s_parameter_that_does_not_fit_is_a_verdict_in_timm_too(monkeyp
                          ({'epochs'}, {'cosine_warmup': {'warmup_epochs': 4.0}})):
         with pytest.raises(tricks_plugin.TrickError, match='must be less than epochs'):
             plan_tricks(settings_of(epochs=4, warmup_epochs=9), given, order)
+
+
+def test_one_end_that_is_set_is_that_of_all(tmp_path, zoo):
+    effective, plan = child(
+        tmp_path, zoo, 'modern', base='rtmdet/rtmdet_s_8xb32-300e_coco.py', text=(
+            'custom_hooks = []\ntrain_cfg = dict(max_epochs=20)\n'
+            'tricks = dict(clean_tail=dict(off_fraction=0.3), mixup=dict(replace=True))\n'))
+    rows = {row.name: row for row in plan.tricks}
+    assert 'off from epoch 14 of 20, counted from 0' in rows['clean_tail'].reason
+    assert 'off from epoch 14 of 20, counted from 0, with clean_tail' in rows['mixup'].reason
+    assert 'tricks_ending' not in effective
+
+
+def test_mixup_sees_the_mosaic_of_the_same_plan(tmp_path, zoo):
+    _, plan = child(tmp_path, zoo, 'modern', images=500,
+                    text="tricks = dict(mosaic=dict(prob=0.9))\n")
+    rows = {row.name: row for row in plan.tricks}
+    assert rows['mosaic'].status == 'applied' and plan.run.augmentation == ()
+    assert rows['mixup'].status == 'held_back'
+    assert 'too few for mixup beside MosaicToScale' in rows['mixup'].reason

@@ -8,7 +8,9 @@ from typing import Any
 from ..plan import Plan, RunFacts, Trick, TrickError, TrickPlan, Verdict, compare
 from ..plan.recipes import Selection, select
 from .config_edit import append_hook, copy_plain, default_scope, find, old_form, plain, type_name
-from .run_facts import run_facts
+from .ending import SHARED, shared_ending
+from .named_batch import named_batch
+from .run_facts import augmentation, run_facts
 
 __all__ = ['apply_tricks']
 
@@ -43,10 +45,16 @@ def apply_tricks(cfg: Any, tricks: Any = None) -> tuple[Any, Plan]:
     tree.pop('tricks', None)
     if type_name(tree.get('runner_type', '')) == _RUNNER:
         _give_back_runner(tree, cfg.filename)
-    rows, facts = [], run_facts(before)
+    facts = dataclasses.replace(run_facts(before), named_batch=named_batch(cfg.text or ''))
+    rows, known = [], facts
+    if shared := shared_ending(wanted.tricks):
+        tree[SHARED] = shared
     for trick in wanted.tricks:
-        tree, row = _apply_one(trick, tree, None if trick.name in wanted.named else facts)
+        tree, row = _apply_one(trick, tree, None if trick.name in wanted.named else known)
         rows.append(row)
+        if row.status == 'applied':  # what a mosaic brought is there for the tricks after it
+            known = dataclasses.replace(known, augmentation=augmentation(tree))
+    tree.pop(SHARED, None)
     _add_evidence(tree, rows, wanted.strict)
     plan = Plan(cfg.filename or '', tuple(rows), before, tree, facts)
     effective = Config(tree, cfg_text=cfg.text, filename=cfg.filename,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 from ..common.phases import Phases, phases
@@ -11,9 +12,29 @@ from .config_edit import RunLength, run_length
 from .own_ends import own_end
 from .run_facts import epoch_length, filters_images
 
-__all__ = ['OFF_FRACTION', 'Ending']
+__all__ = ['OFF_FRACTION', 'SHARED', 'Ending', 'shared_ending']
 
 OFF_FRACTION = 0.1  # of the training, where a user sets none
+SHARED = 'tricks_ending'  # in a config while tricks are applied: what `shared_ending` returns
+
+_TOGETHER = ('mosaic', 'mixup', 'random_shapes', 'clean_tail')
+
+
+def shared_ending(tricks: Iterable[Any]) -> dict[str, Any] | None:
+    """The end that one of the tricks is told, and the others have to keep to: one clock.
+
+    Args:
+        tricks: Those that are to be applied.
+
+    Returns:
+        ``off_fraction``, ``off_epochs`` and the ``trick``; None where no end is set (0 is none),
+        or two different ones are.
+    """
+    told = [dict(off_fraction=trick.params.off_fraction, off_epochs=trick.params.off_epochs,
+                 trick=trick.name) for trick in tricks if trick.name in _TOGETHER]
+    told = [one for one in told if one['off_fraction'] or one['off_epochs']]
+    ends = {(one['off_fraction'], one['off_epochs']) for one in told}
+    return told[0] if len(ends) == 1 else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +46,7 @@ class Ending:
         fraction: Its last part without the augmentation, in [0, 1).
         epochs: The same in epochs, which overrides the fraction; or None.
         unchecked: Why these epochs could not be compared with the run's length, or empty.
-        beside: The hook of the config's own whose end this one keeps to, or empty.
+        beside: The hook of the config's own, or the trick, whose end this one keeps to, or empty.
     """
 
     length: RunLength | None
@@ -39,8 +60,8 @@ class Ending:
            default: float = OFF_FRACTION, follow: bool = True) -> Ending:
         """The ending of a config.
 
-        Where the user sets none, and a hook of the config's own ends its augmentation, it is that
-        hook's: one clock for all of them.
+        Where the user sets none, it is that of the config's own hook which ends its augmentation,
+        else that which he sets for another trick: one clock for all of them.
 
         Args:
             cfg: A plain config.
@@ -59,21 +80,27 @@ class Ending:
         if follow and length is not None and default and params.off_fraction is None and \
                 epochs is None and (own := own_end(cfg)):
             return cls(length, fraction, length.value - own[1], beside=own[0])
+        shared, beside = cfg.get(SHARED), ''
+        if shared and default and params.off_fraction is None and epochs is None and \
+                path.removeprefix('tricks.') in _TOGETHER:
+            fraction, epochs = shared['off_fraction'] or default, shared['off_epochs']
+            beside = shared['trick']
+            path = f'tricks.{beside}'
         if length is None or not epochs:
-            return cls(length, fraction, epochs)
+            return cls(length, fraction, epochs, beside=beside)
         each, why = (1, '') if length.by_epoch else epoch_length(cfg)
         if each is None:
-            return cls(length, fraction, epochs, why)
+            return cls(length, fraction, epochs, why, beside)
         if not length.by_epoch and filters_images(cfg) and epochs * each < 2 * length.value:
             return cls(length, fraction, epochs, (
                 f'images may be filtered out, and an epoch is shorter than {each} iterations then')
-                if epochs * each >= length.value else '')
+                if epochs * each >= length.value else '', beside)
         if epochs * each >= length.value:
             detail = '' if length.by_epoch else f' ({length.value} iterations, {each} an epoch)'
             whole = round(length.value / each, 2)
             raise TrickError(f'{path}.off_epochs must be below the {whole:g} epochs of the '
                              f'run{detail}, got {epochs}')
-        return cls(length, fraction, epochs)
+        return cls(length, fraction, epochs, beside=beside)
 
     @property
     def settings(self) -> dict[str, Any]:

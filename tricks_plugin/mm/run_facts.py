@@ -23,15 +23,15 @@ from .config_edit import (
 from .image_count import ImageCount, count_images, epoch_iterations
 from .pretrained import weights
 
-__all__ = ['STRONG', 'epoch_length', 'filters_images', 'loader_batches', 'run_facts',
-           'tested_short']
+__all__ = ['STRONG', 'augmentation', 'epoch_length', 'filters_images', 'loader_batches',
+           'run_facts', 'tested_short']
 
 # Steps after which an image is another one: parts of it, of several, or out of shape. Flips,
 # colours and scales are not among them.
 STRONG = ('RandomCrop', 'MinIoURandomCrop', 'RandomCenterCropPad', 'RandomResizedCrop', 'Mosaic',
           'CachedMosaic', 'MixUp', 'CachedMixUp', 'CopyPaste', 'RandomAffine', 'RandomErasing',
           'CutOut', 'AutoAugment', 'RandAugment', 'Mixup', 'CutMix', 'Expand', 'Mosaic9',
-          'YOLOv5RandomAffine', 'YOLOv5MixUp', 'YOLOXMixUp', 'YOLOv5CopyPaste')
+          'YOLOv5RandomAffine', 'YOLOv5MixUp', 'YOLOXMixUp', 'YOLOv5CopyPaste', 'MosaicToScale')
 _TASKS = {'mmdet': 'detection', 'mmyolo': 'detection', 'mmrotate': 'detection',
           'mmpretrain': 'classification', 'mmcls': 'classification'}
 _RESIZES = ('Resize', 'RandomResize', 'RandomChoiceResize', 'FixScaleResize', 'ResizeShortestEdge',
@@ -64,9 +64,15 @@ def run_facts(cfg: dict[str, Any]) -> RunFacts:
         scale=tested_short(cfg),
         fitted=_fitted(tests), train_scale=_largest_short(pipelines), classes=_classes(cfg),
         pretrained=_pretrained(cfg), frozen_stages=_frozen(cfg),
-        augmentation=tuple(dict.fromkeys(
-            type_name(step) for _, step in walk(pipelines) if type_name(step) in STRONG)),
+        augmentation=augmentation(cfg),
         task=_TASKS.get(scope), unknown=_unknown(cfg, found, length))
+
+
+def augmentation(cfg: dict[str, Any]) -> tuple[str, ...]:
+    """The strong steps of the training pipelines, by class name."""
+    pipelines = [pipeline.steps for pipeline in train_pipelines(cfg)]
+    return tuple(dict.fromkeys(
+        type_name(step) for _, step in walk(pipelines) if type_name(step) in STRONG))
 
 
 def _unknown(cfg: dict[str, Any], found: ImageCount, length: RunLength | None) -> tuple[str, ...]:

@@ -31,6 +31,8 @@ class RunFacts:
             those of its backbone are; None: the run begins with random weights.
         frozen_stages: Stages of the backbone that do not train; None where nothing is frozen.
         augmentation: The strong steps that the settings have already, by their names.
+        named_batch: The images per update for which the file that sets the LR was made, as its name
+            says (``8xb32``), and that name.
         task: ``'detection'``, ``'classification'``, or None for another.
         unknown: Why facts are not known, a sentence each.
     """
@@ -50,6 +52,7 @@ class RunFacts:
     pretrained: str | None = None
     frozen_stages: int | None = None
     augmentation: tuple[str, ...] = ()
+    named_batch: tuple[int, str] | None = None
     task: str | None = None
     unknown: tuple[str, ...] = ()
 

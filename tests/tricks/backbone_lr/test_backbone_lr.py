@@ -203,3 +203,22 @@ def test_timm_s_layer_decay_is_clamped_at_once():
         name for name in names.values() if not name.startswith('fc.')}
     _, plan, _ = plan_tricks(settings_of(layer_decay=0.7), {'layer_decay'}, 'backbone_lr')
     assert plan['backbone_lr'].reason == '--layer-decay 0.7 is yours and stands'
+
+
+@pytest.mark.parametrize(('backbone', 'trains'), [
+    ({'type': 'ResNet', 'frozen_stages': 4}, False),
+    ({'type': 'mmdet.ResNeXt', 'frozen_stages': 4}, False),
+    ({'type': 'ResNet', 'frozen_stages': 3}, True),
+    ({'type': 'ResNet', 'num_stages': 3, 'frozen_stages': 3}, False),
+    ({'type': 'Darknet', 'frozen_stages': 4}, True),
+    ({'type': 'Darknet', 'frozen_stages': 5}, False),
+    ({'type': 'MobileNetV2', 'frozen_stages': 4}, True),
+])
+def test_a_backbone_that_is_frozen_as_a_whole_has_no_rate(backbone, trains):
+    cfg = {'default_scope': 'mmdet', 'model': {'type': 'RetinaNet', 'backbone': backbone},
+           'optim_wrapper': {'optimizer': dict(SGD)}}
+    verdict = BackboneLr.from_dict({}).apply(cfg)
+    assert verdict.status == ('applied' if trains else 'not_applicable')
+    assert trains or verdict.reason == (
+        f'nothing of the backbone trains: model.backbone.frozen_stages is '
+        f'{backbone["frozen_stages"]}')

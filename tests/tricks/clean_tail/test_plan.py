@@ -316,8 +316,27 @@ def test_a_crop_ends_where_a_resize_follows_and_gives_the_size_elsewhere(steps, 
 
 
 def test_a_crop_that_the_user_names_ends_anywhere():
-    effective, _ = plan_of(config(RTMDET, multi=False), steps=('RandomCrop',))
+    effective, row = plan_of(config(RTMDET, multi=False), steps=('RandomCrop',))
     assert switched(effective.train_dataloader.dataset.pipeline) == ['RandomCrop']
+    assert 'nothing stands in for RandomCrop, which set the size' in row.reason
+    # where a resize follows, the crop does not decide about the size
+    _, row = plan_of(config([CROP, RESIZE, PACK], multi=False), steps=('RandomCrop',))
+    assert 'RandomCrop off from epoch' in row.reason and 'stands in' not in row.reason
+
+
+@pytest.mark.parametrize('name', ['LoadImageFromFile', 'PackDetInputs', 'mmdet.LoadAnnotations'])
+def test_what_every_image_needs_cannot_end(name):
+    with pytest.raises(TrickError) as error:
+        plan_of(config(RTMDET, multi=False), steps=(name,))
+    assert str(error.value) == (
+        f'tricks.clean_tail.steps: {name} cannot end: no image comes without it')
+
+
+def test_a_crop_within_a_choice_is_named():
+    nest = dict(type='RandomChoice', transforms=[[RESIZE], [RESIZE, CROP, RESIZE]])
+    _, row = plan_of(config([nest, PACK], multi=False))
+    assert (row.status, row.reason) == ('not_applicable', (
+        'RandomCrop inside RandomChoice is left, as it decides about the size'))
 
 
 def test_nested_steps_end_and_policies_that_resize_are_left():

@@ -49,6 +49,24 @@ def test_faster_rcnn_keeps_its_own_warm_up_of_500_iterations(zoo):
     assert verdict.promise == {}
 
 
+@pytest.mark.parametrize(('params', 'words'), [
+    ({'flat_fraction': 0.7}, 'flat_fraction=0.7 is not used'),
+    ({'flat_fraction': 0.5, 'warmup_epochs': 2}, 'warmup_epochs=2 and flat_fraction=0.5 are not '
+                                                 'used'),
+    ({'flat_fraction': 0.0}, ''),
+    ({'eta_min': 0.0005}, ''),  # the config's own floor
+    ({'eta_min': 0.001}, 'eta_min=0.001 is not used'),
+])
+def test_what_is_set_beside_the_configs_own_cosine_is_not_lost(params, words):
+    cfg = epochs(40, {'type': 'LinearLR', 'start_factor': 0.1, 'by_epoch': True, 'end': 3},
+                 {'type': 'CosineAnnealingLR', 'eta_min': 0.0005, 'begin': 3, 'end': 40})
+    verdict = apply(cfg, **params)
+    assert (verdict.status, verdict.reason) == ('present', (
+        'the config has warm-up (LinearLR) and cosine (CosineAnnealingLR) already' + (
+            f'; {words}: tricks.cosine_warmup.replace=True puts this schedule in its place'
+            if words else '')))
+
+
 def test_a_flat_part_goes_into_the_scheduler_and_1_is_refused():
     cfg = epochs(40)
     verdict = apply(cfg, flat_fraction=0.5)

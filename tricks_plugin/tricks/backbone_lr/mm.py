@@ -35,6 +35,8 @@ class Edit(ConfigEdit):
         if not any(where.split('.')[-1] == 'backbone' for where, _ in walk(
                 cfg.get('model'), 'model')):
             return Verdict.not_applicable('the model has no part named backbone')
+        if stages := _all_frozen(cfg, default_scope(cfg)):
+            return Verdict.not_applicable(f'nothing of the backbone trains: {stages}')
         paramwise = wrapper.get('paramwise_cfg')
         if paramwise is not None and not isinstance(paramwise, dict):
             return Verdict.not_applicable('optim_wrapper.paramwise_cfg is not a dict')
@@ -70,3 +72,16 @@ class Edit(ConfigEdit):
             wrapper['constructor'] = _CONSTRUCTOR
         return Verdict.applied(f'the backbone trains at {self.params.lr_mult:g} of the LR; decay '
                                'and every other rule stay', lr_mult=self.params.lr_mult)
+
+
+def _all_frozen(cfg: dict[str, Any], scope: str) -> str:
+    """What says that a ResNet's or Darknet's stages are frozen to the last, or empty."""
+    for path, node in walk(cfg.get('model'), 'model'):
+        if path.split('.')[-1] != 'backbone':
+            continue
+        stages = node.get('frozen_stages')
+        last = 5 if is_a(node, 'Darknet', scope=scope) else node.get('num_stages', 4) if is_a(
+            node, 'ResNet', scope=scope) else None
+        if isinstance(stages, int) and isinstance(last, int) and stages >= last:
+            return f'{path}.frozen_stages is {stages}'
+    return ''

@@ -16,6 +16,7 @@ from .steps import Closed, close_steps
 __all__ = ['Edit']
 
 _PATH = 'tricks.clean_tail'
+_NEEDED = ('Load', 'Pack')
 _VIEWS = ('MultiBranch', 'SemiBaseDetector')
 
 
@@ -91,6 +92,8 @@ class Edit(ConfigEdit):
         there = {type_name(node) for pipeline in config_edit.train_pipelines(cfg)
                  for _, node in config_edit.walk(pipeline.steps) if 'type' in node}
         for name in self.params.steps:
+            if name.rsplit('.', 1)[-1].startswith(_NEEDED):
+                raise TrickError(f'{_PATH}.steps: {name} cannot end: no image comes without it')
             if name in there or name in ENDED_STEPS or _is_transform(name, scope):
                 continue
             raise TrickError(f'{_PATH}.steps: unknown transform {name!r}'

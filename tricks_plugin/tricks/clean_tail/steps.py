@@ -99,6 +99,8 @@ class _Line:
                 new.append(step)
             if index in ending:
                 self.closed.names.append(type_name(step))
+                if self._is(step, 'RandomCrop') and not self._is_resized(index):
+                    self.closed.note(f'nothing stands in for {type_name(step)}, which set the size')
         self.pipeline.steps = new
 
     def _is(self, step: Any, *names: str) -> bool:
@@ -106,8 +108,12 @@ class _Line:
 
     def _is_resized_crop(self, index: int) -> bool:
         """Whether a step is a crop whose size is not that of the batch, as a later step resizes."""
-        return self._is(self.steps[index], *self.crops) and any(
-            self._is(step, *_FIXED, *_DRAWN) for step in [*self.steps[index + 1:], *self.after])
+        return self._is(self.steps[index], *self.crops) and self._is_resized(index)
+
+    def _is_resized(self, index: int) -> bool:
+        """Whether a later step resizes what a step leaves."""
+        return any(self._is(step, *_FIXED, *_DRAWN)
+                   for step in [*self.steps[index + 1:], *self.after])
 
     def _stand_ins(self, ending: set[int]) -> dict[int, list[dict[str, Any]]]:
         """The steps that stand in for others while those are off, by index.
@@ -187,6 +193,9 @@ class _Line:
             if isinstance(item, list):
                 return [visit(one) for one in item]
             if not self._is(item, *self.names):
+                if self._is(item, *self.crops):
+                    self.closed.note(f'{type_name(item)} inside {type_name(step)} is left, as it '
+                                     'decides about the size')
                 return self._inside(item) if isinstance(item, dict) else item
             if self._is(item, *_MOSAICS) or _border(item) or self._decides_inside(item):
                 self.closed.note(f'{type_name(item)} inside {type_name(step)} is left, as it '

@@ -36,6 +36,8 @@ from .own import (
 __all__ = ['Edit']
 
 _TYPE = 'tricks_plugin.WarmupCosineLR'
+_SHAPE = ('warmup_epochs', 'warmup_iters', 'eta_min', 'flat_fraction')
+_NONE_IS_0 = ('eta_min', 'flat_fraction')
 
 
 class Edit(ConfigEdit):
@@ -63,8 +65,8 @@ class Edit(ConfigEdit):
                       *(item for item in items if not is_lr(item, scope))]
                if name in todo else items for name, items in lists.items()}
         if new == lists:
-            return Verdict.present(next(iter(found.values()), '') or 'nothing is scheduled',
-                                   promise={} if any(found.values()) else None)
+            words = next(iter(found.values()), '') or 'nothing is scheduled'
+            return Verdict.present(words + self._unused(lists), {} if any(found.values()) else None)
         cfg['param_scheduler'] = new.get('', new)
         ends = ' and '.join(dict.fromkeys(f'{floor}{floor.note}' for floor in floors.values()))
         stays = f', then flat for {flat:g} of the rest{why}' if flat else ''
@@ -74,6 +76,16 @@ class Edit(ConfigEdit):
         if any(is_a(item, *ONE_CYCLE, scope=scope) for name in todo for item in lists[name]):
             reason += "; the peak is the optimizer's lr, no longer OneCycleLR's eta_max"
         return Verdict.applied(reason, **({} if '' in new else {'optimizers': todo}))
+
+    def _unused(self, lists: dict[str, list[dict[str, Any]]]) -> str:
+        """What was set and the config's own schedule has not, in a clause; empty if nothing."""
+        there = [item for items in lists.values() for item in items]
+        words = [f'{name}={value:g}' for name in _SHAPE
+                 if (value := getattr(self.params, name)) is not None
+                 and not any(item.get(name, 0 if name in _NONE_IS_0 else None) == value
+                             for item in there)]
+        return (f'; {" and ".join(words)} {"are" if words[1:] else "is"} not used: tricks.'
+                'cosine_warmup.replace=True puts this schedule in its place') if words else ''
 
     def pays(self, cfg: dict[str, Any], facts: RunFacts) -> str | None:
         """Not in place of a detector's own steps where it has hardly time to learn anything.

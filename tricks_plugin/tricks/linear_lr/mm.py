@@ -8,7 +8,7 @@ from typing import Any
 from ...common.processes import world_size
 from ...mm.config_edit import default_scope, get, is_a, optim_wrappers, type_name
 from ...mm.schedules import AbsoluteRate, absolute_rates, driver
-from ...plan import ConfigEdit, Verdict
+from ...plan import ConfigEdit, RunFacts, Verdict
 from . import batch_words
 from .functional import effective_batch_size, linear_scaled_lr
 
@@ -68,6 +68,16 @@ class Edit(ConfigEdit):
                                    f'{batch.effective}/{base} itself',
                                    promise=None if driver(cfg, idle=False) else {})
         return self._scale(cfg, wrappers, batch, base, left)
+
+    def pays(self, cfg: dict[str, Any], facts: RunFacts) -> str | None:
+        """Not where the file of the LR and ``auto_scale_lr`` name two batches, and nobody chose."""
+        declared, named = get(cfg, 'auto_scale_lr.base_batch_size'), facts.named_batch
+        if self.params.base_batch_size is not None or named is None or named[0] == declared or \
+                'linear_lr' in cfg.get('tricks_applied', {}):
+            return None
+        return (f'the lr comes from {named[1]}, by its name for {named[0]} images, and '
+                f'auto_scale_lr.base_batch_size is {declared}: set '
+                'tricks.linear_lr.base_batch_size to the one that is right')
 
     def _base(self, cfg: dict[str, Any], declared: int | None) -> int | None:
         """The batch that the LR fits; a size that was named and scaled from does not count."""
