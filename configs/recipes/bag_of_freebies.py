@@ -26,10 +26,11 @@ tricks = dict(
     random_shapes=dict(),
     # Linear warm-up from 0, then cosine to 0 per iteration (1902.04103 section 3.4): YOLOv3
     # about +0.4, Faster R-CNN +1.8 mAP. The warm-up keeps the config's own length, where the paper's
-    # code has 2 epochs. A detector with steps of its own that has random weights and fewer than 2000 updates
+    # code has 2 epochs. A detector with steps of its own that has random weights and fewer than 3000 updates
     # (a choice) keeps its LR flat for 0.7 of the rest first: a cosine from the start cost 4.7 points at 1120
     # updates here, this one did not (+0.6, -0.5 to +1.7, three seeds; in the bag +2.9, +1.8 to +4.1, five
-    # seeds), and 3.3 at 1040 on blood cells, this one +2.5 (-0.5 to +5.5), three seeds each.
+    # seeds), and 3.3 at 1040 on blood cells, this one +2.5 (-0.5 to +5.5), at 2080 +2.3 (+0.4 to +4.2), three
+    # seeds each.
     cosine_warmup=dict(fitted_flat=0.7),
     # No weight decay on biases and norms (1812.01187 section 3.1). From the classification paper;
     # the detection paper does not list it.
@@ -42,8 +43,8 @@ tricks = dict(
     # 20 of 200 epochs), or with the config's own hook: YOLOv3 +1.5 mAP. The paper's Faster R-CNN mixes evenly and drops the weights in
     # its code; here every head is weighted. On COCO the paper finds most of the gain in a mixup-trained
     # backbone. Held back beside a strong augmentation below 1000 images (where Ultralytics' guide to
-    # fine-tuning has none) or 2000 updates (a choice): at 205 images and 520 updates it cost 4.4 points
-    # here from a pretrained backbone (-7.5 to -1.2), and 3.6 without (-8.9 to +1.6, not shown), three seeds each.
+    # fine-tuning has none) or 3000 updates (a choice): at 205 images it cost 4.4 points here from a pretrained
+    # backbone in 520 updates (-7.5 to -1.2), and 4.8 from random weights in 2080 (-7.4 to -2.2), three seeds each.
     mixup=dict(),
     # A run whose loss is NaN or infinite stops, in place of ending as a success. Changes nothing else.
     finite_guard=dict(),

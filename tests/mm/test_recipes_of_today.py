@@ -14,7 +14,10 @@ from tricks_plugin.plan.recipes import recipe
 def child(tmp_path, zoo, name, images=2000, base='retinanet/retinanet_r50_fpn_1x_coco.py',
           text=''):
     """A stock config with a recipe beside it and a data set of so many images."""
-    (tmp_path / 'train.json').write_text(json.dumps({'images': [0] * images}))
+    (tmp_path / 'train.json').write_text(json.dumps({
+        'images': [{'id': number, 'width': 64, 'height': 48} for number in range(images)],
+        'annotations': [{'image_id': number, 'category_id': 1} for number in range(images)],
+        'categories': [{'id': 1, 'name': 'person'}]}))
     file = tmp_path / 'child.py'
     file.write_text(
         f'_base_ = [{str(zoo / base)!r}, {recipe(name)!r}]\n'
@@ -49,7 +52,7 @@ def test_finetune_from_nothing_and_on_few_images_holds_back(tmp_path, zoo):
                     text='model = dict(backbone=dict(init_cfg=None))\n')
     held = {row.name: row.reason for row in plan.tricks if row.status == 'held_back'}
     assert set(held) == {'backbone_lr', 'cosine_warmup', 'random_shapes'}
-    assert held['cosine_warmup'].startswith('312 updates (of 2000) from random weights are too few')
+    assert held['cosine_warmup'].startswith('312 updates (of 3000) from random weights are too few')
     assert held['backbone_lr'].startswith('the settings load no pretrained weights')
     assert held['random_shapes'].startswith('312 updates (of 2000) is too small a run')
     _, plan = child(tmp_path, zoo, 'finetune', images=205,
