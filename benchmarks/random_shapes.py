@@ -25,7 +25,7 @@ from mmdet.structures import DetDataSample
 from mmengine.logging import MessageHub
 from mmengine.structures import InstanceData
 
-from tricks_plugin.functional import target_shape, training_sizes
+from tricks_plugin.functional import scaled_length, training_sizes
 from tricks_plugin.tricks.random_shapes.batch_augment import BatchRandomShapes
 
 SHAPES = [(160, 192), (416, 416), (608, 416), (480, 640), (800, 1088), (800, 1344), (1344, 800)]
@@ -107,8 +107,8 @@ def distortions() -> dict[str, tuple[float, float]]:
             found['theirs'].append(_aspect((height, width), new))
         short = min(height, width)
         for size in training_sizes(short, (320 / 608, 1.0)):
-            found['ours'].append(
-                _aspect((height, width), target_shape((height, width), size / short)))
+            new = (scaled_length(height, short, size), scaled_length(width, short, size))
+            found['ours'].append(_aspect((height, width), new))
     return {name: (statistics.mean(values), max(values)) for name, values in found.items()}
 
 

@@ -181,8 +181,9 @@ class TrainingSamples:
             words = f'{type(augment).__name__} in iteration {iteration}: batch of {w} x {h} px ' \
                 f'becomes {new[1]} x {new[0]}'
             # The padding of the batch is no part of the picture.
-            size = [round(length * after / before) for length, after, before in zip(
-                inputs.shape[1:], new, (h, w), strict=True)]
+            size = data.metainfo.get('img_shape') or [
+                round(length * after / before) for length, after, before in zip(
+                    inputs.shape[1:], new, (h, w), strict=True)]
             inputs = resized[0, :, :size[0], :size[1]]
         return inputs, data, words
 

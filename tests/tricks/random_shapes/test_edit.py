@@ -198,10 +198,12 @@ def test_what_has_no_use_for_it_is_left_alone_with_the_reason(zoo, path, words):
 def test_two_stage_detectors_get_it_on_request(zoo):
     cfg, verdict = apply(load(zoo, 'pascal_voc/faster-rcnn_r50_fpn_1x_voc0712.py'),
                          two_stage=True)
-    # 450 and 750 px are nearest to 448 and 736; the test scale of 600 to 608
-    assert verdict.promise['sizes'] == list(range(448, 737, 32))
-    assert (verdict.promise['base'], verdict.promise['home']) == (736, 608)
-    assert 'at the test scale of 608 px (600 px, to a multiple of 32)' in verdict.reason
+    # 450 and 750 px are nearest to 448 and 736; 600 stands for 608, to which its batches are padded
+    assert verdict.promise['sizes'] == [448, 480, 512, 544, 576, 600, 640, 672, 704, 736]
+    assert (verdict.promise['base'], verdict.promise['home']) == (736, 600)
+    assert verdict.reason.startswith('10 sizes of 448 to 736 px') and \
+        '; half of the draws and all from ' in verdict.reason
+    assert 'at the test scale of 600 px' in verdict.reason
     # 1000 * 736 / 600 = 1226.7
     assert {step['scale'] for pipeline in config_edit.train_pipelines(cfg)
             for step in pipeline.steps if step['type'] == 'Resize'} == {(1227, 736)}
@@ -232,7 +234,7 @@ def test_odd_configs_get_a_verdict():
     tiny = dict(RESIZE, scale=(64, 64))
     assert apply(small(tiny))[1].status == 'applied'  # 64 and 96 px: 80 is rounded up
     tiny = dict(RESIZE, scale=(40, 40))
-    assert apply(small(tiny))[1].reason.startswith('the config tests at 40 px, around which there')
+    assert apply(small(tiny))[1].reason.startswith('the config trains at 40 px, around which there')
 
 
 def test_pipelines_of_unlike_scales_are_left_alone():

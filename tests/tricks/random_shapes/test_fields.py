@@ -15,17 +15,20 @@ from torch import nn
 from tricks_plugin import BatchRandomShapes
 from tricks_plugin.mm.classes import _found
 from tricks_plugin.plan.errors import TrickError
+from tricks_plugin.tricks.random_shapes.content import contents_of
 from tricks_plugin.tricks.random_shapes.fields import Fields
 from tricks_plugin.tricks.random_shapes.fixed import fixed_backbone, try_shapes
+from tricks_plugin.tricks.random_shapes.samples import Padding, Refit
 
 
 def shrink(sample, **declared):
-    """The sample of a batch of 128 x 160 that becomes 64 x 96: factors 0.6 in x and 0.5 in y."""
-    module = BatchRandomShapes(base=128, sizes=[64, 128], **declared)
-    module.size = 64
-    images, (out,) = module(torch.zeros(1, 3, 128, 160), [sample])
-    assert images.shape == (1, 3, 64, 96)
-    return out
+    """The sample of an image of 128 x 160 that becomes 64 x 96: factors 0.6 in x and 0.5 in y."""
+    fields = Fields(**{name: tuple(value) for name, value in declared.items()})
+    fields.check([sample])
+    (height, width), = contents_of([sample], (128, 160))
+    return Refit(old=(128, 160), new=(64, 96), content=(height, width), divisor=32,
+                 goal=(height // 2, width * 3 // 5), padding=Padding(), declared=fields
+                 ).sample(sample)
 
 
 def sample(meta=None, **fields):

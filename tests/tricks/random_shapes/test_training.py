@@ -88,6 +88,16 @@ def test_a_training_has_random_shapes_the_largest_first(train_config):
         'up to 2 shapes; largest first; 2 of 3 draws at the test scale; 4 batches in the tail')
 
 
+def test_images_of_unlike_aspect_arrive_as_planned(train_config):
+    # of 72 x 96 to 96 x 72 px: fitted into 160, the base, whatever the batch is padded to
+    resize = train_config['train_dataloader']['dataset']['pipeline'][2]
+    resize['keep_ratio'] = True
+    train_config['train_cfg']['max_epochs'] = 6
+    watch = train(train_config, interval=1)
+    assert watch.finding.live is True and watch.finding.values['tail_not_at_test_scale'] == 0
+    assert max(watch.sides[:4]) == 160 and set(watch.sides) <= {64, 96, 128, 160}
+
+
 @pytest.mark.parametrize('strategy', [None, dict(type='SingleDeviceStrategy')])
 def test_a_resumed_run_draws_the_shapes_of_the_uninterrupted_one(train_config, strategy):
     # no seed is configured: the one that the first run drew must come back
@@ -211,8 +221,8 @@ def test_shapes_that_change_no_more_after_a_good_start_are_seen():
 
 def test_a_shape_that_rounding_gives_at_every_size_says_nothing():
     evidence = RandomShapesEvidence(sizes=[576, 608], divisor=32, interval=1, base=608)
-    for step in range(60):  # 300 * 576 / 608 = 284, which is 288 as well
-        evidence._note(step, (300, 300), (288, 288))
+    for step in range(60):  # 310 * 576 / 608 = 293.7, which is padded to 320 as well
+        evidence._note(step, (310, 310), (320, 320))
     assert evidence.finding(None).live is None
     for step in range(60, 82):
         evidence._note(step, (608, 608), (608, 608))
@@ -247,8 +257,8 @@ def test_half_of_the_draws_and_the_tail_are_at_the_test_scale():
     assert found.live is True
     assert found.planned == ('3 sizes, 64 to 128 px, every batch, 0.5 of the draws at 96 px, off '
                              'from iteration 90')
-    # by the long side 96 x 128 becomes 64 x 64, 64 x 96 (72) and itself
-    assert set(found.values['shapes']) == {'64x64', '64x96', '96x128'}
+    # 96 x 128 becomes 48 x 64, 72 x 96 and itself, padded to multiples
+    assert set(found.values['shapes']) == {'64x64', '96x96', '96x128'}
     assert found.values['draws_told'] == 89 and found.values['tail_batches'] == 10
     assert 30 < found.values['draws_at_test_scale'] < 60
 

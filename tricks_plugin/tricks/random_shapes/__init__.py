@@ -92,7 +92,8 @@ class RandomShapes(Trick):
     Params = RandomShapesParams
     evidence = 'tricks_plugin.tricks.random_shapes.evidence:RandomShapesEvidence'
     distributed = 'every rank draws the same size from seed and iteration'
-    functions = ('training_sizes', 'draw_size', 'target_shape', 'resize_images', 'rescale_boxes')
+    functions = ('training_sizes', 'draw_size', 'padded_shape', 'resize_contents', 'target_shape',
+                 'resize_images', 'rescale_boxes')
 
     def pays(self, facts: RunFacts) -> str | None:
         """Not in a detector's small run, and in no classifier's."""
@@ -103,6 +104,9 @@ class RandomShapes(Trick):
         small = []
         if facts.scale is not None and facts.scale < MIN_SCALE:
             small.append(f'a test scale of {facts.scale} px (of {MIN_SCALE})')
+        elif facts.scale is None and (facts.train_scale or MIN_SCALE) < MIN_SCALE:
+            small.append(f'a training scale of {facts.train_scale} px (of {MIN_SCALE}; no step of '
+                         'the test names one)')
         if facts.updates is not None and facts.updates < MIN_UPDATES:
             small.append(f'{facts.updates} updates (of {MIN_UPDATES})')
         return (f'{" and ".join(small)} {"are" if len(small) > 1 else "is"} too small a run for '

@@ -13,14 +13,13 @@ from torch import nn
 from ...common.phases import Phases, phases
 from ...evidence import Evidence, Finding, Training
 from .chance import EqualDraws, binomial_tail, size_weights
-from .functional import target_shape
+from .content import Shape, contents_of, extent
+from .functional import padded_shape
 
 __all__ = ['RandomShapesEvidence']
 
 _DOUBT = 1e-6  # draws that all gave the last shape again: less likely than this is a fault
 _LISTED = 40
-
-Shape = tuple[int, int]
 
 
 @dataclasses.dataclass
@@ -38,13 +37,13 @@ class RandomShapesEvidence(Evidence):
     """Reads the shape of each batch where it arrives, and where it was before if that shows.
 
     In mmdet that is the backbone, and `BatchRandomShapes` before it; in timm the batch itself,
-    which has no shape of its own before. Batches that came in alike must leave alike within an
-    interval and differ over the intervals: a run of draws that all give the shape before, up to
-    now, which chance does not explain, is a fault, whatever came earlier. Where the largest size
-    is promised first, none may be larger than in the first interval, in the tail neither. Every
-    side must be a multiple of the divisor; square batches must each have a planned size. Where a
-    share of the draws is promised at the test scale, as many must be as chance allows; and in the
-    clean tail every batch must be at that scale.
+    which has no shape of its own before. Batches that came in alike (by the largest sides of their
+    images, without padding) must leave alike within an interval and differ over the intervals: a
+    run of draws that all give the shape before, up to now, which chance does not explain, is a
+    fault, whatever came earlier. Where the largest size is promised first, none may be larger than
+    in the first interval, in the tail neither. Every side must be a multiple of the divisor; square
+    batches must each have a planned size. Where a share of the draws is promised at the test scale,
+    as many must be as chance allows; and in the clean tail every batch must be at that scale.
     Each rank measures its own batches: that ranks agree follows from the draw, and is not checked
     here, as checking would take the communication that the draw saves.
 
@@ -120,7 +119,9 @@ class RandomShapesEvidence(Evidence):
             self._handles.append(backbone.register_forward_pre_hook(self._arrive))
 
     def _enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        self._entered = _shape(args) if self._open else None
+        self._entered = whole = _shape(args) if self._open else None
+        if whole and len(args) > 1 and args[1]:
+            self._entered = extent(contents_of(args[1], whole), whole, self.divisor)
 
     def _arrive(self, module: nn.Module, args: tuple[Any, ...]) -> None:
         if self._open and self._now is None:  # the student's batch, not a teacher's after it
@@ -198,7 +199,7 @@ class RandomShapesEvidence(Evidence):
         """What a batch of a shape becomes at a size."""
         if self.square:
             return size, size
-        return target_shape(entered, size / (self.base or max(self.sizes)), self.divisor, self.side)
+        return padded_shape(entered, size, self.base or max(self.sizes), self.divisor)
 
     def _is_plain(self, entered: Shape) -> bool:
         """Whether the test scale alone gives a batch of this shape its shape there."""

@@ -106,11 +106,11 @@ def try_shapes(model: nn.Module, augment: Any, inputs: Any, ends: bool = False) 
     if not all(isinstance(image, torch.Tensor) and image.dim() >= 3 for image in images) or \
             not images or extract is None:
         return
-    whole = _padded(model, [tuple(image.shape[-2:]) for image in images])
+    height, width = (max(image.shape[axis] for image in images) for axis in (-2, -1))
     sample = next(model.parameters(), images[0])
     dtype = sample.dtype if sample.is_floating_point() else torch.float32
     sizes = augment.reach(ends)
-    shapes = [augment.shape_of(whole, size) for size in (sizes[-1], sizes[0])]
+    shapes = [augment.shape_of((height, width), size) for size in (sizes[-1], sizes[0])]
     head = getattr(model, 'bbox_head', None)
     steps = [extract] if head is None else [extract, lambda shown: head(extract(shown))]
     with _undisturbed(model, sample.device):
@@ -122,14 +122,6 @@ def try_shapes(model: nn.Module, augment: Any, inputs: Any, ends: bool = False) 
                 raise TrickError(
                     f'tricks.random_shapes: {type(model).__name__} with {backbone} takes images '
                     f'of {shapes[0]} (h, w) px and not of {shapes[1]}: {said[1]}')
-
-
-def _padded(model: nn.Module, shapes: list[tuple[int, ...]]) -> tuple[int, int]:
-    """The (h, w) of a batch of images, as the model's data preprocessor pads it."""
-    divisor = getattr(getattr(model, 'data_preprocessor', None), 'pad_size_divisor', 1)
-    sides = (max(sides) for sides in zip(*shapes, strict=True))
-    height, width = (-(-side // divisor) * divisor for side in sides)
-    return height, width
 
 
 @contextlib.contextmanager

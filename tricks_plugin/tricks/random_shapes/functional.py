@@ -10,8 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ['MIN_TRAINING_SIZE', 'draw_size', 'nearest_index', 'rescale_boxes', 'resize_images',
-           'scaled_length', 'target_shape', 'training_sizes']
+__all__ = ['MIN_TRAINING_SIZE', 'draw_size', 'nearest_index', 'padded_shape', 'rescale_boxes',
+           'resize_contents', 'resize_images', 'scaled_length', 'target_shape', 'training_sizes']
 
 MIN_TRAINING_SIZE = 64  # px; two cells of a stride-32 feature map
 SIDES = ('short', 'long')
@@ -103,7 +103,8 @@ def target_shape(shape: Sequence[int], ratio: float, divisor: int = 32,
 
     One side goes to the multiple nearest to ``ratio * side``; the other to the multiple nearest to
     what keeps the aspect with it. So the aspect is off by half a divisor in the other side at
-    most. Halves are rounded up.
+    most. Halves are rounded up. For images that are stretched to it whole; `padded_shape` is the
+    rule of images whose aspect is kept.
 
     Args:
         shape: ``(h, w)`` in px.
@@ -126,6 +127,29 @@ def target_shape(shape: Sequence[int], ratio: float, divisor: int = 32,
     rest = max((2 * other * new + divisor * lead) // (2 * divisor * lead), 1) * divisor
     first = (shape[0] <= shape[1]) == (side == 'short')  # whether the height leads
     return (new, rest) if first else (rest, new)
+
+
+def padded_shape(shape: Sequence[int], size: int, base: int,
+                 divisor: int = 32) -> tuple[int, int]:
+    """The shape of a batch whose images all take one ratio, and are then padded.
+
+    Each side takes the ratio, is rounded as in `scaled_length`, and goes up to a multiple: as a
+    resize with its aspect kept and mmdet's data preprocessor after it have it in a test. A larger
+    size gives no smaller side.
+
+    Args:
+        shape: ``(h, w)`` of the images without padding, in px: the largest of each.
+        size: New length of a side that was ``base`` long.
+        base: Such a length, in px.
+        divisor: What both sides become multiples of.
+
+    Example:
+        >>> padded_shape((192, 256), size=192, base=256)  # of 144 x 192
+        (160, 192)
+    """
+    height, width = (-(-max(scaled_length(length, base, size), 1) // divisor) * divisor
+                     for length in shape)
+    return height, width
 
 
 def scaled_length(length: int, old: int, new: int) -> int:
@@ -187,6 +211,47 @@ def resize_images(images: Tensor, shape: Sequence[int]) -> Tensor:
     exact = images if images.dtype in (torch.float32, torch.float64) else images.float()
     return F.interpolate(exact, size=new, mode='bilinear', align_corners=False,
                          antialias=shrinks).to(images.dtype)
+
+
+def resize_contents(images: Tensor, old: Sequence[Sequence[int]], new: Sequence[Sequence[int]],
+                    shape: Sequence[int], pad_value: float = 0.0) -> Tensor:
+    """Resizes each image of a padded batch without its padding, and pads anew.
+
+    So no padding is blended into the last pixels of an image.
+
+    Args:
+        images: ``(n, channels, h, w)``, floating point, each image at the top left. Not changed.
+        old: ``(h, w)`` of each image in it.
+        new: The same after.
+        shape: ``(h, w)`` of the batch after.
+        pad_value: What fills the rest.
+
+    Returns:
+        The batch in its dtype; the very same tensor if it stays as it is.
+
+    Raises:
+        TypeError: If the images are not floating point.
+
+    Example:
+        >>> resize_contents(torch.ones(1, 1, 2, 4), [(2, 3)], [(4, 6)], (4, 8))[0, 0, 0].tolist()
+        [1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 0.0, 0.0]
+    """
+    before, after, whole = ([tuple(one) for one in old], [tuple(one) for one in new], tuple(shape))
+    if before == after and tuple(images.shape[-2:]) == whole:
+        return images
+    groups: dict[tuple[Any, Any], list[int]] = {}
+    for index, pair in enumerate(zip(before, after, strict=True)):
+        groups.setdefault(pair, []).append(index)
+    if len(groups) == 1:
+        (height, width), goal = before[0], after[0]
+        content = resize_images(images[..., :height, :width], goal)
+        return content if goal == whole else F.pad(
+            content, (0, whole[1] - goal[1], 0, whole[0] - goal[0]), value=pad_value)
+    batch = images.new_full((*images.shape[:2], *whole), pad_value)
+    for ((height, width), goal), members in groups.items():
+        content = resize_images(images[members, :, :height, :width], goal)
+        batch[members, :, :goal[0], :goal[1]] = content
+    return batch
 
 
 def rescale_boxes(boxes: Tensor, x_factor: float, y_factor: float) -> Tensor:

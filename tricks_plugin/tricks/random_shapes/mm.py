@@ -15,7 +15,14 @@ from ...plan.errors import TrickError
 from . import MIN_SIZE, check_sizes, mmpretrain
 from .fixed import fixed_backbone
 from .functional import training_sizes
-from .scales import anchor_obstacle, has_tail, home_words, replace_resize
+from .scales import (
+    anchor_obstacle,
+    has_tail,
+    home_words,
+    replace_resize,
+    standing_in,
+    unlike,
+)
 
 __all__ = ['Edit']
 
@@ -23,6 +30,7 @@ _PAPER, _PAPERS = (320, 608), (416, 608)  # px; for detectors of these sizes
 _AROUND = (0.75, 1.25)  # shares of the test scale, for others
 _PATH = 'tricks.random_shapes'
 _OLD = 'BatchSyncRandomResize'
+_PADS = ('pad_value', 'mask_pad_value', 'seg_pad_value')  # of the data preprocessor
 _QUERY_BASED = ('DetectionTransformer', 'MaskFormer')
 
 
@@ -105,32 +113,35 @@ class Edit(ConfigEdit):
         side = 'long' if all(canvas.fits for canvas in canvases) else 'short'
         own = canvases[0].along(side)
         tested = tested_canvas(cfg)
-        home = own if tested is None else tested.along(side)
+        strange = unlike(canvases, tested) if tested is not None else ''
+        if strange and not (self.params.sizes or self.params.ratio_range or old):
+            return Verdict.not_applicable(
+                f"{strange}; random_shapes.sizes, or .ratio_range as shares of the training's "
+                f'{own} px, would apply it')
+        home = own if tested is None or strange else tested.along(side)
         sizes = self._sizes(home, divisor, old, _editable(canvases) or own >= _PAPER[1])
         if len(sizes) < 2:
             return Verdict.not_applicable(
-                f'the config tests at {home} px, around which there are fewer than two sizes of '
-                f'{MIN_SIZE} px or more that are multiples of {divisor}')
-        whole = -(-own // divisor) * divisor  # what a batch of that scale is padded to
-        reason = fixed_backbone(cfg['model'], whole, sizes[0], scope)
+                f'the config {"trains" if strange or tested is None else "tests"} at {home} px, '
+                f'around which there are fewer than two sizes of {MIN_SIZE} px or more that are '
+                f'multiples of {divisor}')
+        sizes = standing_in(sizes, home, divisor, below=self.params.sizes is None)
+        sizes = standing_in(sizes, own, divisor)
+        whole, least = (-(-size // divisor) * divisor for size in (own, sizes[0]))
+        reason = fixed_backbone(cfg['model'], whole, least, scope)
         if reason:
             return Verdict.not_applicable(reason)
         ending = Ending.of(cfg, self.params, _PATH)
-        nearest = max(int(home / divisor + 0.5), 1) * divisor
-        clean = whole if home == own else nearest  # of the tail, if nothing is raised
-        top = max(sizes[-1], clean) if has_tail(ending) else sizes[-1]
-        words = [_sizes_words(sizes, side, own, whole, top)]
-        words += _raise_scale(canvases, top if top > whole else own, side, scope)
-        raised = top > whole and _editable(canvases)
-        exact, home = home, nearest if raised else clean
-        size = f'{home} px' + (
-            '' if exact == home else f' ({exact} px, to a multiple of {divisor})')
-        what = f'at the test scale of {size}' if tested is not None else \
-            f"at the training's own {size}, as no step of val_dataloader says at which it tests"
+        top = max(sizes[-1], home) if has_tail(ending) else sizes[-1]
+        words = [_sizes_words(sizes, side, own, top)]
+        words += _raise_scale(canvases, max(top, own), side, scope, None if strange else tested)
+        what = f'at the test scale of {home} px' if tested is not None and not strange else \
+            f"at the training's own {home} px, as " + (
+                strange or 'no step of val_dataloader says at which it tests')
         words.append(home_words(self.params.test_share, home, sizes, what, ending))
         rule = dict(sizes=sizes, divisor=divisor, interval=self.params.interval,
-                    base=top if raised else whole, home=home, share=self.params.test_share,
-                    side=side)
+                    base=top if top > own and _editable(canvases) else own, home=home,
+                    share=self.params.test_share, side=side)
         words += self._install(cfg, rule, scope, ending)
         return Verdict.applied('; '.join(words), **ending.settings, **rule)
 
@@ -177,7 +188,8 @@ class Edit(ConfigEdit):
         node['batch_augments'] = [*kept, dict(
             type='tricks_plugin.BatchRandomShapes', **rule, **{
                 name: list(getattr(self.params, name)) for name in ('points', 'lengths', 'ignore')
-                if getattr(self.params, name)})]
+                if getattr(self.params, name)}, **{
+                name: node[name] for name in _PADS if node.get(name) is not None})]
         append_hook(cfg, dict(type='tricks_plugin.BatchRandomShapesHook', **ending.settings))
         env = cfg.get('env_cfg')
         if isinstance(env, dict) and env.get('cudnn_benchmark'):
@@ -202,20 +214,19 @@ def _promise_of(cfg: dict[str, Any], node: dict[str, Any], scope: str) -> dict[s
             'share': node.get('share', 0.5), 'side': node.get('side', 'short')}
 
 
-def _sizes_words(sizes: list[int], side: str, own: int, whole: int, top: int) -> str:
+def _sizes_words(sizes: list[int], side: str, own: int, top: int) -> str:
     """Which sizes there are, and what the largest takes.
 
     Args:
         sizes: Ascending, in px.
         side: Which side they are.
         own: That side of the pipeline's own scale.
-        whole: The same, padded.
         top: The largest of all, the tail's among them.
     """
     fit = ', as each image is fitted into a square' if side == 'long' else ''
     first = 'the largest' if top == sizes[-1] else f'the {top} px of the tail'
     words = f'{len(sizes)} sizes of {sizes[0]} to {sizes[-1]} px ({side} side{fit}), {first} first'
-    if top <= whole:
+    if top <= own:
         return words
     return (f'{words}; it has {(top / own) ** 2:.1f} times the pixels of the '
             f"config's own {own}, and takes the memory for it")
@@ -226,7 +237,8 @@ def _editable(canvases: list[Canvas]) -> bool:
     return all(canvas.step is not None for canvas in canvases)
 
 
-def _raise_scale(canvases: list[Canvas], length: int, side: str, scope: str) -> list[str]:
+def _raise_scale(canvases: list[Canvas], length: int, side: str, scope: str,
+                 tested: Canvas | None) -> list[str]:
     """Has the pipelines deliver their largest scale, or a larger one; says what was changed.
 
     Args:
@@ -234,6 +246,8 @@ def _raise_scale(canvases: list[Canvas], length: int, side: str, scope: str) -> 
         length: The side wanted, in px; not below the present one.
         side: Which side.
         scope: The registry scope of unscoped names.
+        tested: The test's scale: where the aspect is kept, the new one has its bound of the other
+            side, in proportion.
     """
     words = []
     own = canvases[0].along(side)
@@ -246,9 +260,11 @@ def _raise_scale(canvases: list[Canvas], length: int, side: str, scope: str) -> 
                      "pipeline's scale")
     if any(canvas.varies for canvas in canvases):
         words.append('the random resize of each image gives way to its largest scale')
-    factor = length / own if _editable(canvases) else 1.0
+    length = length if _editable(canvases) else own
     for canvas in canvases:
-        if canvas.varies or (canvas.step is not None and factor > 1.0):
-            width, height = canvas.size
-            replace_resize(canvas, (round(width * factor), round(height * factor)), scope)
+        if canvas.varies or (canvas.step is not None and length > own):
+            like = tested if tested is not None and canvas.step is not None and \
+                canvas.step.get('keep_ratio') and len(set(tested.size)) > 1 else canvas
+            width, height = (round(one * length / like.along(side)) for one in like.size)
+            replace_resize(canvas, (width, height), scope)
     return words

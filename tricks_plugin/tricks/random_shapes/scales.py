@@ -2,14 +2,63 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ...mm.canvas import Canvas
 from ...mm.config_edit import get, type_name, walk
 from ...mm.ending import Ending
 
-__all__ = ['anchor_obstacle', 'has_tail', 'home_words', 'replace_resize']
+__all__ = ['anchor_obstacle', 'has_tail', 'home_words', 'replace_resize', 'standing_in', 'unlike']
+
+
+def unlike(trained: Sequence[Canvas], tested: Canvas) -> str:
+    """Why no one ratio turns the images of a training into those of its test; empty if one does.
+
+    A square says how long the long side of an image becomes, and any other scale how long the
+    short one: how they compare depends on each image's aspect.
+
+    Args:
+        trained: The scales of the training pipelines.
+        tested: That of the test.
+    """
+    for canvas in trained:
+        if _is_square(canvas) != _is_square(tested):
+            first, second = ('a square', 'none') if _is_square(canvas) else ('none', 'a square')
+            return (f"the training's scale of {_words(canvas)} is {first} and the test's of "
+                    f'{_words(tested)} is {second}, so that no one ratio brings every image from '
+                    'the first to the second')
+    return ''
+
+
+def _is_square(canvas: Canvas) -> bool:
+    return canvas.size[0] == canvas.size[1] and canvas.reason != 'ResizeShortestEdge'
+
+
+def _words(canvas: Canvas) -> str:
+    width, height = canvas.size
+    edge = canvas.reason == 'ResizeShortestEdge'
+    return f'{height} px for the short side' if edge else f'{width} x {height} px'
+
+
+def standing_in(sizes: Sequence[int], exact: int, divisor: int, below: bool = False) -> list[int]:
+    """Sizes with an exact one, which is no multiple, in the place of the multiple above it.
+
+    Batches of the two have the same shape, padding and all.
+
+    Args:
+        sizes: Ascending multiples of the divisor, in px.
+        exact: A size at which images arrive or are tested, in px.
+        divisor: What the sides of batches are multiples of.
+        below: Whether it takes the place of the multiple below where that above is none of them.
+
+    Example:
+        >>> standing_in([576, 608, 640], 600, 32), standing_in([480, 512], 520, 32, below=True)
+        ([576, 600, 640], [480, 520])
+    """
+    places = [-(-exact // divisor) * divisor, *([exact // divisor * divisor] if below else [])]
+    place = next((one for one in places if one in sizes and exact not in sizes), None)
+    return [exact if size == place else size for size in sizes]
 
 
 def replace_resize(canvas: Canvas, size: tuple[int, int], scope: str) -> None:
