@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+from collections.abc import Callable
 from typing import Any
 
 from .class_folders import (
@@ -14,6 +15,7 @@ from .class_folders import (
     image_folder,
 )
 from .config_edit import is_a, type_name
+from .image_filter import Kept, filters, kept_images
 from .json_lists import list_length
 
 __all__ = ['ImageCount', 'count_images', 'epoch_iterations']
@@ -33,11 +35,14 @@ class ImageCount:
         images: Images; None if they could not be counted.
         samples: Samples of an epoch; None if not known.
         why: Why one of the two is not known.
+        at_most: Where the samples are not known as the data set leaves images out: what they would
+            be if it left none out.
     """
 
     images: int | None = None
     samples: int | None = None
     why: str = ''
+    at_most: int | None = None
 
 
 def count_images(node: Any, path: str, scope: str) -> ImageCount:
@@ -58,21 +63,25 @@ def count_images(node: Any, path: str, scope: str) -> ImageCount:
                   for index, part in enumerate(parts)]
         why = next((one.why for one in counts if one.why), '')
         if not is_a(node, 'ConcatDataset', scope=scope):
-            counts = [dataclasses.replace(one, samples=None) for one in counts]
+            counts = [dataclasses.replace(one, samples=None, at_most=None) for one in counts]
             why = why or _other_wrapper(node, path)
-        return ImageCount(_sum(one.images for one in counts), _sum(one.samples for one in counts),
-                          why)
+        samples = _sum(one.samples for one in counts)
+        return ImageCount(
+            _sum(one.images for one in counts), samples, why, None if samples is not None else _sum(
+                one.at_most if one.samples is None else one.samples for one in counts))
     return _leaf(node, path, scope)
 
 
 def _wrapped(node: dict[str, Any], inner: ImageCount, path: str, scope: str) -> ImageCount:
     """What a wrapper of one data set makes of it."""
     if is_a(node, 'RepeatDataset', scope=scope):
-        times, samples = node.get('times'), inner.samples
-        return dataclasses.replace(inner, samples=None if samples is None or not isinstance(
-            times, int) else samples * times)
-    if is_a(node, 'MultiImageMixDataset', scope=scope) or inner.why:
+        samples, at_most = (None if count is None or not isinstance(node.get('times'), int) else
+                            count * node['times'] for count in (inner.samples, inner.at_most))
+        return dataclasses.replace(inner, samples=samples, at_most=at_most)
+    if is_a(node, 'MultiImageMixDataset', scope=scope):
         return inner
+    if inner.why:
+        return dataclasses.replace(inner, at_most=None)
     if is_a(node, 'ClassBalancedDataset', scope=scope):
         return ImageCount(inner.images, None, f'{path} is {type_name(node)}, which repeats images '
                           'by how rare their classes are')
@@ -97,7 +106,7 @@ def _leaf(node: dict[str, Any], path: str, scope: str) -> ImageCount:
     if not name and finds_folders(node, scope):
         name = annotation_file(node)
         if not name:
-            return _in_folders(node, path)
+            return _in_folders(node, path, scope)
     if not name:
         return ImageCount(why=f'{path} names no annotation file')
     if not isinstance(name, str):
@@ -110,17 +119,46 @@ def _leaf(node: dict[str, Any], path: str, scope: str) -> ImageCount:
     file = os.path.join(root, name) if isinstance(root, str) and not os.path.isabs(name) else name
     if is_a(node, 'BaseVideoDataset', scope=scope):
         return ImageCount(why=f'{path} is {type_name(node)}, whose samples are clips of videos')
+    return _counted(node, path, file, scope, lambda: _entries(node, file, scope))
+
+
+def _counted(node: dict[str, Any], path: str, source: str, scope: str,
+             listed: Callable[[], int]) -> ImageCount:
+    """The images that a data set keeps of those in a file or folder.
+
+    Args:
+        node: The data set.
+        path: Where it stands.
+        source: The file or folder.
+        scope: The registry scope of unscoped names.
+        listed: Counts what the source lists.
+    """
     try:
-        count = _entries(node, file, scope)
+        if filters(node, scope):
+            return _kept(node, path, source, kept_images(node, source, scope, listed))
+        count = _picked(listed(), node.get('indices'))
     except FileNotFoundError:
-        return ImageCount(why=f'{file} is not here')
-    except (OSError, ValueError, RecursionError) as error:
-        return ImageCount(why=f'{file} was not counted: {" ".join(str(error).split())}')
-    count = _picked(count, node.get('indices'))
+        return ImageCount(why=f'{source} is not here')
+    except (OSError, ValueError) as error:
+        return ImageCount(why=f'{source} was not counted: {" ".join(str(error).split())}')
     return ImageCount(count, count)
 
 
-def _in_folders(node: dict[str, Any], path: str) -> ImageCount:
+def _kept(node: dict[str, Any], path: str, source: str, found: Kept) -> ImageCount:
+    """The count of a data set that filters its images, which ``indices`` picks from after."""
+    at_most = _picked(found.listed, node.get('indices'))
+    if found.images is None:
+        return ImageCount(at_most=at_most, why=(
+            f'{source} lists {found.listed} images, and how many of them {path} leaves out is not '
+            f'known ({found.why})'))
+    if found.why:
+        return ImageCount(0, at_most=at_most, why=(
+            f'{path} leaves out all {found.listed} images of {source}: {found.why}'))
+    count = _picked(found.images, node.get('indices'))
+    return ImageCount(count, count)
+
+
+def _in_folders(node: dict[str, Any], path: str, scope: str) -> ImageCount:
     """The images of a data set whose folders are its classes."""
     try:
         folder = image_folder(node)
@@ -128,13 +166,7 @@ def _in_folders(node: dict[str, Any], path: str) -> ImageCount:
         return ImageCount(why=f'{path}.{error}')
     if '://' in folder:
         return ImageCount(why=f'{folder} is no local folder')
-    try:
-        count = _picked(count_folder_images(node), node.get('indices'))
-    except FileNotFoundError:
-        return ImageCount(why=f'{folder} is not here')
-    except (OSError, ValueError) as error:
-        return ImageCount(why=f'{folder} was not counted: {" ".join(str(error).split())}')
-    return ImageCount(count, count)
+    return _counted(node, path, folder, scope, lambda: count_folder_images(node))
 
 
 def _entries(node: dict[str, Any], file: str, scope: str) -> int:

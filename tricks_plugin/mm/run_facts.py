@@ -114,7 +114,7 @@ def _strange_sampler(loader: Any) -> str:
 def epoch_length(cfg: dict[str, Any]) -> tuple[int | None, str]:
     """The iterations of an epoch, as an iteration-based run counts them, by the annotation files.
 
-    Images that the data set filters out are counted too.
+    Images that the data set leaves out are counted too where `filters_images` says so.
 
     Returns:
         ``(iterations, why)``, of which one is given.
@@ -126,10 +126,11 @@ def epoch_length(cfg: dict[str, Any]) -> tuple[int | None, str]:
     if strange := _strange_sampler(loader):
         return None, strange
     found = count_images(get(cfg, path), path, default_scope(cfg))
-    if found.samples is None:
+    samples = found.at_most if found.samples is None else found.samples
+    if samples is None:
         return None, found.why
     processes = world_size(cfg.get('launcher'))
-    return max(loader_batches(loader, found.samples, batch_size, processes), 1), ''
+    return max(loader_batches(loader, samples, batch_size, processes), 1), ''
 
 
 def loader_batches(loader: Any, samples: int, batch_size: int, processes: int) -> int:
@@ -151,9 +152,12 @@ def loader_batches(loader: Any, samples: int, batch_size: int, processes: int) -
 
 
 def filters_images(cfg: dict[str, Any]) -> bool:
-    """Whether a training set leaves images out, by their size or as they hold no object."""
-    return any(get(node, 'filter_cfg') or get(node, 'filter_empty_gt') is True
-               for _, node in walk(get(cfg, 'train_dataloader.dataset')))
+    """Whether a training set leaves images out, by a rule that is not followed here.
+
+    An epoch is then no longer than `epoch_length` says, and may be shorter.
+    """
+    path = 'train_dataloader.dataset'
+    return count_images(get(cfg, path), path, default_scope(cfg)).at_most is not None
 
 
 def tested_short(cfg: dict[str, Any]) -> int | None:

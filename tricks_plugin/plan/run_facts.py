@@ -18,8 +18,8 @@ class RunFacts:
         accumulation: Batches that an update averages over.
         epochs: Length of an epoch-based run.
         iterations: Length of an iteration-based run.
-        images: Images of the training set, as its annotation files or folders list them; those
-            that the data set filters out are counted too.
+        images: Images of the training set, without those that the data set leaves out; None where
+            it is not known which these are.
         samples: Samples of an epoch: the images, times what wrappers repeat.
         updates: Optimizer steps of the whole run.
         scale: Short side in px of the scale at which the run tests, as its settings name it.
@@ -66,12 +66,13 @@ class RunFacts:
     def words(self) -> str:
         """The run in one line."""
         parts = [
-            self.images is not None and f'{self.images} images',
-            self.epochs is not None and f'{self.epochs} epochs',
-            self.updates is not None and f'{self.updates} updates',
-            self.effective_batch is not None and f'{self.effective_batch} images per update',
+            self.images is not None and _number(self.images, 'image'),
+            self.epochs is not None and _number(self.epochs, 'epoch'),
+            self.updates is not None and _number(self.updates, 'update'),
+            self.effective_batch is not None and
+            f'{_number(self.effective_batch, "image")} per update',
             self.scale is not None and self._tested,
-            self.classes is not None and f'{self.classes} classes',
+            self.classes is not None and _number(self.classes, 'class'),
             self.pretrained is not None and f'pretrained {self._loaded}',
             bool(self.augmentation) and f'augmented by {", ".join(self.augmentation)}']
         known = ', '.join(part for part in parts if isinstance(part, str))
@@ -93,3 +94,9 @@ class RunFacts:
         """As ``tricks plan --json`` prints it under ``run``."""
         return {**dataclasses.asdict(self), 'augmentation': list(self.augmentation),
                 'unknown': list(self.unknown), 'effective_batch': self.effective_batch}
+
+
+def _number(count: int, thing: str) -> str:
+    if count != 1:
+        thing += 'es' if thing.endswith('s') else 's'
+    return f'{count} {thing}'
