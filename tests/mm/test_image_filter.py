@@ -212,7 +212,7 @@ def test_the_run_is_that_of_the_images_that_are_kept(tmp_path):
     assert '380 updates (of 3000) and 300 images (of 1000)' in plan['mixup'].reason
 
 
-def test_a_bound_holds_nothing_back_and_is_no_number(tmp_path):
+def test_a_bound_is_no_number_and_holds_back_what_it_is_below(tmp_path):
     (tmp_path / 'train.txt').write_text('\n'.join(map(str, range(100))))
     dataset = dict(type='VOCDataset', ann_file=str(tmp_path / 'train.txt'), filter_cfg=EMPTY)
     cfg = config(dataset)
@@ -223,7 +223,13 @@ def test_a_bound_holds_nothing_back_and_is_no_number(tmp_path):
         f'the number of images is not known: {tmp_path}/train.txt lists 100 images, and how many '
         'of them train_dataloader.dataset leaves out is not known (the rule of VOCDataset is not '
         'followed here)',)
-    assert plan['mixup'].status == plan['random_shapes'].status == 'applied'
+    # 13 batches of 8, ten times
+    assert plan.run.updates_at_most == 130 and 'at most 130 updates, ' in plan.run.words()
+    assert plan['mixup'].status == plan['random_shapes'].status == 'held_back'
+    assert plan['mixup'].reason.startswith('at most 130 updates (of 3000) are too few for mixup')
+    cfg.train_cfg.max_epochs = 300  # at most 3900: nobody knows that they are fewer than 3000
+    _, plan = tricks_plugin.apply_tricks(cfg, 'bag_of_freebies')
+    assert plan['mixup'].status == 'applied'
     none = run_facts(config(write(tmp_path, COCO, metainfo=dict(classes=['x']),
                                   filter_cfg=EMPTY)).to_dict())
     assert (none.images, none.updates) == (0, None) and none.unknown[0].startswith(

@@ -61,6 +61,7 @@ def run_facts(cfg: dict[str, Any]) -> RunFacts:
         iterations=length.value if length is not None and not length.by_epoch else None,
         images=found.images, samples=found.samples,
         updates=_updates(cfg, found.samples, processes, accumulation),
+        updates_at_most=_bound(cfg, found, processes, accumulation),
         scale=tested_short(cfg),
         fitted=_fitted(tests), train_scale=_largest_short(pipelines), classes=_classes(cfg),
         pretrained=_pretrained(cfg), frozen_stages=_frozen(cfg),
@@ -102,6 +103,13 @@ def _updates(
         return None
     each = loader_batches(loader, samples, batch_size, processes)
     return math.ceil(each * length.value / accumulation)
+
+
+def _bound(cfg: dict[str, Any], found: ImageCount, processes: int, accumulation: int | None,
+           ) -> int | None:
+    """The most optimizer steps, where which images are left out is all that is not known."""
+    known = _updates(cfg, found.samples, processes, accumulation)
+    return _updates(cfg, found.at_most, processes, accumulation) if known is None else None
 
 
 def _strange_sampler(loader: Any) -> str:

@@ -22,6 +22,8 @@ class RunFacts:
             it is not known which these are.
         samples: Samples of an epoch: the images, times what wrappers repeat.
         updates: Optimizer steps of the whole run.
+        updates_at_most: Where these are not known, as it is not known which images the data set
+            leaves out: what they would be if it left none out.
         scale: Short side in px of the scale at which the run tests, as its settings name it.
         fitted: Whether that scale is a square into which each image is fitted with its aspect kept:
             the short sides that arrive are then less, but for square images.
@@ -45,6 +47,7 @@ class RunFacts:
     images: int | None = None
     samples: int | None = None
     updates: int | None = None
+    updates_at_most: int | None = None
     scale: int | None = None
     fitted: bool = False
     train_scale: int | None = None
@@ -63,12 +66,27 @@ class RunFacts:
             return None
         return self.batch_size * self.processes * self.accumulation
 
+    def fewer(self, thing: str, bound: int) -> str:
+        """How few ``images`` or ``updates`` there are; empty if not fewer, or not known.
+
+        Example:
+            >>> RunFacts(updates=520).fewer('updates', 3000)
+            '520 updates (of 3000)'
+        """
+        count, most = getattr(self, thing), ''
+        if count is None and thing == 'updates':
+            count, most = self.updates_at_most, 'at most '
+        return '' if count is None or count >= bound else \
+            f'{most}{_number(count, thing[:-1])} (of {bound})'
+
     def words(self) -> str:
         """The run in one line."""
         parts = [
             self.images is not None and _number(self.images, 'image'),
             self.epochs is not None and _number(self.epochs, 'epoch'),
             self.updates is not None and _number(self.updates, 'update'),
+            self.updates_at_most is not None and
+            f'at most {_number(self.updates_at_most, "update")}',
             self.effective_batch is not None and
             f'{_number(self.effective_batch, "image")} per update',
             self.scale is not None and self._tested,

@@ -92,20 +92,17 @@ class Edit(ConfigEdit):
 
         Unless the LR is flat for long.
         """
-        steps = self._steps_of_short(cfg, facts)
+        few, steps = _few(facts), self._steps(cfg)
         given = self.params.flat_fraction
-        if not steps or (self.params.fitted_flat if given is None else given) >= MIN_FLAT:
+        if not few or not steps or \
+                (self.params.fitted_flat if given is None else given) >= MIN_FLAT:
             return None
-        return (f'{facts.updates} updates (of {MIN_UPDATES}) from random weights are too few for '
-                f'a cosine in place of {steps}: on 896 images and 1120 updates it cost 4.7 points '
-                'of mAP (three seeds), and with tricks.cosine_warmup.flat_fraction=0.7 none that '
-                'is shown')
+        return (f'{few} are too few for a cosine in place of {steps}: on 896 images and 1120 '
+                'updates it cost 4.7 points of mAP (three seeds), and with '
+                'tricks.cosine_warmup.flat_fraction=0.7 none that is shown')
 
-    def _steps_of_short(self, cfg: dict[str, Any], facts: RunFacts) -> str:
-        """The step decay of a detector's run that is too short for a plain cosine, or empty."""
-        if facts.task != 'detection' or facts.pretrained or facts.updates is None or \
-                facts.updates >= MIN_UPDATES:
-            return ''
+    def _steps(self, cfg: dict[str, Any]) -> str:
+        """The class name of the config's own step decay, or empty."""
         schedule, scope = schedulable(cfg), default_scope(cfg)
         items = [] if isinstance(schedule, str) else [
             item for items in schedule[1].values() for item in items]
@@ -124,12 +121,10 @@ class Edit(ConfigEdit):
         kept = next((item['flat_fraction'] for item in old if item.get('flat_fraction')), 0.0)
         if kept or not self.params.fitted_flat:
             return kept, " (the config's own)" if kept else ''
-        facts = run_facts(cfg)
-        if not self._steps_of_short(cfg, facts):
+        few = _few(run_facts(cfg))
+        if not few or not self._steps(cfg):
             return 0.0, ''
-        return self.params.fitted_flat, (
-            f', as {facts.updates} updates (of {MIN_UPDATES}) from random weights are too few for '
-            'a cosine from the start')
+        return self.params.fitted_flat, f', as {few} are too few for a cosine from the start'
 
     def _floor(self, items: list[dict[str, Any]], cfg: dict[str, Any],
                wrappers: list[tuple[str, dict[str, Any]]], scope: str) -> Floor:
@@ -191,6 +186,14 @@ class Edit(ConfigEdit):
         if flat:
             node['flat_fraction'] = flat
         return node
+
+
+def _few(facts: RunFacts) -> str:
+    """How few updates a detector's run has for a cosine from the start; empty if enough."""
+    if facts.task != 'detection' or facts.pretrained:
+        return ''
+    few = facts.fewer('updates', MIN_UPDATES)
+    return few and f'{few} from random weights'
 
 
 def _epochs(cfg: dict[str, Any]) -> tuple[int | None, bool]:

@@ -62,10 +62,8 @@ class MixUp(Trick):
         """Not in a detector's run that is too small for more augmentation than it has."""
         if facts.task != 'detection' or not facts.augmentation:
             return None
-        small = [words for value, bound, words in (
-            (facts.updates, MIN_UPDATES, f'{facts.updates} updates (of {MIN_UPDATES})'),
-            (facts.images, MIN_IMAGES, f'{facts.images} images (of {MIN_IMAGES})'))
-            if value is not None and value < bound]
+        small = [words for words in (facts.fewer('updates', MIN_UPDATES),
+                                     facts.fewer('images', MIN_IMAGES)) if words]
         return (f'{" and ".join(small)} are too few for mixup beside '
                 f'{", ".join(facts.augmentation)}: on 205 images it cost 4.8 points of mAP in '
                 '2080 updates, and 4.4 in 520 from a pretrained backbone (three seeds each)'

@@ -74,10 +74,10 @@ def too_small(facts: RunFacts, seen: int | None) -> str | None:
         facts: Of the run.
         seen: Its passes over the images, or None where they are not known.
     """
-    small = [f'{value} {what} (of {bound})' for value, bound, what in (
-        (seen, MIN_EPOCHS, 'passes over the images'),
-        (facts.updates, MIN_UPDATES, 'updates'), (facts.images, MIN_IMAGES, 'images'))
-        if value is not None and value < bound]
+    small = [f'{seen} passes over the images (of {MIN_EPOCHS})'] if seen is not None and \
+        seen < MIN_EPOCHS else []
+    small += [words for words in (facts.fewer('updates', MIN_UPDATES),
+                                  facts.fewer('images', MIN_IMAGES)) if words]
     return (f'{" and ".join(small)} are fewer than in the smallest run known here to gain by a '
             'mosaic: on 3018 images it brought 4.3 points of mAP in 100 epochs (published, one '
             'run)') if small else None
