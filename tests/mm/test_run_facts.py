@@ -14,6 +14,7 @@ from tricks_plugin.mm.image_count import count_images, epoch_iterations
 from tricks_plugin.mm.run_facts import epoch_length, run_facts
 from tricks_plugin.plan import RunFacts
 from tricks_plugin.tricks import TRICKS
+from tricks_plugin.tricks.cosine_warmup import CosineWarmup
 
 CROP = dict(type='MinIoURandomCrop')
 
@@ -332,29 +333,34 @@ def test_a_small_run_holds_mixup_and_shapes_back_and_an_order_applies_them(tmp_p
         assert found['mixup'].status == found['random_shapes'].status == 'applied'
 
 
-def test_a_small_run_from_random_weights_keeps_its_own_steps(tmp_path):
+def against_cosine(cfg, **params):
+    """Why a recipe with a plain cosine would hold it back."""
+    return CosineWarmup.from_dict(params).config_pays(cfg, run_facts(cfg))
+
+
+def test_a_small_run_keeps_its_own_steps_where_a_recipe_has_no_flat_part(tmp_path):
     cfg = config(coco(tmp_path, 205))  # 520 updates
-    assert rows(cfg)['cosine_warmup'].status == 'applied'  # a pretrained backbone
+    assert against_cosine(cfg).startswith(
+        '520 updates (of 780) from a pretrained backbone are too few for a cosine in place of ')
     del cfg['model']['backbone']['init_cfg']
-    row = rows(cfg, 'finetune')['cosine_warmup']
-    assert (row.status, row.changes) == ('held_back', ())
-    assert row.reason == (
+    assert against_cosine(cfg) == (
         '520 updates (of 3000) from random weights are too few for a cosine in place of '
         'MultiStepLR: on 896 images and 1120 updates it cost 4.7 points of mAP (three seeds), '
-        'and with tricks.cosine_warmup.flat_fraction=0.7 none that is shown; '
-        'tricks.cosine_warmup=True (or --tricks ...,cosine_warmup) applies it all the same')
+        'and with tricks.cosine_warmup.flat_fraction=0.7 none that is shown')
+    assert against_cosine(cfg, fitted_flat=0.5) is against_cosine(cfg, flat_fraction=0.5) is None
+    assert against_cosine(cfg, fitted_flat=0.4) and against_cosine(cfg, flat_fraction=0.4)
     assert rows(cfg, 'finetune,cosine_warmup')['cosine_warmup'].status == 'applied'
     assert rows(cfg, 'modern')['cosine_warmup'].reason.endswith(
         ', then flat for 0.5 of the rest, then cosine to 0 over 40 epochs')
     cfg['train_cfg']['max_epochs'] = 231  # of 13 iterations: 3003
-    assert rows(cfg, 'finetune')['cosine_warmup'].status == 'applied'
+    assert against_cosine(cfg) is None
     cfg['train_cfg']['max_epochs'] = 230
-    assert rows(cfg, 'finetune')['cosine_warmup'].status == 'held_back'
+    assert against_cosine(cfg)
     # What loses is a cosine in place of steps: nothing is measured where the LR stays, or bends.
     for own in ([], [dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=50)],
                 [dict(type='CosineAnnealingLR', T_max=230)]):
         cfg['param_scheduler'] = own
-        assert rows(cfg, 'finetune')['cosine_warmup'].status == 'applied'
+        assert against_cosine(cfg) is None
 
 
 @pytest.mark.parametrize(('epochs', 'given', 'flat'), [
@@ -377,10 +383,22 @@ def test_a_recipes_flat_part_is_that_of_short_runs_from_random_weights(
         flat > 0 and 'flat_fraction' not in given)
 
 
-def test_a_pretrained_run_has_no_flat_part_that_nobody_gave(tmp_path):
-    effective, _ = tricks_plugin.apply_tricks(
-        Config(config(coco(tmp_path, 205))), {'cosine_warmup': {'fitted_flat': 0.7}})
-    assert 'flat_fraction' not in effective.param_scheduler[0]
+@pytest.mark.parametrize(('epochs', 'whole', 'flat'), [
+    (59, False, 0.7),  # of 13 iterations: 767 updates
+    (60, False, 0.0),  # 780
+    (40, True, 0.0),  # a whole detector, of which nothing is measured
+])
+@pytest.mark.parametrize('recipe', ['bag_of_freebies', 'finetune'])
+def test_from_pretrained_weights_shorter_runs_have_a_flat_part(
+        tmp_path, recipe, epochs, whole, flat):
+    cfg = config(coco(tmp_path, 205))
+    cfg['train_cfg']['max_epochs'] = epochs
+    if whole:
+        cfg['load_from'] = 'detector.pth'
+    effective, plan = tricks_plugin.apply_tricks(Config(cfg), recipe)
+    assert effective.param_scheduler[0].get('flat_fraction', 0.0) == flat
+    assert ('updates (of 780) from a pretrained backbone are too few for a cosine from'
+            in plan['cosine_warmup'].reason) == (flat > 0)
 
 
 def test_what_is_there_already_is_present_and_not_held_back(tmp_path):
