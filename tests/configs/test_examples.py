@@ -25,7 +25,7 @@ PURE = sorted((EXAMPLES / 'pure_python').glob('*.py'))
 A, P, N = 'applied', 'present', 'not_applicable'
 BAG = dict(linear_lr=A, cosine_warmup=A, no_bias_decay=A, label_smoothing=A, mixup=A, sync_bn=A,
            random_shapes=A, finite_guard=A, data_monitor=A)
-# A ResNet's norms stand still while it is fine-tuned; two-stage detectors see varying shapes already.
+# A ResNet's norms stand still while it is fine-tuned; the paper's random shapes are for one stage.
 TWO_STAGE = {**BAG, 'sync_bn': N, 'random_shapes': N}
 EXPECTED = {
     'yolov3_d53_bag': BAG,

@@ -177,8 +177,8 @@ def test_a_large_pad_divisor_and_cudnn_benchmark_are_respected(zoo):
 
 
 @pytest.mark.parametrize('path, words', [
-    ('faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py', 'two-stage detectors train at varying'),
-    ('detr/detr_r50_8xb2-150e_coco.py', 'DETR is query-based'),
+    ('faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py', 'the paper has it for single-stage detectors, this has two'),
+    ('detr/detr_r50_8xb2-150e_coco.py', 'single-stage detectors, DETR is query-based'),
     ('mask2former/mask2former_r50_8xb2-lsj-50e_coco.py', 'Mask2Former is query-based'),
     ('ssd/ssd300_coco.py', 'SSDAnchorGenerator, whose anchors are laid out for one input size'),
     ('yolact/yolact_r50_1xb8-55e_coco.py', 'strides holds 7.97101, no power of two'),

@@ -99,10 +99,10 @@ class Edit(ConfigEdit):
         if not self.params.two_stage:
             advice = 'random_shapes.two_stage=True would apply it'
             if 'roi_head' in model or is_a(model, 'TwoStageDetector', scope=scope):
-                return f'two-stage detectors train at varying shapes already; {advice}'
+                return f'the paper has it for single-stage detectors, this has two; {advice}'
             if is_a(model, *_QUERY_BASED, scope=scope):
-                return (f'{type_name(model)} is query-based, and such detectors train at varying '
-                        f'shapes already; {advice}')
+                return (f'the paper has it for single-stage detectors, {type_name(model)} is '
+                        f'query-based; {advice}')
         return anchor_obstacle(model)
 
     def _edit(self, cfg: dict[str, Any], canvases: list[Canvas], old: dict[str, Any] | None,
