@@ -26,8 +26,8 @@ tricks = dict(
     random_shapes=dict(),
     # Linear warm-up from 0, then cosine to 0 per iteration (1902.04103 section 3.4): YOLOv3
     # about +0.4, Faster R-CNN +1.8 mAP. The warm-up keeps the config's own length, where the paper's
-    # code has 2 epochs. A detector with steps of its own that has random weights and fewer than 3000 updates
-    # (a choice) keeps its LR flat for 0.7 of the rest first: a cosine from the start cost 4.7 points at 1120
+    # code has 2 epochs. A detector with steps of its own that has random weights and sees fewer than 20,000
+    # images in all (a choice; 12,000 from a pretrained backbone) keeps its LR flat for 0.7 of the rest first: a cosine from the start cost 4.7 points at 1120
     # updates here, this one did not (+0.6, -0.5 to +1.7, three seeds; in the bag +2.9, +1.8 to +4.1, five
     # seeds), and 3.3 at 1040 on blood cells, this one +2.5 (-0.5 to +5.5), at 2080 +2.3 (+0.4 to +4.2), three
     # seeds each.

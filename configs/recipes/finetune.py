@@ -24,9 +24,9 @@ tricks = dict(
     # One epoch of warm-up, as Ultralytics' fine-tuning has (a tenth of a run of which it would be half or
     # more), then the cosine (1812.01187 section 5.1): over step decay +2.5 points of top-1 in 1560
     # updates of CIFAR-10 here (docs/timm.md), +1.8 mAP for Faster R-CNN on VOC (1902.04103 section 4).
-    # In a detector's run of fewer than 780 updates from a pretrained backbone (3000 from random weights) the
-    # LR stays flat for 0.7 first: at 520 updates the recipe brought +7.4 mAP with it here (+6.4 to +8.4) and
-    # -3.0 without (-5.9 to -0.2), three seeds each; at 780 updates, without, +3.2 (+2.0 to +4.5), five.
+    # In a detector's run that sees fewer than 12,000 images from a pretrained backbone (20,000 from random
+    # weights) the LR stays flat for 0.7 first: at 4160 the recipe brought +7.4 mAP with it here (+6.4 to +8.4)
+    # and -3.0 without (-5.9 to -0.2), three seeds each; at 12,480, without, +3.2 (+2.0 to +4.5), five.
     cosine_warmup=dict(fitted_epochs=1.0, fitted_flat=0.7),
     # No weight decay on biases and norms (1812.01187 section 3.1): +0.5 with the decay tuned, ResNet-50
     # (torchvision's blog of 2021-11-18).

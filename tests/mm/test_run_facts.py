@@ -341,10 +341,10 @@ def against_cosine(cfg, **params):
 def test_a_small_run_keeps_its_own_steps_where_a_recipe_has_no_flat_part(tmp_path):
     cfg = config(coco(tmp_path, 205))  # 520 updates
     assert against_cosine(cfg).startswith(
-        '520 updates (of 780) from a pretrained backbone are too few for a cosine in place of ')
+        '8320 images seen (of 12000) from a pretrained backbone are too few for a cosine in place ')
     del cfg['model']['backbone']['init_cfg']
     assert against_cosine(cfg) == (
-        '520 updates (of 3000) from random weights are too few for a cosine in place of '
+        '8320 images seen (of 20000) from random weights are too few for a cosine in place of '
         'MultiStepLR: on 896 images and 1120 updates it cost 4.7 points of mAP (three seeds), '
         'and with tricks.cosine_warmup.flat_fraction=0.7 none that is shown')
     assert against_cosine(cfg, fitted_flat=0.5) is against_cosine(cfg, flat_fraction=0.5) is None
@@ -352,23 +352,23 @@ def test_a_small_run_keeps_its_own_steps_where_a_recipe_has_no_flat_part(tmp_pat
     assert rows(cfg, 'finetune,cosine_warmup')['cosine_warmup'].status == 'applied'
     assert rows(cfg, 'modern')['cosine_warmup'].reason.endswith(
         ', then flat for 0.5 of the rest, then cosine to 0 over 40 epochs')
-    cfg['train_cfg']['max_epochs'] = 231  # of 13 iterations: 3003
+    cfg['train_cfg']['max_epochs'] = 97  # of 13 iterations of 16 images: 20176
     assert against_cosine(cfg) is None
-    cfg['train_cfg']['max_epochs'] = 230
+    cfg['train_cfg']['max_epochs'] = 96
     assert against_cosine(cfg)
     # What loses is a cosine in place of steps: nothing is measured where the LR stays, or bends.
     for own in ([], [dict(type='LinearLR', start_factor=0.1, by_epoch=False, end=50)],
-                [dict(type='CosineAnnealingLR', T_max=230)]):
+                [dict(type='CosineAnnealingLR', T_max=96)]):
         cfg['param_scheduler'] = own
         assert against_cosine(cfg) is None
 
 
 @pytest.mark.parametrize(('epochs', 'given', 'flat'), [
-    (230, {}, 0.7),  # of 13 iterations: 2990 updates
-    (231, {}, 0.0),  # 3003
-    (230, {'flat_fraction': 0.0}, 0.0),
-    (230, {'flat_fraction': 0.2}, 0.2),
-    (230, {'fitted_flat': 0.5}, 0.5),
+    (96, {}, 0.7),  # of 13 iterations of 16 images: 19968
+    (97, {}, 0.0),  # 20176
+    (96, {'flat_fraction': 0.0}, 0.0),
+    (96, {'flat_fraction': 0.2}, 0.2),
+    (96, {'fitted_flat': 0.5}, 0.5),
 ])
 def test_a_recipes_flat_part_is_that_of_short_runs_from_random_weights(
         tmp_path, epochs, given, flat):
@@ -378,14 +378,14 @@ def test_a_recipes_flat_part_is_that_of_short_runs_from_random_weights(
     order = {'recipe': 'bag_of_freebies', **({'cosine_warmup': given} if given else {})}
     effective, plan = tricks_plugin.apply_tricks(Config(cfg), order)
     assert effective.param_scheduler[0].get('flat_fraction', 0.0) == flat
-    why = f'as {13 * epochs} updates (of 3000) from random weights are too few for a cosine from'
+    why = f'as {208 * epochs} images seen (of 20000) from random weights are too few for a cosine'
     assert (why in plan['cosine_warmup'].reason) == (
         flat > 0 and 'flat_fraction' not in given)
 
 
 @pytest.mark.parametrize(('epochs', 'whole', 'flat'), [
-    (59, False, 0.7),  # of 13 iterations: 767 updates
-    (60, False, 0.0),  # 780
+    (57, False, 0.7),  # of 13 iterations of 16 images: 11856
+    (58, False, 0.0),  # 12064
     (40, True, 0.0),  # a whole detector, of which nothing is measured
 ])
 @pytest.mark.parametrize('recipe', ['bag_of_freebies', 'finetune'])
@@ -397,7 +397,7 @@ def test_from_pretrained_weights_shorter_runs_have_a_flat_part(
         cfg['load_from'] = 'detector.pth'
     effective, plan = tricks_plugin.apply_tricks(Config(cfg), recipe)
     assert effective.param_scheduler[0].get('flat_fraction', 0.0) == flat
-    assert ('updates (of 780) from a pretrained backbone are too few for a cosine from'
+    assert ('images seen (of 12000) from a pretrained backbone are too few for a cosine from'
             in plan['cosine_warmup'].reason) == (flat > 0)
 
 

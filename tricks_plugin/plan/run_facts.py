@@ -67,17 +67,23 @@ class RunFacts:
         return self.batch_size * self.processes * self.accumulation
 
     def fewer(self, thing: str, bound: int) -> str:
-        """How few ``images`` or ``updates`` there are; empty if not fewer, or not known.
+        """How few there are of ``images``, ``updates``, or images ``seen`` by the updates.
+
+        Empty if there are not fewer, or if it is not known.
 
         Example:
             >>> RunFacts(updates=520).fewer('updates', 3000)
             '520 updates (of 3000)'
         """
-        count, most = getattr(self, thing), ''
-        if count is None and thing == 'updates':
+        each = self.effective_batch if thing == 'seen' else 1
+        count, most = self.images if thing == 'images' else self.updates, ''
+        if count is None and thing != 'images':
             count, most = self.updates_at_most, 'at most '
-        return '' if count is None or count >= bound else \
-            f'{most}{_number(count, thing[:-1])} (of {bound})'
+        if count is None or each is None or count * each >= bound:
+            return ''
+        words = f'{_number(count * each, "image")} seen' if thing == 'seen' else \
+            _number(count, thing[:-1])
+        return f'{most}{words} (of {bound})'
 
     def words(self) -> str:
         """The run in one line."""

@@ -177,7 +177,7 @@ def test_a_large_pad_divisor_and_cudnn_benchmark_are_respected(zoo):
 
 
 @pytest.mark.parametrize('path, words', [
-    ('faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py', 'the paper has it for single-stage detectors, this has two'),
+    ('faster_rcnn/faster-rcnn_r50_fpn_1x_coco.py', 'for single-stage detectors, this has two'),
     ('detr/detr_r50_8xb2-150e_coco.py', 'single-stage detectors, DETR is query-based'),
     ('mask2former/mask2former_r50_8xb2-lsj-50e_coco.py', 'Mask2Former is query-based'),
     ('ssd/ssd300_coco.py', 'SSDAnchorGenerator, whose anchors are laid out for one input size'),

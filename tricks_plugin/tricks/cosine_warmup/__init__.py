@@ -11,9 +11,10 @@ __all__ = ['COMPONENTS', 'MAX_DEFAULT_EPOCHS', 'TWENTIETH', 'CosineWarmup', 'Cos
 
 COMPONENTS = {'WarmupCosineLR': 'scheduler'}
 
-# For detectors that begin with random weights, see When it pays in the README.
-MIN_UPDATES = 3000  # a choice above 2080, the longest that is measured: there too steps end higher
-MIN_PRETRAINED = 780  # from a pretrained backbone: 520 lose, 780 do not (here)
+# For detectors, see When it pays in the README.
+# Both in images seen, as the LR goes with the batch.
+MIN_SEEN = 20_000  # from random weights: a choice above 16,640, the longest here, where steps win
+MIN_PRETRAINED = 12_000  # from a pretrained backbone: 4160 and 6240 lose, 12,480 do not
 MIN_FLAT = 0.5  # flat for so much, no loss is shown there (here, 0.5 and 0.7)
 
 # The warm-up of a run that names none: a twentieth of it, up to BoT's 5 epochs.

@@ -20,7 +20,7 @@ from ...mm.schedules import (
 )
 from ...plan import ConfigEdit, RunFacts, Verdict
 from ...plan.errors import TrickError
-from . import MAX_DEFAULT_EPOCHS, MIN_FLAT, MIN_PRETRAINED, MIN_UPDATES, TWENTIETH
+from . import MAX_DEFAULT_EPOCHS, MIN_FLAT, MIN_PRETRAINED, MIN_SEEN, TWENTIETH
 from .functional import fitted_warmup
 from .own import (
     ONE_CYCLE,
@@ -189,12 +189,12 @@ class Edit(ConfigEdit):
 
 
 def _few(facts: RunFacts) -> str:
-    """How few updates a detector's run has for a cosine from the start; empty if enough."""
+    """How few images a detector's run sees for a cosine from the start; empty if enough."""
     if facts.task != 'detection' or facts.pretrained == 'detector':
         return ''
     bound, begins = (MIN_PRETRAINED, 'a pretrained backbone') if facts.pretrained else (
-        MIN_UPDATES, 'random weights')
-    few = facts.fewer('updates', bound)
+        MIN_SEEN, 'random weights')
+    few = facts.fewer('seen', bound)
     return few and f'{few} from {begins}'
 
 
