@@ -52,7 +52,7 @@ def test_finetune_from_nothing_and_on_few_images_holds_back(tmp_path, zoo):
                     text='model = dict(backbone=dict(init_cfg=None))\n')
     held = {row.name: row.reason for row in plan.tricks if row.status == 'held_back'}
     assert set(held) == {'backbone_lr', 'random_shapes'}
-    assert 'flat for 0.7 of the rest, as 2496 images seen (of 20000) from random weights are too few' in \
+    assert 'flat for 0.7 of the rest, as 2496 images seen (of 20000) from random weights' in \
         plan['cosine_warmup'].reason
     assert held['backbone_lr'].startswith('the settings load no pretrained weights')
     assert held['random_shapes'].startswith('312 updates (of 2000) is too small a run')
