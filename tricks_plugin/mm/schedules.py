@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import re
 from collections.abc import Iterator
@@ -218,6 +219,7 @@ def _steps(name: str, found: Any) -> bool:
     return not any(moment in vars(base) for base in own for moment in _MOMENTS)
 
 
+@functools.lru_cache(maxsize=256)  # reading sources is a third of a plan's time
 def _sets_rate(name: str, found: Any) -> str:
     """How it is known that a custom hook sets the learning rate; empty if it is not."""
     if not inspect.isclass(found):
