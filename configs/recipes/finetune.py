@@ -18,7 +18,7 @@ tricks = dict(
     linear_lr=dict(),
     # The backbone at a tenth of the LR (DETR, 2005.12872 section 4). AutoGluon: two rates help most on
     # small sets, with a head at 10 to 100 times the rest; no figure is published. Here, on blood cells,
-    # +2.2 mAP (+0.1 to +4.4, three seeds, one of four comparisons, not after Holm). Held back without
+    # +2.2 mAP (+0.1 to +4.4, three seeds, one of nine comparisons, not after Holm). Held back without
     # pretrained weights.
     backbone_lr=dict(lr_mult=0.1),
     # One epoch of warm-up, as Ultralytics' fine-tuning has (a tenth of a run of which it would be half or

@@ -47,7 +47,7 @@ def test_the_others_keep_to_the_end_that_one_trick_is_told():
     assert shared == dict(off_fraction=0.3, off_epochs=None, trick='clean_tail')
     cfg = dict(train_cfg=dict(max_epochs=20), **{SHARED: shared})
     assert str(Ending.of(cfg, mixup.params, 'tricks.mixup')) == (
-        'off from epoch 14 of 20, counted from 0, with clean_tail')
+        'off from epoch 14 of 20, counted from 0, with the end of tricks.clean_tail')
     # the teacher is no augmentation, and a trick's own end wins
     assert str(Ending.of(cfg, mixup.params, 'tricks.distill')) == (
         'off from epoch 18 of 20, counted from 0')

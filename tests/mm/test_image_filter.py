@@ -226,10 +226,15 @@ def test_a_bound_is_no_number_and_holds_back_what_it_is_below(tmp_path):
     # 13 batches of 8, ten times
     assert plan.run.updates_at_most == 130 and 'at most 130 updates, ' in plan.run.words()
     assert plan['mixup'].status == plan['random_shapes'].status == 'held_back'
-    assert plan['mixup'].reason.startswith('at most 130 updates (of 3000) are too few for mixup')
+    assert plan.run.images_at_most == 100 and plan.run.words().startswith('at most 100 images, ')
+    assert plan['mixup'].reason.startswith(
+        'at most 130 updates (of 3000) and at most 100 images (of 1000) are too few for mixup')
     cfg.train_cfg.max_epochs = 300  # at most 3900: nobody knows that they are fewer than 3000
     _, plan = tricks_plugin.apply_tricks(cfg, 'bag_of_freebies')
-    assert plan['mixup'].status == 'applied'
+    assert plan['mixup'].reason.startswith('at most 100 images (of 1000) are too few for mixup')
+    cfg.train_dataloader.dataset = dict(type='RepeatDataset', times=9, dataset=dataset)
+    _, plan = tricks_plugin.apply_tricks(cfg, 'bag_of_freebies')
+    assert (plan.run.images_at_most, plan.run.updates_at_most) == (100, 33900)  # 113 * 300
     none = run_facts(config(write(tmp_path, COCO, metainfo=dict(classes=['x']),
                                   filter_cfg=EMPTY)).to_dict())
     assert (none.images, none.updates) == (0, None) and none.unknown[0].startswith(

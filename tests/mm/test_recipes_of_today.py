@@ -230,7 +230,8 @@ def test_one_end_that_is_set_is_that_of_all(tmp_path, zoo):
             'tricks = dict(clean_tail=dict(off_fraction=0.3), mixup=dict(replace=True))\n'))
     rows = {row.name: row for row in plan.tricks}
     assert 'off from epoch 14 of 20, counted from 0' in rows['clean_tail'].reason
-    assert 'off from epoch 14 of 20, counted from 0, with clean_tail' in rows['mixup'].reason
+    assert 'off from epoch 14 of 20, counted from 0, with the end of tricks.clean_tail' in \
+        rows['mixup'].reason
     assert 'tricks_ending' not in effective
 
 

@@ -340,8 +340,10 @@ def against_cosine(cfg, **params):
 
 def test_a_small_run_keeps_its_own_steps_where_a_recipe_has_no_flat_part(tmp_path):
     cfg = config(coco(tmp_path, 205))  # 520 updates
-    assert against_cosine(cfg).startswith(
-        '8320 images seen (of 12000) from a pretrained backbone are too few for a cosine in place ')
+    assert against_cosine(cfg) == (
+        '8320 images seen (of 12000) from a pretrained backbone are too few for a cosine in place '
+        'of MultiStepLR: on 205 images and 520 updates of 8 `finetune` with it cost 3 points of '
+        'mAP, and brought 7.4 with tricks.cosine_warmup.flat_fraction=0.7 (three seeds)')
     del cfg['model']['backbone']['init_cfg']
     assert against_cosine(cfg) == (
         '8320 images seen (of 20000) from random weights are too few for a cosine in place of '

@@ -7,7 +7,16 @@ from typing import Any
 
 from ..plan import Plan, RunFacts, Trick, TrickError, TrickPlan, Verdict, compare
 from ..plan.recipes import Selection, select
-from .config_edit import append_hook, copy_plain, default_scope, find, old_form, plain, type_name
+from .config_edit import (
+    append_hook,
+    copy_plain,
+    default_scope,
+    find,
+    get,
+    old_form,
+    plain,
+    type_name,
+)
 from .ending import SHARED, shared_ending
 from .named_batch import named_batch
 from .run_facts import augmentation, run_facts
@@ -45,7 +54,7 @@ def apply_tricks(cfg: Any, tricks: Any = None) -> tuple[Any, Plan]:
     tree.pop('tricks', None)
     if type_name(tree.get('runner_type', '')) == _RUNNER:
         _give_back_runner(tree, cfg.filename)
-    facts = dataclasses.replace(run_facts(before), named_batch=named_batch(cfg.text or ''))
+    facts = dataclasses.replace(run_facts(before), named_batch=_named_batch(before, cfg.text))
     rows, known = [], facts
     if shared := shared_ending(wanted.tricks):
         tree[SHARED] = shared
@@ -60,6 +69,13 @@ def apply_tricks(cfg: Any, tricks: Any = None) -> tuple[Any, Plan]:
     effective = Config(tree, cfg_text=cfg.text, filename=cfg.filename,
                        env_variables=cfg.env_variables)
     return effective, plan
+
+
+def _named_batch(cfg: dict[str, Any], text: str | None) -> tuple[int, str] | None:
+    """The batch of the LR by the name of its file; None where it is not looked for."""
+    lr, declared = get(cfg, 'optim_wrapper.optimizer.lr'), get(cfg, 'auto_scale_lr.base_batch_size')
+    return named_batch(text or '', lr, declared) if isinstance(lr, float) and \
+        isinstance(declared, int) else None
 
 
 def _give_back_runner(tree: dict[str, Any], filename: str | None) -> None:

@@ -84,8 +84,8 @@ class Ending:
         if shared and default and params.off_fraction is None and epochs is None and \
                 path.removeprefix('tricks.') in _TOGETHER:
             fraction, epochs = shared['off_fraction'] or default, shared['off_epochs']
-            beside = shared['trick']
-            path = f'tricks.{beside}'
+            path = f"tricks.{shared['trick']}"
+            beside = f'the end of {path}'
         if length is None or not epochs:
             return cls(length, fraction, epochs, beside=beside)
         each, why = (1, '') if length.by_epoch else epoch_length(cfg)

@@ -37,12 +37,14 @@ class ImageCount:
         why: Why one of the two is not known.
         at_most: Where the samples are not known as the data set leaves images out: what they would
             be if it left none out.
+        listed: The same of the images.
     """
 
     images: int | None = None
     samples: int | None = None
     why: str = ''
     at_most: int | None = None
+    listed: int | None = None
 
 
 def count_images(node: Any, path: str, scope: str) -> ImageCount:
@@ -65,10 +67,13 @@ def count_images(node: Any, path: str, scope: str) -> ImageCount:
         if not is_a(node, 'ConcatDataset', scope=scope):
             counts = [dataclasses.replace(one, samples=None, at_most=None) for one in counts]
             why = why or _other_wrapper(node, path)
-        samples = _sum(one.samples for one in counts)
+        images, samples = (_sum(getattr(one, name) for one in counts)
+                           for name in ('images', 'samples'))
         return ImageCount(
-            _sum(one.images for one in counts), samples, why, None if samples is not None else _sum(
-                one.at_most if one.samples is None else one.samples for one in counts))
+            images, samples, why, None if samples is not None else _sum(
+                one.at_most if one.samples is None else one.samples for one in counts),
+            None if images is not None else _sum(
+                one.listed if one.images is None else one.images for one in counts))
     return _leaf(node, path, scope)
 
 
@@ -148,7 +153,7 @@ def _kept(node: dict[str, Any], path: str, source: str, found: Kept) -> ImageCou
     """The count of a data set that filters its images, which ``indices`` picks from after."""
     at_most = _picked(found.listed, node.get('indices'))
     if found.images is None:
-        return ImageCount(at_most=at_most, why=(
+        return ImageCount(at_most=at_most, listed=at_most, why=(
             f'{source} lists {found.listed} images, and how many of them {path} leaves out is not '
             f'known ({found.why})'))
     if found.why:

@@ -59,7 +59,7 @@ def run_facts(cfg: dict[str, Any]) -> RunFacts:
         accumulation=accumulation,
         epochs=length.value if length is not None and length.by_epoch else None,
         iterations=length.value if length is not None and not length.by_epoch else None,
-        images=found.images, samples=found.samples,
+        images=found.images, images_at_most=found.listed, samples=found.samples,
         updates=_updates(cfg, found.samples, processes, accumulation),
         updates_at_most=_bound(cfg, found, processes, accumulation),
         scale=tested_short(cfg),

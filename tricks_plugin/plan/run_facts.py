@@ -20,6 +20,7 @@ class RunFacts:
         iterations: Length of an iteration-based run.
         images: Images of the training set, without those that the data set leaves out; None where
             it is not known which these are.
+        images_at_most: Where these are not known, but how many are listed: so many.
         samples: Samples of an epoch: the images, times what wrappers repeat.
         updates: Optimizer steps of the whole run.
         updates_at_most: Where these are not known, as it is not known which images the data set
@@ -45,6 +46,7 @@ class RunFacts:
     epochs: int | None = None
     iterations: int | None = None
     images: int | None = None
+    images_at_most: int | None = None
     samples: int | None = None
     updates: int | None = None
     updates_at_most: int | None = None
@@ -77,8 +79,9 @@ class RunFacts:
         """
         each = self.effective_batch if thing == 'seen' else 1
         count, most = self.images if thing == 'images' else self.updates, ''
-        if count is None and thing != 'images':
-            count, most = self.updates_at_most, 'at most '
+        if count is None:
+            count, most = self.images_at_most if thing == 'images' else self.updates_at_most, \
+                'at most '
         if count is None or each is None or count * each >= bound:
             return ''
         words = f'{_number(count * each, "image")} seen' if thing == 'seen' else \
@@ -89,6 +92,7 @@ class RunFacts:
         """The run in one line."""
         parts = [
             self.images is not None and _number(self.images, 'image'),
+            self.images_at_most is not None and f'at most {_number(self.images_at_most, "image")}',
             self.epochs is not None and _number(self.epochs, 'epoch'),
             self.updates is not None and _number(self.updates, 'update'),
             self.updates_at_most is not None and

@@ -56,6 +56,7 @@ def test_faster_rcnn_keeps_its_own_warm_up_of_500_iterations(zoo):
     ({'flat_fraction': 0.0}, ''),
     ({'eta_min': 0.0005}, ''),  # the config's own floor
     ({'eta_min': 0.001}, 'eta_min=0.001 is not used'),
+    ({'eta_min': 0.0}, 'eta_min=0 is not used'),
 ])
 def test_what_is_set_beside_the_configs_own_cosine_is_not_lost(params, words):
     cfg = epochs(40, {'type': 'LinearLR', 'start_factor': 0.1, 'by_epoch': True, 'end': 3},

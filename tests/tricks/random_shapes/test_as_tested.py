@@ -201,3 +201,25 @@ def test_scales_that_are_compared():
 def test_where_the_test_names_no_scale_the_training_s_decides(facts, words):
     reason = RandomShapes.from_dict({}).pays(RunFacts(task='detection', **facts))
     assert words in (reason or '') and bool(reason) == bool(words)
+
+
+SCALES = [(1333, 800), (1000, 600), (700, 500)]
+SQUARES = [(320, 320), (416, 416), (500, 500), (600, 600), (640, 640), (800, 800)]
+
+
+@pytest.mark.parametrize('pad', [1, 32])
+@pytest.mark.parametrize('params', [{}, dict(sizes=(608, 800)), dict(ratio_range=(0.5, 1.1))])
+@pytest.mark.parametrize('scales', [SCALES, SQUARES])
+def test_the_augment_takes_what_the_plan_says(scales, params, pad):
+    built = 0
+    for train in scales:
+        for test in scales:
+            cfg, verdict = plan(resize(train), resize(test), pad, **params)
+            augments = cfg['model']['data_preprocessor'].get('batch_augments', [])
+            for settings in augments:
+                settings.pop('type')
+                augment = BatchRandomShapes(**settings)
+                assert augment.home == min(test)
+                built += 1
+            assert bool(augments) == (verdict.status == 'applied')
+    assert built > len(scales)

@@ -75,13 +75,12 @@ class Edit(ConfigEdit):
 
 
 def _all_frozen(cfg: dict[str, Any], scope: str) -> str:
-    """What says that a ResNet's or Darknet's stages are frozen to the last, or empty."""
-    for path, node in walk(cfg.get('model'), 'model'):
-        if path.split('.')[-1] != 'backbone':
-            continue
-        stages = node.get('frozen_stages')
-        last = 5 if is_a(node, 'Darknet', scope=scope) else node.get('num_stages', 4) if is_a(
-            node, 'ResNet', scope=scope) else None
-        if isinstance(stages, int) and isinstance(last, int) and stages >= last:
-            return f'{path}.frozen_stages is {stages}'
-    return ''
+    """What says that the stages of every backbone are frozen to the last, of ResNets; or empty."""
+    nodes = [(path, node) for path, node in walk(cfg.get('model'), 'model')
+             if path.split('.')[-1] == 'backbone']
+    for _, node in nodes:
+        stages, count = node.get('frozen_stages'), node.get('num_stages', 4)
+        if not is_a(node, 'ResNet', scope=scope) or not isinstance(stages, int) or \
+                not isinstance(count, int) or stages < count:
+            return ''
+    return ' and '.join(f'{path}.frozen_stages is {node["frozen_stages"]}' for path, node in nodes)

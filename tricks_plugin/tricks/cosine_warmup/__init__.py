@@ -13,7 +13,7 @@ COMPONENTS = {'WarmupCosineLR': 'scheduler'}
 
 # For detectors, see When it pays in the README.
 # Both in images seen, as the LR goes with the batch.
-MIN_SEEN = 20_000  # from random weights: a choice above 16,640, the longest here, where steps win
+MIN_SEEN = 20_000  # from random weights: a choice above 16,640, where each seed is below steps
 MIN_PRETRAINED = 12_000  # from a pretrained backbone: 4160 and 6240 lose, 12,480 do not
 MIN_FLAT = 0.5  # flat for so much, no loss is shown there (here, 0.5 and 0.7)
 

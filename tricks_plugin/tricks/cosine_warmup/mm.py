@@ -20,7 +20,8 @@ from ...mm.schedules import (
 )
 from ...plan import ConfigEdit, RunFacts, Verdict
 from ...plan.errors import TrickError
-from . import MAX_DEFAULT_EPOCHS, MIN_FLAT, MIN_PRETRAINED, MIN_SEEN, TWENTIETH
+from . import MAX_DEFAULT_EPOCHS, MIN_FLAT, TWENTIETH
+from .brief import cost, few_images
 from .functional import fitted_warmup
 from .own import (
     ONE_CYCLE,
@@ -79,7 +80,8 @@ class Edit(ConfigEdit):
 
     def _unused(self, lists: dict[str, list[dict[str, Any]]]) -> str:
         """What was set and the config's own schedule has not, in a clause; empty if nothing."""
-        there = [item for items in lists.values() for item in items]
+        there = [item for items in lists.values() for item in items
+                 if not is_a(item, 'LinearLR', 'ConstantLR', 'QuadraticWarmupLR')]
         words = [f'{name}={value:g}' for name in _SHAPE
                  if (value := getattr(self.params, name)) is not None
                  and not any(item.get(name, 0 if name in _NONE_IS_0 else None) == value
@@ -92,14 +94,12 @@ class Edit(ConfigEdit):
 
         Unless the LR is flat for long.
         """
-        few, given = _few(facts), self.params.flat_fraction
+        few, given = few_images(facts), self.params.flat_fraction
         flat = self.params.fitted_flat if given is None else given
         steps = self._steps(cfg) if few and flat < MIN_FLAT else ''
         if not steps:
             return None
-        return (f'{few} are too few for a cosine in place of {steps}: on 896 images and 1120 '
-                'updates it cost 4.7 points of mAP (three seeds), and with '
-                'tricks.cosine_warmup.flat_fraction=0.7 none that is shown')
+        return f'{few} are too few for a cosine in place of {steps}: {cost(facts)}'
 
     def _steps(self, cfg: dict[str, Any]) -> str:
         """The class name of the config's own step decay, or empty."""
@@ -121,7 +121,7 @@ class Edit(ConfigEdit):
         kept = next((item['flat_fraction'] for item in old if item.get('flat_fraction')), 0.0)
         if kept or not self.params.fitted_flat:
             return kept, " (the config's own)" if kept else ''
-        few = _few(run_facts(cfg))
+        few = few_images(run_facts(cfg))
         if not few or not self._steps(cfg):
             return 0.0, ''
         return self.params.fitted_flat, f', as {few} are too few for a cosine from the start'
@@ -186,16 +186,6 @@ class Edit(ConfigEdit):
         if flat:
             node['flat_fraction'] = flat
         return node
-
-
-def _few(facts: RunFacts) -> str:
-    """How few images a detector's run sees for a cosine from the start; empty if enough."""
-    if facts.task != 'detection' or facts.pretrained == 'detector':
-        return ''
-    bound, begins = (MIN_PRETRAINED, 'a pretrained backbone') if facts.pretrained else (
-        MIN_SEEN, 'random weights')
-    few = facts.fewer('seen', bound)
-    return few and f'{few} from {begins}'
 
 
 def _epochs(cfg: dict[str, Any]) -> tuple[int | None, bool]:

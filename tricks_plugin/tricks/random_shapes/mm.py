@@ -126,13 +126,16 @@ class Edit(ConfigEdit):
                 f'around which there are fewer than two sizes of {MIN_SIZE} px or more that are '
                 f'multiples of {divisor}')
         sizes = standing_in(sizes, home, divisor, below=self.params.sizes is None)
-        sizes = standing_in(sizes, own, divisor)
+        ending = Ending.of(cfg, self.params, _PATH)
+        top = max(sizes[-1], home) if has_tail(ending) else sizes[-1]
+        raised = top > own and _editable(canvases)
+        if not raised:  # else no image arrives at it any more
+            sizes = standing_in(sizes, own, divisor)
+            top = max(sizes[-1], home) if has_tail(ending) else sizes[-1]
         whole, least = (-(-size // divisor) * divisor for size in (own, sizes[0]))
         reason = fixed_backbone(cfg['model'], whole, least, scope)
         if reason:
             return Verdict.not_applicable(reason)
-        ending = Ending.of(cfg, self.params, _PATH)
-        top = max(sizes[-1], home) if has_tail(ending) else sizes[-1]
         words = [_sizes_words(sizes, side, own, top)]
         words += _raise_scale(canvases, max(top, own), side, scope, None if strange else tested)
         what = f'at the test scale of {home} px' if tested is not None and not strange else \
@@ -140,7 +143,7 @@ class Edit(ConfigEdit):
                 strange or 'no step of val_dataloader says at which it tests')
         words.append(home_words(self.params.test_share, home, sizes, what, ending))
         rule = dict(sizes=sizes, divisor=divisor, interval=self.params.interval,
-                    base=top if top > own and _editable(canvases) else own, home=home,
+                    base=top if raised else own, home=home,
                     share=self.params.test_share, side=side)
         words += self._install(cfg, rule, scope, ending)
         return Verdict.applied('; '.join(words), **ending.settings, **rule)
