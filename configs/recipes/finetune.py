@@ -26,7 +26,8 @@ tricks = dict(
     # updates of CIFAR-10 here (docs/timm.md), +1.8 mAP for Faster R-CNN on VOC (1902.04103 section 4).
     # In a detector's run that sees fewer than 12,000 images from a pretrained backbone (20,000 from random
     # weights) the LR stays flat for 0.7 first: at 4160 the recipe brought +7.4 mAP with it here (+6.4 to +8.4)
-    # and -3.0 without (-5.9 to -0.2), three seeds each; at 12,480, without, +3.2 (+2.0 to +4.5), five.
+    # and -3.0 without (-5.9 to -0.2), at 6240 +4.4 (+0.2 to +8.6) and -4.4 (-8.3 to -0.5), three seeds each; at
+    # 12,480, without, +3.2 (+2.0 to +4.5), five.
     cosine_warmup=dict(fitted_epochs=1.0, fitted_flat=0.7),
     # No weight decay on biases and norms (1812.01187 section 3.1): +0.5 with the decay tuned, ResNet-50
     # (torchvision's blog of 2021-11-18).
@@ -37,7 +38,7 @@ tricks = dict(
     ema=dict(ramp=True),
     # Shapes around the config's scale. Published gains are small (YOLOv3 +0.4 mAP, 1902.04103 section 4;
     # "very small", mmyolo). Held back from detectors below 320 px (the paper's smallest) or 2000 updates
-    # (a choice): at 128 px and 1120 updates they cost 5.8 points here, at 192 px and 520 updates 1.7,
+    # (a choice): at 128 px and 1120 updates they cost 5.8 points here, in 780 from a pretrained backbone 4.2,
     # three seeds each. And from classifiers, none of which is measured with it.
     random_shapes=dict(ratio_range=(0.75, 1.25)),
     # The config's own mosaic, mixing, warping and colours end for the last tenth of the run, at least an
