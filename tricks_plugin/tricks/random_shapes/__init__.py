@@ -111,4 +111,5 @@ class RandomShapes(Trick):
             small.append(few)
         return (f'{" and ".join(small)} {"are" if len(small) > 1 else "is"} too small a run for '
                 'random shapes: around the test scale they still cost 5.8 points of mAP at 128 px '
-                'in 1120 updates, and 4.2 in 780 from a pretrained backbone (three seeds each)') if small else None
+                'in 1120 updates, and 4.2 in 780 from a pretrained backbone (three seeds each)'
+                ) if small else None
