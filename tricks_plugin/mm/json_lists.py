@@ -106,8 +106,8 @@ def top_lists(text: JsonText) -> Iterator[str]:
     """
     if text.take() != '{':
         raise ValueError('it holds no object with named lists')
-    mark = text.peek()
-    while mark != '}':
+    more = text.peek() != '}'
+    while more:
         key = text.value() if text.peek() == '"' else None
         if not isinstance(key, str) or text.take() != ':':
             raise _no_json('its object has no key and value where they should be')
@@ -115,11 +115,7 @@ def top_lists(text: JsonText) -> Iterator[str]:
             yield key
         else:
             text.value()
-        mark = text.peek()
-        if mark == ',':
-            text.take()
-        elif mark != '}':
-            raise _no_json('its object does not end')
+        more = text.goes_on('}')
     text.take()
     if text.peek():
         raise _no_json('text follows its object')
@@ -161,6 +157,22 @@ class JsonText:
         self._at += 1
         return mark
 
+    def goes_on(self, end: str) -> bool:
+        """Passes over the comma behind an entry; False where the list or object ends instead.
+
+        Args:
+            end: The bracket that ends it, which is left.
+
+        Raises:
+            ValueError: If neither comes.
+        """
+        mark = self.peek()
+        if mark not in (',', end):
+            raise _no_json(f'{mark or "its end"} comes where a comma or {end} should be')
+        if mark == ',':
+            self.take()
+        return mark == ','
+
     def value(self) -> object:
         """The next value, passed over."""
         self.peek()
@@ -185,13 +197,10 @@ class JsonText:
         """
         self.take()
         pattern = _flat_object(fields)
-        while self.peek() != ']':
+        more = self.peek() != ']'
+        while more:
             yield self._fields(pattern, fields)
-            mark = self.peek()
-            if mark == ',':
-                self.take()
-            elif mark != ']':
-                raise _no_json('a list in it does not end')
+            more = self.goes_on(']')
         self.take()
 
     def _fields(self, pattern: re.Pattern[str], fields: tuple[str, ...]) -> tuple[Any, ...]:

@@ -51,7 +51,7 @@ class RandomShapesEvidence(Evidence):
         sizes: As planned, in px.
         divisor: As planned.
         interval: As planned, in iterations.
-        base: The short side that leaves batches as they are, in px, or None if it is unknown.
+        base: The size that leaves images as they are, in px, or None if it is unknown.
         square: Whether batches are square, of just these sizes, and drawn before they are made.
         likeliest: The probability of the likeliest size; by default what sizes and share give.
         home: The test scale, in px; None where nothing is promised of it.
