@@ -25,7 +25,7 @@ from mmdet.structures import DetDataSample
 from mmengine.logging import MessageHub
 from mmengine.structures import InstanceData
 
-from tricks_plugin.functional import scaled_length, training_sizes
+from tricks_plugin.functional import training_sizes
 from tricks_plugin.tricks.random_shapes.batch_augment import BatchRandomShapes
 
 SHAPES = [(160, 192), (416, 416), (608, 416), (480, 640), (800, 1088), (800, 1344), (1344, 800)]
@@ -107,8 +107,11 @@ def distortions() -> dict[str, tuple[float, float]]:
             found['theirs'].append(_aspect((height, width), new))
         short = min(height, width)
         for size in training_sizes(short, (320 / 608, 1.0)):
-            new = (scaled_length(height, short, size), scaled_length(width, short, size))
-            found['ours'].append(_aspect((height, width), new))
+            augment = BatchRandomShapes(base=short, sizes=[size])
+            augment.size = size
+            _, samples = augment(torch.zeros(1, 1, height, width), [
+                DetDataSample(metainfo=dict(img_shape=(height, width)))])
+            found['ours'].append(_aspect((height, width), samples[0].img_shape))
     return {name: (statistics.mean(values), max(values)) for name, values in found.items()}
 
 
